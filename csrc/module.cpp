@@ -1,0 +1,11 @@
+// Python bindings. Every kernel takes addresses, sizes and a thread count, and releases the GIL;
+// kernels/*.py checks shapes and dtypes before it calls. One bind_* function a kernel file.
+#include <pybind11/pybind11.h>
+
+#include "cpu.h"
+
+namespace py = pybind11;
+
+PYBIND11_MODULE(_C, m) {
+  m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
+}

@@ -1,0 +1,1 @@
+"""Fused operators for training and sampling language models; needs nothing but torch (and triton)."""
