@@ -1,0 +1,99 @@
+"""Adapters on disk, in the format of PEFT: adapter_config.json and adapter_model.safetensors."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import UserError
+from .config import _read_json
+from .lora import lora_layers
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+REFUSED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "fan_in_fan_out")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One LoRA: fp32 tensors under PEFT's names, A [rank, in] and B [out, rank] per projection; y += scale·B A x."""
+
+    tensors: dict[str, Tensor]
+    rank: int
+    scale: float
+
+    def save(self, folder: str | Path, base: str | Path) -> None:
+        """Write a folder that ``peft.PeftModel.from_pretrained`` loads; it appears only when complete."""
+        folder = Path(folder)
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": str(base),
+            "r": self.rank,
+            "lora_alpha": self.scale * self.rank,
+            "target_modules": list(TARGETS),
+            "lora_dropout": 0.0,
+            "bias": "none",
+            "inference_mode": True,
+        }
+        (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file(self.tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        for path in partial.iterdir():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Adapter:
+        """Read a PEFT LoRA folder.
+
+        Raises:
+            UserError: files missing or damaged, or a variant of LoRA that the decoder does not compute.
+        """
+        folder = Path(folder)
+        path = folder / "adapter_config.json"
+        config = _read_json(path)
+        if config.get("peft_type") != "LORA":
+            raise UserError(f"{path}: peft_type {config.get('peft_type')!r} is not supported (LORA is)")
+        for field in REFUSED:
+            if config.get(field):
+                raise UserError(f"{path}: {field} = {config[field]!r} is not supported")
+        try:
+            rank, alpha = int(config["r"]), float(config["lora_alpha"])
+            scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as wrong:
+            raise UserError(f"{path}: r and lora_alpha must be numbers ({wrong!r})") from None
+        weights = folder / "adapter_model.safetensors"
+        try:
+            tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
+        except FileNotFoundError:
+            raise UserError(f"{weights}: not found (adapters in pickled .bin files are not read)") from None
+        except (SafetensorError, OSError) as wrong:
+            raise UserError(f"{weights}: damaged or truncated safetensors file ({wrong})") from None
+        return cls(tensors, rank, scale)
+
+    def check(self, decoder: torch.nn.Module) -> None:
+        """Raise UserError unless every tensor belongs to a projection of ``decoder`` and has its shape."""
+        expected = {}
+        for prefix, module in lora_layers(decoder).items():
+            layer = prefix.removesuffix("+".join(module.names))
+            for name, rows in zip(module.names, module.splits):
+                expected[f"base_model.model.{layer}{name}.lora_A.weight"] = (self.rank, module.weight.shape[1])
+                expected[f"base_model.model.{layer}{name}.lora_B.weight"] = (rows, self.rank)
+        for name, tensor in self.tensors.items():
+            if name not in expected:
+                raise UserError(f"adapter tensor {name} belongs to no linear layer of the model")
+            if tuple(tensor.shape) != expected[name]:
+                raise UserError(f"adapter tensor {name} has shape {tuple(tensor.shape)}; expected {expected[name]}")

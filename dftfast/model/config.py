@@ -1,0 +1,132 @@
+"""What a decoder looks like, read from the config.json of a Hugging Face-format folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+
+FAMILIES = ("qwen3", "qwen2", "llama", "smollm")  # one decoder class serves them all
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and switches of a dense decoder with rotary positions, RMSNorm and SwiGLU.
+
+    ``qk_norm`` (Qwen3) normalises each query and key head; ``attention_bias`` (Qwen2.5) puts a bias on
+    q, k and v; ``rope_scaling`` holds Llama 3's frequency scaling or ``None``.
+    """
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_theta: float
+    rope_scaling: dict | None
+    tie_word_embeddings: bool
+    qk_norm: bool
+    attention_bias: bool
+    max_position_embeddings: int
+    eos_token_ids: tuple[int, ...]
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> ModelConfig:
+        """Read ``folder/config.json`` (and ``generation_config.json`` for the end tokens).
+
+        Raises:
+            UserError: no such folder or file, unreadable JSON, a missing field, or a model that this
+                decoder does not compute (another family, activation, rope or attention variant).
+        """
+        path = Path(folder) / "config.json"
+        if not Path(folder).is_dir():
+            raise UserError(f"{folder}: no such model folder")
+        raw = _read_json(path)
+        family = raw.get("model_type")
+        if family not in FAMILIES:
+            raise UserError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
+        try:
+            config = cls(
+                model_type=family,
+                vocab_size=int(raw["vocab_size"]),
+                hidden_size=int(raw["hidden_size"]),
+                intermediate_size=int(raw["intermediate_size"]),
+                num_layers=int(raw["num_hidden_layers"]),
+                num_heads=int(raw["num_attention_heads"]),
+                num_kv_heads=int(raw.get("num_key_value_heads") or raw["num_attention_heads"]),
+                head_dim=int(raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]),
+                rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
+                rope_theta=_rope_theta(raw),
+                rope_scaling=_rope_scaling(raw, path),
+                tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+                qk_norm=family == "qwen3",
+                attention_bias=family == "qwen2" or bool(raw.get("attention_bias", False)),
+                max_position_embeddings=int(raw.get("max_position_embeddings", 2048)),
+                eos_token_ids=_eos_token_ids(raw, Path(folder)),
+            )
+        except KeyError as missing:
+            raise UserError(f"{path}: field {missing} is missing") from None
+        except (TypeError, ValueError, ZeroDivisionError) as wrong:
+            raise UserError(f"{path}: a field has the wrong type or value ({wrong})") from None
+        config.check(raw, path)
+        return config
+
+    def check(self, raw: dict, path: Path) -> None:
+        sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "head_dim")
+        for name in sizes:
+            if not 0 < getattr(self, name) <= 1 << 24:
+                raise UserError(f"{path}: {name} = {getattr(self, name)} is out of range")
+        if self.num_heads % self.num_kv_heads or self.head_dim % 2:
+            raise UserError(f"{path}: num_attention_heads must be a multiple of num_key_value_heads, head_dim even")
+        if raw.get("hidden_act", "silu") not in ("silu", "swish"):
+            raise UserError(f"{path}: hidden_act {raw['hidden_act']!r} is not supported (silu is)")
+        if raw.get("mlp_bias") or (self.attention_bias and self.model_type != "qwen2"):
+            raise UserError(f"{path}: biases other than Qwen2's on q, k and v are not supported")
+        if raw.get("use_sliding_window"):
+            raise UserError(f"{path}: sliding-window attention is not supported")
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; a model folder holds config.json and *.safetensors") from None
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as wrong:
+        raise UserError(f"{path}: not readable as JSON ({wrong})") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{path}: a JSON object is expected")
+    return raw
+
+
+def _rope(raw: dict) -> dict:
+    """Rope settings: transformers 5 writes ``rope_parameters``, earlier versions two fields."""
+    return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
+
+
+def _rope_theta(raw: dict) -> float:
+    return float(raw.get("rope_theta") or _rope(raw).get("rope_theta") or 10000.0)
+
+
+def _rope_scaling(raw: dict, path: Path) -> dict | None:
+    rope = _rope(raw)
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise UserError(f"{path}: rope type {kind!r} is not supported (default and llama3 are)")
+    fields = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    return {name: float(rope[name]) for name in fields}
+
+
+def _eos_token_ids(raw: dict, folder: Path) -> tuple[int, ...]:
+    generation = folder / "generation_config.json"
+    eos = (_read_json(generation) if generation.exists() else {}).get("eos_token_id", raw.get("eos_token_id"))
+    if eos is None:
+        return ()
+    return tuple(int(token) for token in (eos if isinstance(eos, list) else [eos]))

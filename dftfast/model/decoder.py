@@ -1,0 +1,108 @@
+"""The decoder: Qwen3, Qwen2.5 and Llama-type models by configuration of one class.
+
+One forward serves training and sampling. It takes a ragged batch of tokens end to end, without padding,
+and is told how to attend: over the packed documents (training) or over a paged cache (rollout).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..kernels import add_rms_norm, qk_norm_rope, rms_norm, swiglu
+from .attention import Attend
+from .config import ModelConfig
+from .lora import LoRALinear
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, config: ModelConfig, **factory):
+        super().__init__()
+        c = config
+        self.heads, self.kv_heads, self.head_dim, self.eps = c.num_heads, c.num_kv_heads, c.head_dim, c.rms_norm_eps
+        q_size, kv_size = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+        qkv = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+
+        def frozen(size: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(size, **factory), requires_grad=False)
+
+        self.input_norm, self.post_norm = frozen(c.hidden_size), frozen(c.hidden_size)
+        self.q_norm = frozen(c.head_dim) if c.qk_norm else None
+        self.k_norm = frozen(c.head_dim) if c.qk_norm else None
+        self.qkv = LoRALinear(qkv, [q_size, kv_size, kv_size], c.hidden_size, c.attention_bias, **factory)
+        self.o = LoRALinear(("self_attn.o_proj",), [c.hidden_size], q_size, False, **factory)
+        gate_up = ("mlp.gate_proj", "mlp.up_proj")
+        self.gate_up = LoRALinear(gate_up, [c.intermediate_size] * 2, c.hidden_size, False, **factory)
+        self.down = LoRALinear(("mlp.down_proj",), [c.hidden_size], c.intermediate_size, False, **factory)
+        self.recompute = False  # keep only this layer's input for the backward pass
+
+    def forward(self, index: int, h: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
+        """h [T, hidden] before the layer -> h after it; cos, sin fp32 [T, head_dim / 2]."""
+        qkv = self.qkv(rms_norm(h, self.input_norm, self.eps))
+        norms = (self.q_norm, self.k_norm)
+        q, k, v = qk_norm_rope(qkv, *norms, cos, sin, self.heads, self.kv_heads, self.eps)
+        attended = self.o(attend(index, q, k, v).flatten(1))
+        x, h = add_rms_norm(attended, h, self.post_norm, self.eps)
+        return h + self.down(swiglu(self.gate_up(x)))
+
+
+class Decoder(nn.Module):
+    """A decoder without its sampling: tokens to final hidden states; ``head_weight`` turns those into logits.
+
+    ``version`` counts changes of the weights, so that caches of keys, values or packed weights know when
+    they are stale; whoever writes to the weights adds one.
+    """
+
+    def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+        super().__init__()
+        self.config, self.version = config, 0
+        factory = {"dtype": dtype, "device": device}
+        shape = (config.vocab_size, config.hidden_size)
+        self.embed = nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
+        self.layers = nn.ModuleList(DecoderLayer(config, **factory) for _ in range(config.num_layers))
+        self.norm = nn.Parameter(torch.empty(config.hidden_size, **factory), requires_grad=False)
+        tied = config.tie_word_embeddings
+        self.head = None if tied else nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
+        self.register_buffer("inverse_frequencies", rope_frequencies(config).to(device), persistent=False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """[vocab, hidden]: the embedding itself where the two are tied."""
+        return self.embed if self.head is None else self.head
+
+    def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the rotary angles, fp32 [T, head_dim / 2] each."""
+        angles = positions[:, None].float() * self.inverse_frequencies
+        return angles.cos(), angles.sin()
+
+    def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Final hidden states [T, hidden] (after the last norm) of int64[T] tokens at int64[T] positions."""
+        cos, sin = self.rope(positions)
+        h = F.embedding(tokens, self.embed)
+        for index, layer in enumerate(self.layers):
+            if layer.recompute and torch.is_grad_enabled():
+                h = checkpoint(layer, index, h, cos, sin, attend, use_reentrant=False)
+            else:
+                h = layer(index, h, cos, sin, attend)
+        return rms_norm(h, self.norm, self.config.rms_norm_eps)
+
+
+def rope_frequencies(config: ModelConfig) -> Tensor:
+    """Inverse frequencies, fp32 [head_dim / 2], with Llama 3's stretch of the long wavelengths where asked.
+
+    Su et al. 2021, https://arxiv.org/abs/2104.09864; Llama 3.1's scaling interpolates between the stretched
+    and the original frequency for wavelengths between ``original / high`` and ``original / low``.
+    """
+    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
+    frequencies = 1.0 / config.rope_theta**exponents
+    if config.rope_scaling is None:
+        return frequencies
+    s = config.rope_scaling
+    low, high, original = s["low_freq_factor"], s["high_freq_factor"], s["original_max_position_embeddings"]
+    wavelengths = 2 * math.pi / frequencies
+    smooth = ((original / wavelengths - low) / (high - low)).clamp(0, 1)
+    return (1 - smooth) * frequencies / s["factor"] + smooth * frequencies

@@ -1,0 +1,74 @@
+"""The model in training: a pristine base on disk, a list of fp32 adapters, and the weights that follow from them.
+
+Weights are never merged in place again and again, because each rounding to bf16 would add up. They are
+recomputed as ``W₀ + Σ sᵢ Bᵢ Aᵢ`` in fp32 and rounded once (a sequence of LoRAs as in ReLoRA, Lialin et al.
+2023, https://arxiv.org/abs/2307.05695).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .adapter import Adapter
+from .lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
+from .weights import load_decoder, open_weights
+
+
+class Policy:
+    """``decoder`` always holds the effective weights; during a phase it holds a live adapter as well.
+
+    Attributes:
+        folder: the base, a Hugging Face-format folder that is only read.
+        adapters: the finished phases, oldest first.
+        temperature: the final norm's weight is divided by it, so that sampling at temperature 1 equals
+            sampling the bare model at this temperature.
+    """
+
+    def __init__(self, folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+        self.folder = Path(folder)
+        self.decoder = load_decoder(folder, dtype, device)
+        self.adapters: list[Adapter] = []
+        self.temperature = 1.0
+
+    def begin_phase(self, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
+        """Put a fresh adapter on the decoder; returns the parameters to train."""
+        return add_adapter(self.decoder, rank, alpha, seed)
+
+    def end_phase(self) -> Adapter:
+        """Take the live adapter off, append it to the list and recompute the weights."""
+        module = self.decoder.layers[0].qkv
+        adapter = Adapter(adapter_tensors(self.decoder), module.b.shape[1], module.scale)
+        remove_adapter(self.decoder)
+        self.adapters.append(adapter)
+        self.materialise()
+        return adapter
+
+    @torch.no_grad()
+    def materialise(self) -> None:
+        """Recompute every adapted weight, and the final norm, from the base on disk."""
+        with ExitStack() as stack:
+            files = open_weights(self.folder, stack)
+            for key, module in lora_layers(self.decoder).items():
+                layer = key.removesuffix("+".join(module.names))
+                base = [files[f"{layer}{name}.weight"].get_tensor(f"{layer}{name}.weight") for name in module.names]
+                total = torch.cat(base).float()
+                for adapter in self.adapters:
+                    total += product(module, layer, adapter)
+                module.weight.copy_(total)
+            norm = files["model.norm.weight"].get_tensor("model.norm.weight").float()
+            self.decoder.norm.copy_(norm / self.temperature)
+        self.decoder.version += 1
+
+
+def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:
+    """``scale · B A`` of a packed layer, fp32 [out, in]; zero rows for a projection without an adapter."""
+    rows = []
+    for name, size in zip(module.names, module.splits):
+        a = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_A.weight")
+        b = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_B.weight")
+        rows.append(torch.zeros(size, module.weight.shape[1]) if a is None else adapter.scale * (b @ a))
+    return torch.cat(rows)

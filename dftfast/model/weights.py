@@ -1,0 +1,146 @@
+"""Weights in and out: Hugging Face-format safetensors (one file or many with an index) and the packed decoder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import UserError
+from .config import ModelConfig
+from .decoder import Decoder
+
+SHARD_BYTES = 4 << 30
+IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
+
+
+def load_decoder(folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> Decoder:
+    """Build a decoder and read its weights from ``folder``, converting to ``dtype``.
+
+    Raises:
+        UserError: config or weight files missing or damaged; a tensor missing, unexpected or misshapen
+            (the message names the tensor).
+    """
+    decoder = Decoder(ModelConfig.from_folder(folder), dtype, device)
+    read_weights(decoder, folder)
+    return decoder
+
+
+def read_weights(decoder: Decoder, folder: str | Path) -> None:
+    """Copy the weights in ``folder`` into ``decoder``, after checking every name and shape."""
+    with ExitStack() as stack:
+        files = open_weights(Path(folder), stack)
+        expected = dict(hf_views(decoder))
+        check_names(expected, files, Path(folder))
+        for name, view in expected.items():
+            try:
+                view.copy_(files[name].get_tensor(name))
+            except (SafetensorError, OSError) as wrong:
+                raise UserError(f"{folder}: tensor {name}: {wrong}") from None
+    decoder.version += 1
+
+
+def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
+    """Every weight under its Hugging Face name, as a view into the decoder's own (packed) tensors."""
+    yield "model.embed_tokens.weight", decoder.embed.data
+    for index, layer in enumerate(decoder.layers):
+        prefix = f"model.layers.{index}."
+        yield prefix + "input_layernorm.weight", layer.input_norm.data
+        yield prefix + "post_attention_layernorm.weight", layer.post_norm.data
+        if layer.q_norm is not None:
+            yield prefix + "self_attn.q_norm.weight", layer.q_norm.data
+            yield prefix + "self_attn.k_norm.weight", layer.k_norm.data
+        for module in (layer.qkv, layer.o, layer.gate_up, layer.down):
+            for name, rows in zip(module.names, module.weight.data.split(module.splits)):
+                yield f"{prefix}{name}.weight", rows
+            if module.bias is not None:
+                for name, rows in zip(module.names, module.bias.data.split(module.splits)):
+                    yield f"{prefix}{name}.bias", rows
+    yield "model.norm.weight", decoder.norm.data
+    if decoder.head is not None:
+        yield "lm_head.weight", decoder.head.data
+
+
+def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
+    """Tensor name -> the open safetensors file that holds it."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            paths = sorted({folder / Path(file).name for file in weight_map.values()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
+            raise UserError(f"{index}: not a safetensors index ({type(wrong).__name__}: {wrong})") from None
+    else:
+        paths = [folder / "model.safetensors"]
+    files = {}
+    for path in paths:
+        try:
+            opened = stack.enter_context(safe_open(path, framework="pt"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such weight file") from None
+        except (SafetensorError, OSError) as wrong:
+            raise UserError(f"{path}: damaged or truncated safetensors file ({wrong})") from None
+        files.update(dict.fromkeys(opened.keys(), opened))
+    return files
+
+
+def check_names(expected: dict[str, Tensor], files: dict[str, safe_open], folder: Path) -> None:
+    tied_head = {"lm_head.weight"} - expected.keys()
+    extra = [n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)]
+    missing = [n for n in expected if n not in files]
+    for names, what in ((missing, "is missing"), (extra, "is not part of this architecture")):
+        if names:
+            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            raise UserError(f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?")
+    for name, view in expected.items():
+        shape = tuple(files[name].get_slice(name).get_shape())
+        if shape != tuple(view.shape):
+            raise UserError(f"{folder}: tensor {name} has shape {shape}; config.json asks for {tuple(view.shape)}")
+
+
+def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> None:
+    """Write ``folder`` in Hugging Face format: the decoder's weights, and config and tokenizer files of ``source``.
+
+    The folder appears under its name only when it is complete. An adapter in training is not included.
+    """
+    folder, source = Path(folder), Path(source)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model") and "safetensors" not in path.name:
+            shutil.copy(path, partial / path.name)
+    config = json.loads((partial / "config.json").read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    config["dtype"] = str(decoder.embed.dtype).removeprefix("torch.")
+    (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, view in hf_views(decoder):
+        size += view.nbytes
+        if size > SHARD_BYTES and shards[-1]:
+            shards.append({})
+            size = view.nbytes
+        shards[-1][name] = view.detach().cpu().clone()
+    weight_map = {}
+    for number, shard in enumerate(shards, 1):
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, partial / file, metadata={"format": "pt"})
+        weight_map.update(dict.fromkeys(shard, file))
+    if len(shards) > 1:
+        total = sum(view.nbytes for _, view in hf_views(decoder))
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    for path in partial.iterdir():
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

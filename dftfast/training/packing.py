@@ -1,0 +1,78 @@
+"""Documents end to end without padding: what a training step computes on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt and the completion to learn; ``weight`` multiplies the loss of each completion token."""
+
+    prompt: list[int]
+    completion: list[int]
+    weight: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Attributes:
+
+    tokens, positions: int64 [T]; offsets: int64 [documents + 1].
+    rows: int64 [M], the hidden states that predict a completion token; targets int64 [M]; weights fp32 [M].
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    offsets: Tensor
+    rows: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device | str) -> PackedBatch:
+        return PackedBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def pack(examples: Sequence[Example]) -> PackedBatch:
+    """Lay examples end to end. The last token of each is only a target, so it is not run through the model."""
+    tokens, positions, offsets, rows, targets, weights = [], [], [0], [], [], []
+    for example in examples:
+        sequence = example.prompt + example.completion
+        start = len(tokens)
+        tokens += sequence[:-1]
+        positions += range(len(sequence) - 1)
+        offsets.append(len(tokens))
+        rows += range(start + len(example.prompt) - 1, start + len(sequence) - 1)
+        targets += example.completion
+        weights += [example.weight] * len(example.completion)
+    integers = [torch.tensor(x, dtype=torch.int64) for x in (tokens, positions, offsets, rows, targets)]
+    return PackedBatch(*integers, torch.tensor(weights, dtype=torch.float32))
+
+
+def by_budget(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
+    """Cut a list into consecutive groups of at most ``tokens`` tokens (a longer example makes its own group)."""
+    groups: list[list[Example]] = []
+    room = 0
+    for example in examples:
+        if not groups or len(example) > room:
+            groups.append([])
+            room = tokens
+        groups[-1].append(example)
+        room -= len(example)
+    return groups
+
+
+def batches(examples: Sequence[Example], tokens: int, epochs: int, seed: int) -> Iterator[list[Example]]:
+    """The examples of every optimiser step: each epoch in a new order, about ``tokens`` tokens a step."""
+    for epoch in range(epochs):
+        order = list(range(len(examples)))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        yield from by_budget([examples[i] for i in order], tokens)

@@ -1,0 +1,111 @@
+"""The folder of a run: which stages are done, with which settings, and whole-or-nothing files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from ..errors import UserError
+
+
+class RunFolder:
+    """``stages.json`` maps each finished stage to a digest of everything that it depended on.
+
+    A stage whose digest is unchanged is skipped; one whose digest changed is run again, and what it had
+    written is removed first.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as wrong:
+            raise UserError(f"run.folder: {path} cannot be made ({wrong.strerror})") from None
+        self.record = self.path / "stages.json"
+
+    def stages(self) -> dict[str, str]:
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise UserError(f"{self.record}: not readable as JSON; delete it to run every stage again") from None
+
+    def done(self, stage: str, digest: str) -> bool:
+        return self.stages().get(stage) == digest
+
+    @contextmanager
+    def stage(self, name: str, digest: str, outputs: list[str]) -> Iterator[None]:
+        """Run the body as stage ``name``. Outputs of the same unfinished stage are kept, those of another removed."""
+        started = f"{name} (unfinished)"
+        stages = self.stages()
+        if stages.get(started) != digest:
+            for output in outputs:
+                target = self.path / output
+                shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        stages.pop(name, None)
+        write_json(self.record, stages | {started: digest})
+        yield
+        stages = self.stages()
+        stages.pop(started, None)
+        write_json(self.record, stages | {name: digest})
+
+
+def digest(*parts: object) -> str:
+    """A short hash of JSON-able settings."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: temporary name, fsync, rename."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    write_text(path, json.dumps(value, indent=2, default=float) + "\n")
+
+
+def environment() -> dict:
+    """Versions and hardware that a figure may depend on."""
+    import torch
+
+    packages = ("torch", "triton", "numpy", "tokenizers", "sentence-transformers", "scikit-learn", "dftfast")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()
