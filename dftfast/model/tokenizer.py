@@ -1,0 +1,124 @@
+"""Tokenizer of a Hugging Face-format folder, on the `tokenizers` library alone: text to ids, ids to text, chat to ids."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import tokenizers
+
+from dftfast.errors import UserError
+from dftfast.model.chat_template import compile_template, render
+
+_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+class Tokenizer:
+    """Text <-> token ids, with the chat template of the model.
+
+    Attributes:
+        eos_ids: ids that end an answer; the first is the one a training text is closed with.
+        special_ids: ids of every control token, sorted.
+        special_tokens: the named ones, such as `{"eos_token": "<|im_end|>"}`.
+        vocab_size: number of ids the tokenizer knows (a model's embedding may be padded beyond it).
+        has_chat_template: False for a plain base model, whose chats are joined by blank lines.
+    """
+
+    def __init__(self, core: tokenizers.Tokenizer, special_tokens: dict[str, str], chat_template: str | None,
+                 eos_ids: tuple[int, ...], where: str = "tokenizer"):
+        core.no_truncation()
+        core.no_padding()
+        self._core = core
+        self._template = compile_template(chat_template, where) if chat_template else None
+        self.special_tokens = special_tokens
+        self.eos_ids = eos_ids
+        self.special_ids = tuple(sorted(i for i, token in core.get_added_tokens_decoder().items() if token.special))
+        self.vocab_size = core.get_vocab_size(with_added_tokens=True)
+        self.has_chat_template = self._template is not None
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Tokenizer:
+        """Read tokenizer.json, tokenizer_config.json, chat_template.jinja and the end tokens of generation_config.json."""
+        folder = Path(folder)
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise UserError(f"{folder}: no tokenizer.json in this folder; a model folder in Hugging Face format has one")
+        try:
+            core = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception for every kind of malformed file
+            raise UserError(f"{file}: not a readable tokenizer: {error}") from error
+        config = _read_json(folder / "tokenizer_config.json")
+        special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **config})
+        eos_ids = _eos_ids(core, special, folder)
+        if not eos_ids:
+            raise UserError(f"{folder}: no end token: neither tokenizer_config.json (eos_token) nor "
+                            "generation_config.json or config.json (eos_token_id) names one")
+        return cls(core, special, _chat_template(folder, config), eos_ids, where=str(folder))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of plain text. A control token spelled out in it ("<|im_end|>") is ordinary text, never a control token."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """`encode` of many texts at once, on all cores."""
+        return self._encode(texts, plain=True)
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of the ids; control tokens are left out."""
+        return self._core.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def render_chat(self, messages: list[dict], add_generation_prompt: bool = True, **variables) -> str:
+        """The text the chat template makes of the messages. Reasoning models are asked not to think first
+        (`enable_thinking=False`): their answer is the text itself. Other template variables are passed on."""
+        if self._template is None:
+            contents = [message["content"] for message in messages]
+            return "\n\n".join(contents + [""] if add_generation_prompt else contents)
+        variables = {"enable_thinking": False, "tools": None, "documents": None, **self.special_tokens, **variables}
+        return render(self._template, messages=messages, add_generation_prompt=add_generation_prompt, **variables)
+
+    def chat(self, messages: list[dict], add_generation_prompt: bool = True, **variables) -> list[int]:
+        """Ids of a chat: messages are `{"role": ..., "content": ...}`. See `render_chat`."""
+        text = self.render_chat(messages, add_generation_prompt, **variables)
+        return self._encode([text], plain=self._template is None)[0]
+
+    def _encode(self, texts: list[str], plain: bool) -> list[list[int]]:
+        self._core.encode_special_tokens = plain
+        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _read_json(file: Path) -> dict:
+    if not file.is_file():
+        return {}
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _special_tokens(config: dict) -> dict[str, str]:
+    """Named special tokens; a token is written as a string or as an object with its `content`."""
+    found = {name: config.get(name) for name in _SPECIAL_NAMES}
+    found = {name: token["content"] if isinstance(token, dict) else token for name, token in found.items()}
+    return {name: token for name, token in found.items() if token is not None}
+
+
+def _chat_template(folder: Path, config: dict) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several named templates
+        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    return template
+
+
+def _eos_ids(core: tokenizers.Tokenizer, special: dict[str, str], folder: Path) -> tuple[int, ...]:
+    """The tokenizer's own end token first, then those the generation config (or else the model config) lists."""
+    ids = [core.token_to_id(special["eos_token"])] if "eos_token" in special else []
+    listed = _read_json(folder / "generation_config.json").get("eos_token_id")
+    if listed is None:
+        listed = _read_json(folder / "config.json").get("eos_token_id")
+    ids += listed if isinstance(listed, list) else [listed]
+    return tuple(dict.fromkeys(i for i in ids if i is not None))
