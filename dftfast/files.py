@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where downloads and derived data are kept: $DFTFAST_CACHE, else $XDG_CACHE_HOME/dftfast, else ~/.cache/dftfast."""
+    """Where downloads and derived data go: $DFTFAST_CACHE, else $XDG_CACHE_HOME/dftfast, else ~/.cache/dftfast."""
     if "DFTFAST_CACHE" in os.environ:
         return Path(os.environ["DFTFAST_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dftfast"

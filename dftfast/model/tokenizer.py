@@ -1,4 +1,4 @@
-"""Tokenizer of a Hugging Face-format folder, on the `tokenizers` library alone: text to ids, ids to text, chat to ids."""
+"""Tokenizer of a Hugging Face-format folder, on the `tokenizers` library alone."""
 from __future__ import annotations
 
 import json
@@ -37,11 +37,11 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Read tokenizer.json, tokenizer_config.json, chat_template.jinja and the end tokens of generation_config.json."""
+        """Read tokenizer.json, tokenizer_config.json, chat_template.jinja, and generation_config.json's end tokens."""
         folder = Path(folder)
         file = folder / "tokenizer.json"
         if not file.is_file():
-            raise UserError(f"{folder}: no tokenizer.json in this folder; a model folder in Hugging Face format has one")
+            raise UserError(f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one")
         try:
             core = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception for every kind of malformed file
@@ -55,7 +55,7 @@ class Tokenizer:
         return cls(core, special, _chat_template(folder, config), eos_ids, where=str(folder))
 
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text. A control token spelled out in it ("<|im_end|>") is ordinary text, never a control token."""
+        """Ids of plain text. A control token spelled out in it ("<|im_end|>") is encoded as ordinary text."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:

@@ -1,0 +1,55 @@
+"""Embeddings agree with sentence-transformers in float32, in the order given, whatever the batches."""
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dftfast.errors import UserError
+from dftfast.model.embedder import CharacterNgrams, Embedder
+from dftfast.model.pretrained import resolve_embedder
+
+TEXTS = ["A short note.", "Meetings on Friday will move to the large room, " * 12, "", "Grüße aus München — bis bald!",
+         "The quick brown fox jumps over the lazy dog.", "A fast brown fox leaps over a lazy dog."]
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return Embedder(device="cpu")
+
+
+def test_agrees_with_float32(embedder):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(resolve_embedder()), device="cpu", model_kwargs={"dtype": torch.float32})
+    expected = torch.from_numpy(model.encode(TEXTS, show_progress_bar=False))
+    found = embedder.encode(TEXTS)
+    assert found.dtype == torch.float32 and found.shape == (len(TEXTS), embedder.dimension)
+    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.9999
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(len(TEXTS)))
+
+
+@pytest.mark.parametrize("name", [None, "character-ngrams"])
+def test_order_batches_and_progress(name, embedder):
+    model = embedder if name is None else Embedder(name)
+    seen = []
+    found = model.encode(TEXTS, progress=seen.append, batch_size=2)
+    assert seen == [2, 2, 2]
+    alone = torch.cat([model.encode([text]) for text in TEXTS])
+    assert torch.nn.functional.cosine_similarity(found, alone).nan_to_num(1.0)[[0, 1, 3, 4, 5]].min() > 0.9999
+    assert found[4] @ found[5] > found[4] @ found[1]  # the two foxes are closer than fox and meetings
+    assert model.encode([]).shape == (0, model.dimension)
+
+
+def test_character_ngrams_are_fixed_and_keep_distances():
+    first, second = Embedder("character-ngrams"), CharacterNgrams()
+    assert torch.equal(first.encode(TEXTS), second.encode(TEXTS))
+    counts = first._counts.transform(TEXTS[3:]).log1p().toarray()
+    counts = torch.nn.functional.normalize(torch.from_numpy(counts), dim=1)
+    projected = first.encode(TEXTS[3:])
+    assert (projected @ projected.T - counts @ counts.T).abs().max() < 4 / 512**0.5
+
+
+def test_folder_that_is_no_embedder(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="cannot load"):
+        Embedder(str(tmp_path))
