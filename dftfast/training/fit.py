@@ -75,7 +75,7 @@ def backward(decoder: Decoder, batch: PackedBatch, scale: float) -> float:
     hidden = decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))
     loss, _ = linear_cross_entropy(hidden[batch.rows], decoder.head_weight, batch.targets, batch.weights * scale)
     loss.backward()
-    return float(loss)
+    return float(loss.detach())
 
 
 @torch.no_grad()

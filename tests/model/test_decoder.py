@@ -6,19 +6,11 @@ import json
 
 import pytest
 import torch
-from families import FAMILIES, save_random_model
+from families import FAMILIES, packed_logits, save_random_model
 from safetensors.torch import load_file, save_file
 
 from dftfast.errors import UserError
-from dftfast.model.attention import packed_causal
 from dftfast.model.weights import load_decoder, save_decoder
-
-
-def packed_logits(decoder, documents):
-    offsets = torch.tensor([0] + [len(d) for d in documents]).cumsum(0)
-    positions = torch.cat([torch.arange(len(d)) for d in documents])
-    hidden = decoder(torch.cat(documents), positions, packed_causal(offsets))
-    return (hidden @ decoder.head_weight.T).split([len(d) for d in documents])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import peft
 import pytest
 import torch
-from families import FAMILIES, save_random_model
-from test_decoder import packed_logits
+from families import FAMILIES, packed_logits, save_random_model
 
 from dftfast.errors import UserError
 from dftfast.model.adapter import Adapter

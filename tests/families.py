@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 import transformers
 
+from dftfast.model.attention import packed_causal
+
 SIZES = dict(vocab_size=259, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6)
 LLAMA3_ROPE = {
     "rope_type": "llama3",
@@ -43,3 +45,11 @@ def save_random_model(family: str, folder: Path, **save_options) -> transformers
                 parameter.mul_(4.0)  # logits of a real model's size
     model.save_pretrained(folder, **save_options)
     return model
+
+
+def packed_logits(decoder, documents):
+    """Logits of each document, computed in one packed forward."""
+    offsets = torch.tensor([0] + [len(d) for d in documents]).cumsum(0)
+    positions = torch.cat([torch.arange(len(d)) for d in documents])
+    hidden = decoder(torch.cat(documents), positions, packed_causal(offsets))
+    return (hidden @ decoder.head_weight.T).split([len(d) for d in documents])

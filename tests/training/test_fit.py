@@ -1,0 +1,139 @@
+"""Packing, the optimiser and the likelihood loop against transformers + PEFT and hand-made cases."""
+
+from __future__ import annotations
+
+import random
+
+import peft
+import pytest
+import torch
+from families import save_random_model
+
+from dftfast.model.lora import adapter_tensors
+from dftfast.model.policy import Policy
+from dftfast.model.weights import load_decoder
+from dftfast.training.fit import FitSettings, backward, fit, nats_per_token
+from dftfast.training.optimiser import Optimiser, TrainingStopped
+from dftfast.training.packing import Example, batches, by_budget, pack
+
+
+def random_examples(count, seed=0):
+    rng = random.Random(seed)
+
+    def tokens(least, most):
+        return [rng.randrange(3, 259) for _ in range(rng.randint(least, most))]
+
+    return [Example(tokens(1, 6), tokens(2, 12)) for _ in range(count)]
+
+
+def test_pack_has_no_padding_and_right_targets():
+    batch = pack([Example([5, 6], [7, 8], weight=0.5), Example([9], [10])])
+    assert batch.tokens.tolist() == [5, 6, 7, 9]
+    assert batch.positions.tolist() == [0, 1, 2, 0]
+    assert batch.offsets.tolist() == [0, 3, 4]
+    assert batch.rows.tolist() == [1, 2, 3] and batch.targets.tolist() == [7, 8, 10]
+    assert batch.weights.tolist() == [0.5, 0.5, 1.0]
+
+
+def test_batches_cover_every_example_once_an_epoch():
+    examples = random_examples(50)
+    steps = list(batches(examples, tokens=60, epochs=2, seed=1))
+    assert all(sum(map(len, step)) <= 60 for step in steps)
+    seen = [id(example) for step in steps for example in step]
+    assert sorted(seen) == sorted(2 * [id(example) for example in examples])
+    assert seen[:50] != seen[50:]
+    assert by_budget([Example([1] * 99, [2])], tokens=10) == [[Example([1] * 99, [2])]]
+
+
+def test_gradient_does_not_depend_on_micro_batches(tmp_path):
+    save_random_model("qwen3", tmp_path)
+    policy = Policy(tmp_path, torch.float32)
+    parameters = policy.begin_phase(4, 8, seed=0)
+    for parameter in parameters:
+        parameter.data.add_(0.02)
+    examples = random_examples(12)
+    gradients = []
+    for budget in (10_000, 40):
+        for group in by_budget(examples, budget):
+            backward(policy.decoder, pack(group), 1 / 100)
+        gradients.append([p.grad.clone() for p in parameters])
+        for parameter in parameters:
+            parameter.grad = None
+    for whole, cut in zip(*gradients):
+        assert torch.allclose(whole, cut, rtol=1e-4, atol=1e-6)
+
+
+def with_peft(model, policy):
+    """transformers' model under a PEFT adapter that starts where the policy's does."""
+    config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear")
+    model = peft.get_peft_model(model, config)
+    state = {name.replace(".weight", ".default.weight"): t for name, t in adapter_tensors(policy.decoder).items()}
+    missing = model.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    return model
+
+
+def test_loss_curve_equals_peft(tmp_path):
+    model = save_random_model("qwen3", tmp_path)
+    policy = Policy(tmp_path, torch.float32)
+    examples = random_examples(30)
+    settings = FitSettings(learning_rate=1e-2, epochs=4, batch_tokens=100, micro_tokens=50)
+    parameters = policy.begin_phase(4, 8, seed=0)
+    theirs = with_peft(model, policy)
+
+    losses = []
+    fit(policy.decoder, parameters, examples, settings, seed=3, log=lambda record: losses.append(record["loss"]))
+
+    plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed=3))
+    trained = [p for p in theirs.parameters() if p.requires_grad]
+    optimiser = Optimiser(trained, settings.learning_rate, len(plan))
+    expected = []
+    for step in plan:
+        count = sum(len(e.completion) for e in step)
+        total = 0.0
+        for example in step:
+            ids = torch.tensor([example.prompt + example.completion])
+            labels = torch.tensor([[-100] * len(example.prompt) + example.completion])
+            loss = theirs(ids, labels=labels).loss * len(example.completion) / count
+            loss.backward()
+            total += float(loss.detach())
+        optimiser.step()
+        expected.append(total)
+    assert len(losses) == len(expected) >= 12
+    assert losses[-1] < losses[0] - 0.05
+    assert max(abs(a - b) for a, b in zip(losses, expected)) < 1e-3
+
+
+def test_full_fine_tuning_moves_bf16_weights_through_fp32_masters(tmp_path):
+    save_random_model("qwen3", tmp_path)
+    decoder = load_decoder(tmp_path, torch.bfloat16)
+    examples = random_examples(20)
+    before = nats_per_token(decoder, examples)
+    parameters = [p.requires_grad_() for p in decoder.parameters()]
+    fit(decoder, parameters, examples, FitSettings(3e-4, epochs=8, batch_tokens=200), seed=0, log=lambda record: None)
+    assert nats_per_token(decoder, examples) < before - 0.3
+    assert all(p.dtype == torch.bfloat16 for p in parameters)
+
+
+def test_non_finite_gradients_are_skipped_and_then_stop_the_run():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimiser = Optimiser([weight], learning_rate=0.1, total_steps=100)
+    weight.grad = torch.full((3,), float("nan"))
+    norm, taken = optimiser.step()
+    assert not taken and norm != norm and torch.equal(weight.data, torch.ones(3))
+    with pytest.raises(TrainingStopped, match="non-finite"):
+        for _ in range(Optimiser.MAX_SKIPPED):
+            weight.grad = torch.full((3,), float("inf"))
+            optimiser.step()
+
+
+def test_rate_warms_up_and_decays_to_zero():
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimiser = Optimiser([weight], learning_rate=1.0, total_steps=20, warmup=0.2)
+    rates = []
+    for _ in range(20):
+        rates.append(optimiser.rate())
+        weight.grad = torch.ones(1)
+        optimiser.step()
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:])) and rates[-1] < 0.02
