@@ -1,0 +1,145 @@
+"""Corpus files to documents: .jsonl, .jsonl.gz and .parquet; every bad line is reported with file, line and field."""
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dftfast.data.schema import Document, parse_row, words
+from dftfast.data.split import hash_share
+from dftfast.errors import UserError
+
+log = logging.getLogger(__name__)
+LONGEST_LINE = 4 * 2**20  # bytes; a longer line is some other format
+_REPORTED = 20
+
+
+def load_corpus(paths: Sequence[str | Path], *, skip_bad_lines: bool = False, max_words: int | None = None,
+                limit: int | None = None, tokenizer=None, needs_text: bool = True) -> list[Document]:
+    """Read the files in the order given.
+
+    Args:
+        skip_bad_lines: leave bad lines out, each one logged and their number too; otherwise the first is a UserError.
+        max_words: leave longer texts out (their number is logged).
+        limit: keep this many documents, chosen by the hash of their ids, in file order.
+        tokenizer: anything with `encode_batch(texts)`; fills `Document.target_tokens`.
+        needs_text: False reads briefs for generation, which need no text.
+
+    Raises:
+        UserError: a missing or unreadable file, a bad line (see `skip_bad_lines`), or no document at all.
+    """
+    if not paths:
+        raise UserError("no corpus file was given")
+    documents, bad = _read_all([Path(path) for path in paths], needs_text)
+    if bad and not skip_bad_lines:
+        more = f" (and {len(bad) - 1} more bad lines)" if len(bad) > 1 else ""
+        raise UserError(f"{bad[0]}{more}; to leave bad lines out, set data.skip_bad_lines=true")
+    for complaint in bad[:_REPORTED]:
+        log.warning("left out: %s", complaint)
+    if bad:
+        log.warning("%d bad lines left out, %d documents read", len(bad), len(documents))
+    if max_words is not None:
+        short = [document for document in documents if len(words(document.text)) <= max_words]
+        if len(short) < len(documents):
+            log.info("%d of %d texts have more than %d words and are left out", len(documents) - len(short),
+                     len(documents), max_words)
+        documents = short
+    if limit is not None and limit < len(documents):
+        chosen = set(sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id))[:limit])
+        documents = [document for i, document in enumerate(documents) if i in chosen]
+    if not documents:
+        raise UserError(f"{', '.join(map(str, paths))}: no usable text in it")
+    if tokenizer is not None:
+        lengths = map(len, tokenizer.encode_batch([document.text for document in documents]))
+        documents = [replace(document, target_tokens=length) for document, length in zip(documents, lengths)]
+    return documents
+
+
+def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list[str]]:
+    documents: list[Document] = []
+    bad: list[str] = []
+    first_use: dict[str, str] = {}  # id -> where
+    repeated = 0  # rows without an id that are the same as an earlier one
+    for path in paths:
+        for number, row in _rows(path):
+            where = f"{path}, line {number}"
+            try:
+                if isinstance(row, UserError):
+                    raise row
+                document = parse_row(row, needs_text)
+                if document.id in first_use and row.get("id") is None:
+                    repeated += 1
+                    continue
+                if document.id in first_use:
+                    raise UserError(f"id: {document.id!r} was used before ({first_use[document.id]})")
+            except UserError as error:
+                bad.append(f"{where}: {error}")
+                continue
+            first_use[document.id] = where
+            documents.append(document)
+    if repeated:
+        log.warning("%d rows repeat an earlier row's prompt and text and are left out", repeated)
+    return documents, bad
+
+
+def _rows(path: Path) -> Iterator[tuple[int, object]]:
+    """(line number, decoded row or the UserError that reading it gave)."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    name = path.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            yield from _parquet_rows(path)
+        elif name.endswith((".jsonl.gz", ".json.gz")):
+            yield from _json_rows(path, gzip.open(path, "rb"))
+        elif name.endswith((".jsonl", ".json")):
+            yield from _json_rows(path, open(path, "rb"))
+        else:
+            raise UserError(f"{path}: unknown kind of file; expected .jsonl, .jsonl.gz or .parquet")
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def _json_rows(path: Path, file) -> Iterator[tuple[int, object]]:
+    with file:
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(LONGEST_LINE)
+                yield number, UserError(f"longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line")
+            elif line.strip():
+                yield number, _decode(line)
+
+
+def _decode(line: bytes) -> object:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return UserError(f"not valid UTF-8 (byte {error.start + 1} of the line)")
+    except json.JSONDecodeError as error:
+        return UserError(f"not valid JSON (column {error.colno}): {error.msg}")
+    except RecursionError:
+        return UserError("not valid JSON for a row: nested too deeply")
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, object]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(f"{path}: reading .parquet needs pyarrow: pip install 'dftfast[parquet]'") from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{path}: not a readable parquet file: {error}") from error
