@@ -1,0 +1,164 @@
+"""Attention over a paged cache, decode and ragged prefill in one kernel, and the writes to the cache.
+
+The query heads that share a key head are packed into the rows of a tile, token by token, so that the tensor cores see
+G = H / Hk rows a token. Tiles are numbered without the host knowing any length: sequence s begins at tile
+query_offsets[s] * G // BLOCK_M + s, and a program finds its sequence by bisection. Where every sequence has one query
+(decode), the keys are also split into fixed shares, which do not depend on the rest of the batch, and merged by a second
+kernel (Flash-Decoding).
+"""
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from .chip import cdiv, power_of_2
+
+MIN_SHARE, MAX_SPLITS = 512, 16
+
+
+def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
+    """Block shape. Unmeasured on a card: chosen for no spills and for the 99 KB of sm_86 and sm_89."""
+    wide = power_of_2(d) * dtype.itemsize  # bytes of a head
+    keys = 64 if wide <= 256 else 32 if wide <= 512 else 16
+    if decode:
+        return dict(BLOCK_M=max(power_of_2(group), 16), BLOCK_N=keys, num_warps=4, num_stages=2)
+    rows = 64 if wide <= 512 else 32
+    return dict(BLOCK_M=rows, BLOCK_N=keys, num_warps=4 if wide <= 256 else 8, num_stages=2)
+
+
+@triton.jit
+def _sequence_of(tile, query_offsets, S, G: tl.constexpr, BLOCK_M: tl.constexpr):
+    """Last sequence whose first tile is not after `tile`."""
+    low, high = 0, S
+    while high - low > 1:
+        middle = (low + high) // 2
+        after = tl.load(query_offsets + middle) * G // BLOCK_M + middle > tile
+        low = tl.where(after, low, middle)
+        high = tl.where(after, middle, high)
+    return low
+
+
+@triton.jit
+def _attend(
+    q, k_cache, v_cache, table, query_offsets, lengths, out, partial, lse, scale, S, T, table_stride, share,
+    G: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, SPLIT: tl.constexpr,
+    BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    tile, key_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    sequence = _sequence_of(tile, query_offsets, S, G, BLOCK_M)
+    begin = tl.load(query_offsets + sequence)
+    queries = tl.load(query_offsets + sequence + 1) - begin
+    length = tl.load(lengths + sequence)
+    row = (tile - (begin * G // BLOCK_M + sequence)) * BLOCK_M + tl.arange(0, BLOCK_M)
+    query, head = row // G, key_head * G + row % G
+    row_ok = query < queries
+    last_key = length - queries + query  # the last position that a row sees
+    token_head = (begin + query).to(tl.int64) * (G * HK) + head
+
+    dim = tl.arange(0, BLOCK_D)
+    dim_ok = dim < D
+    tile_mask = row_ok[:, None] & dim_ok[None, :]
+    q_tile = tl.load(q + token_head[:, None] * D + dim[None, :], mask=tile_mask, other=0.0)
+
+    m = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    z = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    end = tl.max(tl.where(row_ok, last_key, -1), 0) + 1
+    if SPLIT:
+        end = min(end, (part + 1) * share)
+    for start in range(part * share, end, BLOCK_N):
+        position = start + tl.arange(0, BLOCK_N)
+        key_ok = position < end
+        page = tl.load(table + sequence.to(tl.int64) * table_stride + position // PAGE, mask=key_ok, other=0)
+        slot = (page.to(tl.int64) * PAGE + position % PAGE) * HK + key_head
+        keys = tl.load(
+            k_cache + slot[None, :] * D + dim[:, None], mask=dim_ok[:, None] & key_ok[None, :], other=0.0
+        )
+        scores = tl.dot(q_tile, keys, input_precision="tf32x3") * (scale * 1.4426950408889634)
+        scores = tl.where(position[None, :] <= last_key[:, None], scores, float("-inf"))
+        new = tl.maximum(m, tl.max(scores, 1))
+        shift = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen no key yet
+        weights = tl.exp2(scores - shift[:, None])
+        decay = tl.exp2(m - shift)
+        z = z * decay + tl.sum(weights, 1)
+        values = tl.load(
+            v_cache + slot[:, None] * D + dim[None, :], mask=key_ok[:, None] & dim_ok[None, :], other=0.0
+        )
+        acc = tl.dot(weights.to(values.dtype), values, acc * decay[:, None], input_precision="tf32x3")
+        m = new
+
+    acc = acc / tl.where(z > 0.0, z, 1.0)[:, None]
+    if SPLIT:
+        at = part.to(tl.int64) * T * (G * HK) + token_head
+        tl.store(lse + at, m + tl.log2(z), mask=row_ok)
+        tl.store(partial + at[:, None] * D + dim[None, :], acc, mask=tile_mask)
+    else:
+        tl.store(out + token_head[:, None] * D + dim[None, :], acc.to(out.dtype.element_ty), mask=tile_mask)
+
+
+@triton.jit
+def _merge(partial, lse, out, rows, splits, D: tl.constexpr, BLOCK_D: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    dim = tl.arange(0, BLOCK_D)
+    m = float("-inf")
+    z = 0.0
+    acc = tl.zeros([BLOCK_D], tl.float32)
+    for part in range(splits):
+        at = tl.cast(part, tl.int64) * rows + row
+        share = tl.load(lse + at)
+        new = tl.maximum(m, share)
+        shift = tl.where(new == float("-inf"), 0.0, new)
+        decay, weight = tl.exp2(m - shift), tl.exp2(share - shift)
+        acc = acc * decay + weight * tl.load(partial + at * D + dim, mask=dim < D, other=0.0)
+        z = z * decay + weight
+        m = new
+    tl.store(out + row * D + dim, (acc / tl.where(z > 0.0, z, 1.0)).to(out.dtype.element_ty), mask=dim < D)
+
+
+@triton.jit
+def _store(k, v, k_cache, v_cache, slots, width, BLOCK: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    slot = tl.load(slots + token)
+    column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = (column < width) & (slot >= 0)
+    tl.store(k_cache + slot * width + column, tl.load(k + token * width + column, mask=mask), mask=mask)
+    tl.store(v_cache + slot * width + column, tl.load(v + token * width + column, mask=mask), mask=mask)
+
+
+def store_kv_forward(
+    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
+) -> None:
+    tokens, width = k.shape[0], k.shape[1] * k.shape[2]
+    if tokens:
+        _store[(tokens, cdiv(width, 1024))](k, v, k_cache, v_cache, slots, width, BLOCK=1024, num_warps=4)
+
+
+def paged_attention_forward(
+    q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, block_table: torch.Tensor,
+    query_offsets: torch.Tensor, lengths: torch.Tensor, scale: float,
+) -> torch.Tensor:  # fmt: skip
+    """[T, H, D]; a query that sees no key gives zeros."""
+    (T, H, D), (_, page, Hk, _), S = q.shape, k_cache.shape, lengths.numel()
+    out = torch.empty_like(q)
+    if T == 0:
+        return out
+    group, decode = H // Hk, T == S
+    config = tile(decode, group, D, q.dtype)
+    capacity = block_table.shape[1] * page
+    share = max(cdiv(cdiv(capacity, MAX_SPLITS), MIN_SHARE), 1) * MIN_SHARE if decode else capacity
+    splits = max(cdiv(capacity, share), 1)
+    partial = lse = None
+    if splits > 1:
+        partial = torch.empty(splits, T, H, D, dtype=torch.float32, device=q.device)
+        lse = torch.empty(splits, T, H, dtype=torch.float32, device=q.device)
+    grid = (T * group // config["BLOCK_M"] + S, Hk, splits)
+    block_d = power_of_2(D)
+    _attend[grid](
+        q, k_cache, v_cache, block_table, query_offsets, lengths, out, partial, lse, scale, S, T,
+        block_table.stride(0), share,
+        G=group, HK=Hk, D=D, PAGE=page, SPLIT=splits > 1, BLOCK_D=block_d, **config,
+    )  # fmt: skip
+    if splits > 1:
+        _merge[(T * H,)](partial, lse, out, T * H, splits, D=D, BLOCK_D=block_d, num_warps=4)
+    return out

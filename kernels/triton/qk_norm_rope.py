@@ -1,0 +1,177 @@
+"""RMSNorm of every q and k head and the rotary embedding, straight from the packed projection, in one pass.
+
+A tile is ROWS heads (of any tokens) by the two halves of the head, which the rotation pairs up. v heads are copied.
+"""
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from .chip import cdiv, power_of_2, processors
+
+ROWS = 16
+
+
+@triton.jit
+def _load_halves(base, row, dim, D: tl.constexpr, HALF: tl.constexpr, mask):
+    at = row.to(tl.int64)[:, None] * D + dim[None, :]
+    first = tl.load(base + at, mask=mask, other=0.0).to(tl.float32)
+    return first, tl.load(base + at + HALF, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _store_halves(base, row, dim, first, second, D: tl.constexpr, HALF: tl.constexpr, mask):
+    at = row.to(tl.int64)[:, None] * D + dim[None, :]
+    tl.store(base + at, first.to(base.dtype.element_ty), mask=mask)
+    tl.store(base + at + HALF, second.to(base.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def _load_weight(weight, dim, HALF: tl.constexpr):
+    first = tl.load(weight + dim, mask=dim < HALF, other=0.0).to(tl.float32)
+    return first, tl.load(weight + HALF + dim, mask=dim < HALF, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM: tl.constexpr, K_NORM: tl.constexpr, HALF: tl.constexpr):
+    """Weight of each row's head, 1 where there is none, and whether the row is normalised."""
+    ones = tl.full([1, 1], 1.0, tl.float32)
+    w1, w2, normed = ones, ones, is_q & False
+    if Q_NORM:
+        first, second = _load_weight(q_weight, dim, HALF)
+        w1, w2 = tl.where(is_q, first[None, :], w1), tl.where(is_q, second[None, :], w2)
+        normed = normed | is_q
+    if K_NORM:
+        first, second = _load_weight(k_weight, dim, HALF)
+        w1, w2 = tl.where(is_k, first[None, :], w1), tl.where(is_k, second[None, :], w2)
+        normed = normed | is_k
+    return w1, w2, normed
+
+
+@triton.jit
+def _forward(
+    qkv, q_weight, k_weight, cos, sin, q, k, v, rows, eps,
+    H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, HALF_BLOCK: tl.constexpr,
+    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    HALF: tl.constexpr = D // 2
+    HEADS: tl.constexpr = H + 2 * HK
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    dim = tl.arange(0, HALF_BLOCK)
+    mask = (row < rows)[:, None] & (dim < HALF)[None, :]
+    token, head = row // HEADS, row % HEADS
+    is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
+    is_v = (head >= H + HK)[:, None]
+
+    x1, x2 = _load_halves(qkv, row, dim, D, HALF, mask)
+    w1, w2, normed = _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM, K_NORM, HALF)
+    rstd = tl.where(normed, tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None], 1.0)
+    y1, y2 = x1 * rstd * w1, x2 * rstd * w2
+
+    angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
+    turned = mask & (is_q | is_k)
+    c = tl.load(cos + angle, mask=turned, other=1.0)
+    s = tl.load(sin + angle, mask=turned, other=0.0)
+    z1, z2 = y1 * c - y2 * s, y2 * c + y1 * s
+
+    _store_halves(q, token * H + head, dim, z1, z2, D, HALF, mask & is_q)
+    _store_halves(k, token * HK + head - H, dim, z1, z2, D, HALF, mask & is_k)
+    _store_halves(v, token * HK + head - H - HK, dim, x1, x2, D, HALF, mask & is_v)
+
+
+@triton.jit
+def _backward(
+    dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps,
+    H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, HALF_BLOCK: tl.constexpr,
+    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    HALF: tl.constexpr = D // 2
+    HEADS: tl.constexpr = H + 2 * HK
+    dim = tl.arange(0, HALF_BLOCK)
+    dqw1, dqw2 = tl.zeros([HALF_BLOCK], tl.float32), tl.zeros([HALF_BLOCK], tl.float32)
+    dkw1, dkw2 = tl.zeros([HALF_BLOCK], tl.float32), tl.zeros([HALF_BLOCK], tl.float32)
+    for start in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):
+        row = start + tl.arange(0, ROWS)
+        mask = (row < rows)[:, None] & (dim < HALF)[None, :]
+        token, head = row // HEADS, row % HEADS
+        is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
+        is_v = (head >= H + HK)[:, None]
+
+        g1, g2 = _load_halves(dq, token * H + head, dim, D, HALF, mask & is_q)
+        k1, k2 = _load_halves(dk, token * HK + head - H, dim, D, HALF, mask & is_k)
+        v1, v2 = _load_halves(dv, token * HK + head - H - HK, dim, D, HALF, mask & is_v)
+        g1, g2 = g1 + k1 + v1, g2 + k2 + v2
+
+        angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
+        turned = mask & (is_q | is_k)
+        c = tl.load(cos + angle, mask=turned, other=1.0)
+        s = tl.load(sin + angle, mask=turned, other=0.0)
+        g1, g2 = g1 * c + g2 * s, g2 * c - g1 * s
+
+        x1, x2 = _load_halves(qkv, row, dim, D, HALF, mask)
+        w1, w2, normed = _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM, K_NORM, HALF)
+        rstd = tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None]
+        n1, n2 = x1 * rstd, x2 * rstd
+        if Q_NORM:
+            dqw1 += tl.sum(tl.where(is_q, g1 * n1, 0.0), 0)
+            dqw2 += tl.sum(tl.where(is_q, g2 * n2, 0.0), 0)
+        if K_NORM:
+            dkw1 += tl.sum(tl.where(is_k, g1 * n1, 0.0), 0)
+            dkw2 += tl.sum(tl.where(is_k, g2 * n2, 0.0), 0)
+        g1, g2 = g1 * w1, g2 * w2
+        mean = (tl.sum(g1 * n1 + g2 * n2, 1) / D)[:, None]
+        g1 = tl.where(normed, rstd * (g1 - n1 * mean), g1)
+        g2 = tl.where(normed, rstd * (g2 - n2 * mean), g2)
+        _store_halves(dqkv, row, dim, g1, g2, D, HALF, mask)
+
+    at = dweights + tl.program_id(0) * 2 * D + dim
+    inside = dim < HALF
+    if Q_NORM:
+        tl.store(at, dqw1, mask=inside)
+        tl.store(at + HALF, dqw2, mask=inside)
+    if K_NORM:
+        tl.store(at + D, dkw1, mask=inside)
+        tl.store(at + D + HALF, dkw2, mask=inside)
+
+
+def _constants(D, H, Hk, q_weight, k_weight):
+    return dict(H=H, HK=Hk, D=D, HALF_BLOCK=power_of_2(D // 2), Q_NORM=q_weight is not None,
+                K_NORM=k_weight is not None, ROWS=ROWS, num_warps=4)  # fmt: skip
+
+
+def qk_norm_rope_forward(
+    qkv: torch.Tensor, q_weight: torch.Tensor | None, k_weight: torch.Tensor | None,
+    cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
+):  # fmt: skip
+    """(q [T,H,D], k [T,Hk,D], v [T,Hk,D])."""
+    tokens, heads = qkv.shape[0], H + 2 * Hk
+    D = qkv.shape[1] // heads
+    q, k, v = (qkv.new_empty(tokens, n, D) for n in (H, Hk, Hk))
+    rows = tokens * heads
+    if rows:
+        _forward[(cdiv(rows, ROWS),)](
+            qkv, q_weight, k_weight, cos, sin, q, k, v, rows, eps, **_constants(D, H, Hk, q_weight, k_weight)
+        )
+    return q, k, v
+
+
+def qk_norm_rope_backward(
+    dq: torch.Tensor, dk: torch.Tensor, dv: torch.Tensor, qkv: torch.Tensor, q_weight: torch.Tensor | None,
+    k_weight: torch.Tensor | None, cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
+):  # fmt: skip
+    """(dqkv, dq_weight or None, dk_weight or None)."""
+    tokens, heads = qkv.shape[0], H + 2 * Hk
+    D = qkv.shape[1] // heads
+    rows = tokens * heads
+    dqkv = torch.empty_like(qkv)
+    programs = min(cdiv(rows, ROWS), 4 * processors(qkv.device))
+    dweights = torch.empty(programs, 2, D, dtype=torch.float32, device=qkv.device)
+    if rows:
+        _backward[(programs,)](
+            dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps,
+            **_constants(D, H, Hk, q_weight, k_weight),
+        )  # fmt: skip
+    dq_weight = None if q_weight is None else dweights[:, 0].sum(0).to(q_weight.dtype)
+    dk_weight = None if k_weight is None else dweights[:, 1].sum(0).to(k_weight.dtype)
+    return dqkv, dq_weight, dk_weight

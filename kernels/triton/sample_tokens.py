@@ -1,0 +1,155 @@
+"""Draws one token a row, with the log-probabilities and the entropy that training needs, in a fixed number of passes.
+
+Every truncation (top-k, top-p, min-p) is a threshold on the logit, ties kept. The top-k and top-p thresholds are the
+largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
+bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
+sorted. The draw inverts the distribution function over the kept tokens in vocabulary order.
+"""
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK = 1024
+
+
+@triton.jit
+def _float_of(key):
+    """The float whose order-preserving pattern is `key`; patterns below that of -inf count as -inf."""
+    key = tl.maximum(key, 0x007FFFFF)
+    bits = tl.where(key >= 0x80000000, key - 0x80000000, 0xFFFFFFFF - key)
+    return bits.to(tl.uint32).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _threshold(row, V, floor, maximum, inverse_temperature, target, MASS: tl.constexpr, BLOCK: tl.constexpr):
+    """Largest t with sum over logits >= max(t, floor) of (MASS: exp((x - maximum) / temperature), else 1) >= target."""
+    candidate = tl.arange(0, 16).to(tl.int64)
+    found = tl.zeros([1], tl.int64)
+    for step in range(8):
+        shift = 28 - 4 * step
+        pivots = _float_of(found + (candidate << shift))
+        sums = tl.zeros([16], tl.float32)
+        for start in range(0, V, BLOCK):
+            column = start + tl.arange(0, BLOCK)
+            x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+            weight = tl.where((column < V) & (x >= floor), 1.0, 0.0)
+            if MASS:
+                weight *= tl.exp((x - maximum) * inverse_temperature)
+            sums += tl.sum(tl.where(x[:, None] >= pivots[None, :], weight[:, None], 0.0), 0)
+        best = tl.max(tl.where(sums >= target, candidate, 0), 0)
+        found += best << shift
+    return tl.max(_float_of(found), 0)
+
+
+@triton.jit
+def _mass(row, V, floor, maximum, inverse_temperature, BLOCK: tl.constexpr):
+    total = 0.0
+    for start in range(0, V, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+        e = tl.exp((x - maximum) * inverse_temperature)
+        total += tl.sum(tl.where((column < V) & (x >= floor), e, 0.0), 0)
+    return total
+
+
+@triton.jit
+def _uniform(seed, position, request):
+    """In (0, 1): the first word of Philox4x32-10 with key = seed and counter = (position, request), its top 23 bits."""
+    low = 0xFFFFFFFF
+    word, _, _, _ = tl.philox(
+        seed,
+        (position & low).to(tl.uint32),
+        ((position >> 32) & low).to(tl.uint32),
+        (request & low).to(tl.uint32),
+        ((request >> 32) & low).to(tl.uint32),
+    )
+    return ((word >> 9).to(tl.float32) + 0.5) * (1.0 / 8388608.0)
+
+
+@triton.jit
+def _sample(
+    logits, temperature, top_k, top_p, min_p, seed, request_id, position,
+    token_out, logprob_out, sampler_logprob_out, entropy_out, V,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    index = tl.program_id(0)
+    row = logits + index.to(tl.int64) * V
+
+    # The untempered model: maximum, its first position, normaliser, entropy.
+    m = tl.full([1], float("-inf"), tl.float32)
+    z = tl.zeros([1], tl.float32)
+    s = tl.zeros([1], tl.float32)
+    token = tl.zeros([1], tl.int32)
+    for start in range(0, V, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+        top = tl.max(x, 0)
+        new = tl.maximum(m, top)
+        token = tl.where(top > m, tl.min(tl.where(x == top, column, V), 0), token)
+        base = tl.where(new == float("-inf"), 0.0, new)
+        decay = tl.exp(m - base)
+        e = tl.exp(x - base)
+        s = decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - base))
+        s += tl.sum(tl.where(x == float("-inf"), 0.0, e * (x - base)), 0)
+        z = decay * z + tl.sum(e, 0)
+        m = new
+    m, z, s, token = tl.max(m, 0), tl.sum(z, 0), tl.sum(s, 0), tl.max(token, 0)
+    log_z = tl.log(z)
+    sampler_logprob = 0.0
+
+    t = tl.load(temperature + index)
+    if t > 0.0:
+        inverse = 1.0 / t
+        floor = float("-inf")
+        k = tl.load(top_k + index)
+        if (k > 0) & (k < V):
+            floor = _threshold(row, V, floor, m, inverse, k.to(tl.float32), False, BLOCK)
+        p = tl.load(top_p + index)
+        if p < 1.0:
+            target = p * _mass(row, V, floor, m, inverse, BLOCK)
+            floor = tl.maximum(floor, _threshold(row, V, floor, m, inverse, target, True, BLOCK))
+        least = tl.load(min_p + index)
+        if least > 0.0:
+            floor = tl.maximum(floor, m + t * tl.log(least))
+        floor = tl.minimum(floor, m)
+        kept = _mass(row, V, floor, m, inverse, BLOCK)
+        u = _uniform(tl.load(seed + index), tl.load(position + index), tl.load(request_id + index))
+        target = u * kept
+
+        running = 0.0
+        drawn = V
+        last = 0  # rounding may leave the sum of the kept below the target: then the last of them
+        for start in range(0, V, BLOCK):
+            column = start + tl.arange(0, BLOCK)
+            x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+            keep = (column < V) & (x >= floor) & (x > float("-inf"))
+            e = tl.where(keep, tl.exp((x - m) * inverse), 0.0)
+            reached = running + tl.cumsum(e, 0)
+            drawn = tl.minimum(drawn, tl.min(tl.where(keep & (reached >= target), column, V), 0))
+            last = tl.maximum(last, tl.max(tl.where(keep, column, 0), 0))
+            running += tl.sum(e, 0)
+        token = tl.where(drawn < V, drawn, last)
+        sampler_logprob = (tl.load(row + token).to(tl.float32) - m) * inverse - tl.log(kept)
+
+    tl.store(token_out + index, token.to(tl.int64))
+    tl.store(logprob_out + index, tl.load(row + token).to(tl.float32) - m - log_z)
+    tl.store(sampler_logprob_out + index, sampler_logprob)
+    tl.store(entropy_out + index, log_z - s / z)
+
+
+def sample_tokens_forward(
+    logits: torch.Tensor, temperature: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor,
+    seed: torch.Tensor, request_id: torch.Tensor, position: torch.Tensor,
+):  # fmt: skip
+    """(token, logprob, sampler_logprob, entropy), each [B]."""
+    B, V = logits.shape
+    token = torch.empty(B, dtype=torch.int64, device=logits.device)
+    logprob, sampler_logprob, entropy = torch.empty(3, B, dtype=torch.float32, device=logits.device)
+    if B:
+        _sample[(B,)](
+            logits, temperature, top_k, top_p, min_p, seed, request_id, position,
+            token, logprob, sampler_logprob, entropy, V, BLOCK=BLOCK, num_warps=8,
+        )  # fmt: skip
+    return token, logprob, sampler_logprob, entropy

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from dftfast.kernels.triton import ngram as op
+
+
+def ngrams(sequences, n, vocab, banned):
+    for sequence in sequences:
+        for i in range(len(sequence) - n + 1):
+            gram = sequence[i : i + n]
+            if not set(gram) & banned:
+                key = 0
+                for token in gram:
+                    key = key * vocab + token
+                yield key
+
+
+def ragged(sequences, device):
+    tokens = torch.tensor([t for s in sequences for t in s], dtype=torch.int64, device=device)
+    lengths = torch.tensor([0] + [len(s) for s in sequences], device=device)
+    return tokens, lengths.cumsum(0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("banned", [set(), {2, 5}])
+def test_counts(device, n, banned):
+    generator = torch.Generator().manual_seed(n)
+    sequences = [torch.randint(0, 7, (length,), generator=generator).tolist() for length in (0, 1, 2, 40, 0, 3, 60, 0)]
+    tokens, offsets = ragged(sequences, device)
+    exclude = torch.tensor(sorted(banned), device=device) if banned else None
+    keys, counts = op.ngram_counts_forward(tokens, offsets, n, 7, exclude)
+    expected = sorted(Counter(ngrams(sequences, n, 7, banned)).items())
+    assert list(zip(keys.tolist(), counts.tolist())) == expected
+
+
+def test_nothing_to_count(device):
+    tokens, offsets = ragged([[], []], device)
+    keys, counts = op.ngram_counts_forward(tokens, offsets, 2, 7, None)
+    assert keys.numel() == counts.numel() == 0
+    keys, _ = op.ngram_counts_forward(*ragged([[1], [2]], device), 2, 7, None)
+    assert keys.numel() == 0
+
+
+def test_lookup(device):
+    tokens, offsets = ragged([[1, 2, 1], [], [2], [2, 1, 2]], device)
+    keys = torch.tensor([1 * 7 + 2, 3 * 7 + 0], device=device)
+    values = torch.tensor([0.5, 9.0], device=device)
+    found = op.ngram_lookup_forward(tokens, offsets, 2, 7, keys, values, -1.0)
+    assert found.tolist() == [-1.0, 0.5, -1.0, -1.0, -1.0, -1.0, 0.5]
