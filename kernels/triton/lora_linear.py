@@ -100,7 +100,7 @@ def _fused_forward(
 
     low = low.to(x.dtype.element_ty)
     u_at = u + rows.to(tl.int64)[:, None] * rank_total + (split * r + rank)[None, :]
-    tl.store(u_at, low, mask=row_ok[:, None] & rank_ok[None, :] & (writes_u != 0))
+    tl.store(u_at, low, mask=row_ok[:, None] & (rank < r * writes_u)[None, :])
     b_at = b + columns.to(tl.int64)[None, :] * r + rank[:, None]
     b_tile = tl.load(b_at, mask=rank_ok[:, None] & column_ok[None, :], other=0.0)
     acc += scale * tl.dot(low, b_tile, input_precision="tf32x3")

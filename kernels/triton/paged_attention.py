@@ -66,7 +66,7 @@ def _attend(
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     end = tl.max(tl.where(row_ok, last_key, -1), 0) + 1
     if SPLIT:
-        end = min(end, (part + 1) * share)
+        end = min(end, (part + 1) * share)  # a share is a whole number of key blocks
     for start in range(part * share, end, BLOCK_N):
         position = start + tl.arange(0, BLOCK_N)
         key_ok = position < end
@@ -121,7 +121,7 @@ def _store(k, v, k_cache, v_cache, slots, width, BLOCK: tl.constexpr):
     token = tl.program_id(0).to(tl.int64)
     slot = tl.load(slots + token)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    mask = (column < width) & (slot >= 0)
+    mask = column < tl.where(slot >= 0, width, 0)
     tl.store(k_cache + slot * width + column, tl.load(k + token * width + column, mask=mask), mask=mask)
     tl.store(v_cache + slot * width + column, tl.load(v + token * width + column, mask=mask), mask=mask)
 
