@@ -16,7 +16,8 @@ GOOD = {"id": "a", "title": "Budget", "text": "The budget is attached \u2014 ple
 
 def write(tmp_path, *lines, name="corpus.jsonl"):
     path = tmp_path / name
-    path.write_bytes(b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines))
+    encoded = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    path.write_bytes(b"".join(line + b"\n" for line in encoded))
     return path
 
 

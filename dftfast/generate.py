@@ -1,0 +1,120 @@
+"""`python -m dftfast.generate`: prompts in, generations out, from any model folder with or without adapters."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from dftfast.command import ArgumentParser, run
+from dftfast.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    documents = _documents(Path(options.prompts), options.limit)
+    out = _output(options.out)
+    rows = generate(documents, options)
+    from dftfast.data.generations import write_generations
+
+    write_generations(out, rows)
+    log.info("%d generations are in %s", len(rows), out)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m dftfast.generate", description="Write a text for every prompt.")
+    add = parser.add_argument
+    add("--model", help="model folder or hub id; none is SmolLM2-135M-Instruct")
+    add("--adapter", action="append", default=[], help="PEFT folder of a LoRA; several are applied in order")
+    add("--prompts", required=True, 
+        help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line")
+    add("--out", required=True, help="file of generations to write (.jsonl)")
+    add("--temperature", type=float, default=1.0, help="0 is greedy")
+    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off")
+    add("--top-k", type=int, default=0, help="most likely tokens kept; 0 is off")
+    add("--min-p", type=float, default=0.0, help="least share of the likeliest token's probability; 0 is off")
+    add("--max-tokens", type=int, default=512, help="longest text in tokens")
+    add("--n", type=int, default=1, help="texts for each prompt")
+    add("--seed", type=int, default=0, help="seed of the sampler")
+    add("--limit", type=int, help="use this many of the prompts, chosen by the hash of their ids")
+    add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
+    add("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="type of the weights")
+    return parser
+
+
+def generate(documents: list, options) -> list[dict]:
+    """Rows of generations for the documents; `options` are the parsed arguments of the command."""
+    import torch
+    from tqdm import tqdm
+
+    from dftfast.data import prompt_messages
+    from dftfast.data.generations import generation
+    from dftfast.model.adapter import Adapter
+    from dftfast.model.policy import Policy
+    from dftfast.model.pretrained import resolve_model
+    from dftfast.model.tokenizer import Tokenizer
+    from dftfast.rollout import Request, RolloutEngine, Sampler
+
+    if options.n < 1:
+        raise UserError(f"command line: --n must be at least 1, not {options.n}")
+    sampler = Sampler(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
+                      max_tokens=options.max_tokens)
+    adapters = [Adapter.load(folder) for folder in options.adapter]
+    folder = resolve_model(options.model)
+    tokenizer = Tokenizer.from_folder(folder)
+    prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    policy = Policy(folder, getattr(torch, options.dtype), device)
+    for adapter in adapters:
+        adapter.check(policy.decoder)
+        policy.adapters.append(adapter)
+    if adapters:
+        policy.materialise()
+    requests = [Request(i, prompt, sampler, options.seed, options.n) for i, prompt in enumerate(prompts)]
+    with tqdm(total=len(requests) * options.n, unit="text", dynamic_ncols=True) as bar:
+        batch = RolloutEngine(policy.decoder, tokenizer).generate(requests, lambda done, _: bar.update(done - bar.n))
+    how = {name: value for name, value in dataclasses.asdict(sampler).items()
+           if name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")} | {"seed": options.seed}
+    name = " + ".join([options.model or folder.name, *options.adapter])
+    return [
+        generation(documents[int(batch.request[i])], tokenizer.decode(batch.output(i)).strip(), batch.output(i),
+                   batch.finish_reason[i], how, name)
+        | ({"sample": int(batch.sample[i])} if options.n > 1 else {})
+        for i in range(len(batch))
+    ]
+
+
+def _documents(path: Path, limit: int | None) -> list:
+    from dftfast.data import Document, load_corpus
+
+    if limit is not None and limit < 1:
+        raise UserError(f"command line: --limit must be at least 1, not {limit}")
+    if path.suffix != ".txt":
+        return load_corpus([path], limit=limit, needs_text=False)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    documents = [Document(id=str(number), text="", prompt=line, messages=({"role": "user", "content": line},))
+                 for number, line in enumerate(lines, 1) if line.strip()]
+    if not documents:
+        raise UserError(f"{path}: no prompt in it")
+    return documents[:limit]
+
+
+def _output(name: str) -> Path:
+    """The path to write to, refused now rather than after the work."""
+    path = Path(name)
+    if path.is_dir():
+        raise UserError(f"--out: {name} is a folder, not a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: {path.parent} cannot be made: {error.strerror}") from error
+    return path
+
+
+if __name__ == "__main__":
+    run(main)
