@@ -1,0 +1,140 @@
+"""Exact n-gram histograms over ragged token sequences: counting, distances between two, look-up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .reference import ngram as reference
+
+
+def ngram_counts(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Exact counts of all n-grams of ragged sequences, never across a boundary.
+
+    tokens: [T] int64, all in [0, vocab). offsets: [B + 1] int64, sequence b is tokens[offsets[b]:offsets[b + 1]].
+    n: 1 to 4. exclude: int64 token ids or None; an n-gram that holds one of them is left out (nothing is
+    bridged over it).
+
+    Returns (keys int64 [u], ascending, counts int64 [u]). The key of (t1, ..., tn) is its value in base vocab:
+    ((t1 * vocab + t2) * vocab + t3) ... . Where vocab ** n reaches 2 ** 63 (n = 4 above 55,108 tokens) one integer
+    cannot hold it and keys are int64 [u, 2]: the key of the first n // 2 tokens and that of the rest, in
+    lexicographic order. No hashing anywhere, so no collisions.
+
+    Raises ValueError for a token outside the vocabulary (naming its position), bad offsets or n.
+    """
+    _check(tokens, offsets, n, vocab)
+    return torch.ops.dftfast.ngram_counts(tokens, offsets, n, vocab, exclude)
+
+
+def ngram_l2(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
+    """Euclidean distance of two normalised histograms from `ngram_counts`: |c_p / Σc_p - c_q / Σc_q|₂, in float64."""
+    _check_histograms(keys_p, counts_p, keys_q, counts_q)
+    return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[0].item()
+
+
+def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
+    """Jensen-Shannon divergence, base 2, in [0, 1], of two normalised histograms (Lin, 1991, equation 4.1)."""
+    _check_histograms(keys_p, counts_p, keys_q, counts_q)
+    return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[1].item()
+
+
+def ngram_lookup(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float = 0.0
+) -> Tensor:
+    """The value of the n-gram that ends at each token.
+
+    tokens, offsets, n, vocab: as in `ngram_counts`. keys: ascending, as it returns them; values: [u] float32.
+    Returns float32 [T]: values[j] where the n-gram that ends at the token has keys[j]; default where its sequence
+    is still shorter than n or the n-gram is not among the keys.
+    """
+    _check(tokens, offsets, n, vocab)
+    _check_key_shape(keys, vocab**n >= 2**63)
+    if values.shape != keys.shape[:1]:
+        raise ValueError(f"ngram_lookup: {keys.shape[0]} keys but values of shape {tuple(values.shape)}")
+    return torch.ops.dftfast.ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
+
+
+def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
+    if n not in (1, 2, 3, 4):
+        raise ValueError(f"n-grams of n = 1 to 4 tokens are supported, not {n}")
+    if not 0 < vocab < 2**31:
+        raise ValueError(f"vocab must be between 1 and 2**31 - 1, not {vocab}")
+    for name, tensor in (("tokens", tokens), ("offsets", offsets)):
+        if tensor.dim() != 1 or tensor.dtype != torch.int64:
+            raise ValueError(f"{name} must be a vector of int64, got {tensor.dtype} of shape {tuple(tensor.shape)}")
+    if len(offsets) < 1:
+        raise ValueError("offsets must hold one more entry than there are sequences, got none")
+
+
+def _check_key_shape(keys: Tensor, wide: bool) -> None:
+    if keys.dtype != torch.int64 or keys.dim() != 1 + wide or (wide and keys.shape[1] != 2):
+        expected = "[u, 2]" if wide else "[u]"
+        raise ValueError(f"n-gram keys must be int64 {expected} here, got {keys.dtype} of shape {tuple(keys.shape)}")
+
+
+def _check_histograms(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> None:
+    for keys, counts in ((keys_p, counts_p), (keys_q, counts_q)):
+        _check_key_shape(keys, keys_p.dim() == 2)
+        if counts.dtype != torch.int64 or counts.shape != keys.shape[:1]:
+            raise ValueError(f"{keys.shape[0]} keys but counts {counts.dtype} of shape {tuple(counts.shape)}")
+        if not len(counts):
+            raise ValueError("an n-gram histogram is empty: every sequence is shorter than n; frequencies are undefined")
+
+
+@torch.library.custom_op("dftfast::ngram_counts", mutates_args=(), device_types="cpu")
+def _counts(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+    return reference.ngram_counts(tokens, offsets, n, vocab, exclude)
+
+
+@_counts.register_kernel("cuda")
+def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+    from .triton.ngram import ngram_counts_forward
+
+    return ngram_counts_forward(tokens, offsets, n, vocab, exclude)
+
+
+@_counts.register_fake
+def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+    distinct = torch.library.get_ctx().new_dynamic_size()
+    shape = (distinct, 2) if vocab**n >= 2**63 else (distinct,)
+    return tokens.new_empty(shape), tokens.new_empty(distinct)
+
+
+@torch.library.custom_op("dftfast::ngram_distances", mutates_args=(), device_types="cpu")
+def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+    """float64 [2]: Euclidean distance, Jensen-Shannon divergence."""
+    args = (keys_p, counts_p, keys_q, counts_q)
+    return torch.tensor([reference.ngram_l2(*args), reference.ngram_jsd(*args)], dtype=torch.float64)
+
+
+@_distances.register_kernel("cuda")
+def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+    from .triton.ngram import ngram_distances_forward
+
+    return ngram_distances_forward(keys_p, counts_p, keys_q, counts_q)
+
+
+@_distances.register_fake
+def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+    return keys_p.new_empty(2, dtype=torch.float64)
+
+
+@torch.library.custom_op("dftfast::ngram_lookup", mutates_args=(), device_types="cpu")
+def _lookup(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float
+) -> Tensor:
+    return reference.ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
+
+
+@_lookup.register_kernel("cuda")
+def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float) -> Tensor:
+    from .triton.ngram import ngram_lookup_forward
+
+    return ngram_lookup_forward(tokens, offsets, n, vocab, keys, values, default)
+
+
+@_lookup.register_fake
+def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float) -> Tensor:
+    return tokens.new_empty(tokens.shape, dtype=torch.float32)

@@ -1,0 +1,98 @@
+"""Per-row means of a Gaussian kernel between two point sets, without the matrix of distances."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .reference.rbf_witness import rbf_witness as reference
+
+
+def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool = False) -> Tensor:
+    """Mean Gaussian kernel between every row of x and all rows of y, for several bandwidths in one pass.
+
+        out[i, k] = mean_j exp(-|x_i - y_j|² / (2 h_k²))
+
+    From it follow MMD² = mean(out(x, x)) - 2 mean(out(x, y)) + mean(out(y, y)), its unbiased estimate
+    (exclude_diagonal for the first and last term) and its witness function (Gretton et al., "A Kernel
+    Two-Sample Test", JMLR 2012, equations 3 and 4). Memory is O((n + m) d): the n × m kernel never exists.
+
+    x: [n, d] float32, bfloat16 or float16; y: [m, d], same dtype. bandwidths: [k] float32, in the unit of x.
+    exclude_diagonal: leave out j = i (x and y are then the same points, n == m), dividing by m - 1.
+    Returns float32 [n, k]. Distances and sums are kept in float32 or wider. Coinciding points give exactly 1.
+    Differentiable in x only; y counts as data. For the mean of k(x_i, x_j) over pairs of one set, symmetry
+    makes the full gradient twice that of rbf_witness(x, x.detach(), ..., True).mean().
+
+    Raises ValueError for shapes that do not fit, no row in y, or a y or bandwidths that require a gradient;
+    TypeError for other dtypes.
+    """
+    _check(x, y, bandwidths, exclude_diagonal)
+    return torch.ops.dftfast.rbf_witness(x, y, bandwidths, exclude_diagonal)
+
+
+def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> None:
+    if x.dim() != 2 or y.dim() != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"rbf_witness: x [n, d] and y [m, d] expected, got {tuple(x.shape)} and {tuple(y.shape)}")
+    if bandwidths.dim() != 1:
+        raise ValueError(f"rbf_witness: bandwidths must be a vector [k], got shape {tuple(bandwidths.shape)}")
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16) or y.dtype != x.dtype:
+        raise TypeError(
+            f"rbf_witness: x and y must both be float32, bfloat16 or float16, got {x.dtype} and {y.dtype}; convert them"
+        )
+    if exclude_diagonal and x.shape[0] != y.shape[0]:
+        raise ValueError(f"rbf_witness: exclude_diagonal needs as many rows in x ({x.shape[0]}) as in y ({y.shape[0]})")
+    if y.shape[0] - exclude_diagonal < 1:
+        raise ValueError("rbf_witness: no row of y is left to take the mean over")
+    if y.requires_grad or bandwidths.requires_grad:
+        raise ValueError("rbf_witness: differentiable in x only; pass y.detach() and bandwidths.detach()")
+
+
+@torch.library.custom_op("dftfast::rbf_witness", mutates_args=(), device_types="cpu")
+def _forward(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    return reference(x.float(), y.float(), bandwidths.float(), exclude_diagonal)
+
+
+@_forward.register_kernel("cuda")
+def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    from .triton.rbf_witness import rbf_witness_forward
+
+    return rbf_witness_forward(x, y, bandwidths, exclude_diagonal)
+
+
+@_forward.register_fake
+def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    return x.new_empty(x.shape[0], bandwidths.shape[0], dtype=torch.float32)
+
+
+@torch.library.custom_op("dftfast::rbf_witness_backward", mutates_args=(), device_types="cpu")
+def _backward(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    x32, y32, rate = x.float(), y.float(), bandwidths.float().square().reciprocal()
+    kernel = torch.exp(torch.cdist(x32, y32, compute_mode="donot_use_mm_for_euclid_dist")[:, :, None].square() * rate / -2)
+    if exclude_diagonal:
+        kernel.diagonal().zero_()
+    pull = (kernel * (grad * rate)[:, None, :]).sum(2) / (y.shape[0] - exclude_diagonal)
+    return (pull @ y32 - pull.sum(1, keepdim=True) * x32).to(x.dtype)
+
+
+@_backward.register_kernel("cuda")
+def _(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    from .triton.rbf_witness import rbf_witness_backward
+
+    return rbf_witness_backward(grad, x, y, bandwidths, exclude_diagonal)
+
+
+@_backward.register_fake
+def _(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    x, y, bandwidths, ctx.exclude_diagonal = inputs
+    ctx.save_for_backward(x, y, bandwidths)
+
+
+def _autograd(ctx, grad: Tensor):
+    return torch.ops.dftfast.rbf_witness_backward(grad, *ctx.saved_tensors, ctx.exclude_diagonal), None, None, None
+
+
+_forward.register_autograd(_autograd, setup_context=_setup_context)

@@ -1,0 +1,52 @@
+"""How far an op may be from the fp64 oracle: twice as far as plain torch in the same dtype, plus a floor.
+
+Three measures, all relative to the oracle's size, because each misses what another sees:
+  rms    root mean square error: the typical entry
+  max    largest error over the largest entry: a single wrong entry
+  scale  <actual, oracle> / <oracle, oracle> - 1: a systematic factor, which rounding averages away and
+         which low precision would otherwise hide. This is what makes a gradient off by 1 % fail in bfloat16.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Floors (rms, max, scale) by dtype: what a different order of summation may cost beyond plain torch.
+FLOOR = {
+    torch.float32: (2e-6, 1e-5, 1e-6),
+    torch.bfloat16: (2e-3, 8e-3, 1e-3),
+    torch.float16: (3e-4, 1e-3, 2e-4),
+}
+
+# Floors of ops that need other ones, by (op, dtype); the reason stands beside each.
+FLOOR_BY_OP = {
+    # Sums of exponentials of squared distances: |x|² + |y|² - 2xy rounds once more than (x - y)².
+    ("rbf_witness", torch.float32): (5e-6, 2e-5, 3e-6),
+}
+
+
+def errors(actual: Tensor, oracle: Tensor) -> tuple[float, float, float]:
+    actual, oracle = actual.detach().double().flatten(), oracle.detach().double().flatten()
+    difference, energy = actual - oracle, oracle.square().sum()
+    if energy == 0:
+        largest = difference.abs().max().item() if len(difference) else 0.0
+        return largest, largest, 0.0
+    rms = (difference.square().sum() / energy).sqrt().item()
+    scale = ((difference * oracle).sum() / energy).abs().item()
+    return rms, (difference.abs().max() / oracle.abs().max()).item(), scale
+
+
+def assert_close(op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, plain: Tensor) -> None:
+    """actual: the op's result for inputs of `dtype`; plain: plain torch's for the same inputs in the same dtype;
+    oracle: float64, computed from the same (rounded) inputs by an independent formula."""
+    assert actual.shape == oracle.shape, f"{op}: shape {tuple(actual.shape)}, not {tuple(oracle.shape)}"
+    finite = oracle.isfinite()
+    assert torch.equal(actual.double()[~finite].nan_to_num(nan=0.5), oracle[~finite].nan_to_num(nan=0.5)), (
+        f"{op}: infinities or NaN differ from the oracle's"
+    )
+    floors = FLOOR_BY_OP.get((op, dtype), FLOOR[dtype])
+    found = errors(actual[finite], oracle[finite])
+    allowed = errors(plain[finite], oracle[finite])
+    for name, error, torchs, floor in zip(("rms", "max", "scale"), found, allowed, floors):
+        assert error <= 2 * torchs + floor, f"{op}: {name} error {error:.2e} exceeds 2 x {torchs:.2e} + {floor:.0e}"
