@@ -25,7 +25,7 @@ from dftfast.errors import UserError
 from dftfast.files import atomic_file, cache_folder
 
 log = logging.getLogger(__name__)
-_VERSION = 1  # of this recipe: part of the cache key
+_VERSION = 2  # of this recipe: part of the cache key
 _MOST_TEXTS = 10_000
 _PACKAGE_BYTES = 3_000_000  # of source read of any one package, so that none dominates
 _LONGEST_SIGNATURE = 160
@@ -74,7 +74,7 @@ def _collect() -> list[dict]:
                 seen |= found
             if len(rows) >= _MOST_TEXTS:
                 break
-    return sorted(rows.values(), key=lambda row: hash_share(row["id"]))
+    return sorted(rows.values(), key=lambda row: hash_share(row["id"], "order"))
 
 
 @contextlib.contextmanager
@@ -100,10 +100,10 @@ def _sources() -> Iterator[tuple[Path, str]]:
             yield file, _module(file, library)
     for site in map(Path, _sites()):
         packages = [folder for folder in site.iterdir() if (folder / "__init__.py").is_file()]
-        for package in sorted(packages, key=lambda folder: hash_share(folder.name)):
+        for package in sorted(packages, key=lambda folder: hash_share(folder.name, "order")):
             files = [file for file in package.rglob("*.py") if not _SKIPPED & set(file.relative_to(site).parts)]
             budget = _PACKAGE_BYTES
-            for file in sorted(files, key=lambda file: hash_share(_module(file, site))):
+            for file in sorted(files, key=lambda file: hash_share(_module(file, site), "order")):
                 budget -= file.stat().st_size
                 if budget < 0:
                     break

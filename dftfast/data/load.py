@@ -49,7 +49,7 @@ def load_corpus(paths: Sequence[str | Path], *, skip_bad_lines: bool = False, ma
                      len(documents), max_words)
         documents = short
     if limit is not None and limit < len(documents):
-        chosen = set(sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id))[:limit])
+        chosen = set(sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id, "limit"))[:limit])
         documents = [document for i, document in enumerate(documents) if i in chosen]
     if not documents:
         raise UserError(f"{', '.join(map(str, paths))}: no usable text in it")

@@ -25,9 +25,9 @@ class Split:
     held_out: list[Document]
 
 
-def hash_share(identifier: str) -> float:
-    """A number in [0, 1), evenly spread, that depends on the id alone: a document always lands in the same part."""
-    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:8], "big") / 2**64
+def hash_share(identifier: str, purpose: str) -> float:
+    """A number in [0, 1), evenly spread, that depends on nothing but its arguments; independent across purposes."""
+    return int.from_bytes(hashlib.sha256(f"{purpose}\0{identifier}".encode()).digest()[:8], "big") / 2**64
 
 
 def split_corpus(documents: Sequence[Document], tuning_share: float, held_out_share: float,
@@ -40,7 +40,7 @@ def split_corpus(documents: Sequence[Document], tuning_share: float, held_out_sh
     parts: dict[str, list[Document]] = {"train": [], "tuning": [], "held_out": list(held_out or ())}
     bound = 0.0 if held_out is not None else held_out_share
     for document in documents:
-        share = hash_share(document.id)
+        share = hash_share(document.id, "split")
         parts["held_out" if share < bound else "tuning" if share < bound + tuning_share else "train"].append(document)
     for part, kept_apart_from in (("tuning", ("held_out",)), ("train", ("held_out", "tuning"))):
         reference = [document for other in kept_apart_from for document in parts[other]]

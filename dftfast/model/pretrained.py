@@ -72,7 +72,7 @@ def resolve_embedder(name: str | None = None) -> Path:
 def _folder_or_hub(name: str, kind: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
+        if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
             raise UserError(f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has one")
         return folder
     if folder.exists() or not _HUB_ID.fullmatch(name):

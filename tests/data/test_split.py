@@ -1,12 +1,13 @@
 """The parts of a split are fixed by the ids and hold no near-duplicates of one another."""
 from __future__ import annotations
 
+import json
 import logging
 import random
 
 import pytest
 
-from dftfast.data import Document, near_duplicates, split_corpus
+from dftfast.data import Document, load_corpus, near_duplicates, split_corpus
 from dftfast.data.split import shingles
 from dftfast.errors import UserError
 
@@ -29,6 +30,13 @@ def test_shares_and_stability():
     larger = split_corpus(corpus[::-1] + documents(500, offset=3000), tuning_share=0.1, held_out_share=0.2)
     assert {d.id for d in split.held_out} <= {d.id for d in larger.held_out}
     assert {d.id for d in split.tuning} <= {d.id for d in larger.tuning}
+
+
+def test_a_limited_corpus_is_split_like_any_other(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"id": d.id, "title": "t", "text": d.text}) + "\n" for d in documents(2000)))
+    split = split_corpus(load_corpus([path], limit=300), tuning_share=0.2, held_out_share=0.2)
+    assert min(len(split.train) - 120, len(split.tuning) - 30, len(split.held_out) - 30) > 0
 
 
 def test_separate_held_out_file():
