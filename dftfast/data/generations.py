@@ -5,9 +5,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from dftfast.data.load import read_rows
 from dftfast.data.prompt import prompt_messages
 from dftfast.data.schema import Document
+from dftfast.errors import UserError
 from dftfast.files import atomic_file
+
+_FIELDS = {"prompt": str, "finish_reason": str, "sampler": dict, "model": str}
 
 
 def generation(document: Document, text: str, token_ids: list[int], finish_reason: str, sampler: dict,
@@ -29,3 +33,41 @@ def write_generations(path: str | Path, rows: Iterable[dict]) -> None:
     """Write the file whole or not at all."""
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_generations(path: str | Path) -> list[dict]:
+    """The rows of a file of generations, of this project or any other tool.
+
+    A row needs `id` (string or integer, unique; given back as a string) and `text` (a string, which may be empty);
+    the other fields of `generation` may be missing but not of another type. Raises UserError with file, line and field.
+    """
+    rows: dict[str, dict] = {}
+    for number, row in read_rows(Path(path)):
+        try:
+            checked = _checked(row)
+            if checked["id"] in rows:
+                raise UserError(f"id: {checked['id']!r} was used before; one text for each id can be evaluated")
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from None
+        rows[checked["id"]] = checked
+    if not rows:
+        raise UserError(f"{path}: no generation in it")
+    return list(rows.values())
+
+
+def _checked(row: object) -> dict:
+    if isinstance(row, UserError):
+        raise row
+    if not isinstance(row, dict):
+        raise UserError(f"expected a JSON object, found {type(row).__name__}")
+    identifier, text, tokens = row.get("id"), row.get("text"), row.get("token_ids")
+    if not isinstance(identifier, (str, int)) or isinstance(identifier, bool):
+        raise UserError("id: missing, or neither a string nor an integer")
+    if not isinstance(text, str):
+        raise UserError("text: missing, or not a string")
+    if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and t >= 0 for t in tokens)):
+        raise UserError("token_ids: expected a list of token ids (integers from 0)")
+    for field, kind in _FIELDS.items():
+        if row.get(field) is not None and not isinstance(row[field], kind):
+            raise UserError(f"{field}: expected {'an object' if kind is dict else 'a string'}")
+    return row | {"id": str(identifier)}

@@ -65,7 +65,7 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
     first_use: dict[str, str] = {}  # id -> where
     repeated = 0  # rows without an id that are the same as an earlier one
     for path in paths:
-        for number, row in _rows(path):
+        for number, row in read_rows(path):
             where = f"{path}, line {number}"
             try:
                 if isinstance(row, UserError):
@@ -86,8 +86,8 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
     return documents, bad
 
 
-def _rows(path: Path) -> Iterator[tuple[int, object]]:
-    """(line number, decoded row or the UserError that reading it gave)."""
+def read_rows(path: Path) -> Iterator[tuple[int, object]]:
+    """(line number, decoded row or the UserError that decoding it gave) of a .jsonl, .jsonl.gz or .parquet file."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     name = path.name.lower()
