@@ -2,14 +2,32 @@
 
 from .linear_logprob import linear_cross_entropy, linear_logprob
 from .ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
+from .plain import (
+    add_rms_norm,
+    lora_linear,
+    paged_attention,
+    qk_norm_rope,
+    rms_norm,
+    sample_tokens,
+    store_kv,
+    swiglu,
+)
 from .rbf_witness import rbf_witness
 
 __all__ = [
+    "add_rms_norm",
     "linear_cross_entropy",
     "linear_logprob",
+    "lora_linear",
     "ngram_counts",
     "ngram_jsd",
     "ngram_l2",
     "ngram_lookup",
+    "paged_attention",
+    "qk_norm_rope",
     "rbf_witness",
+    "rms_norm",
+    "sample_tokens",
+    "store_kv",
+    "swiglu",
 ]

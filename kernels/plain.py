@@ -1,0 +1,110 @@
+"""Ops in plain torch, any device, differentiable where they train; each is replaced as its fused kernel lands."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    y = x.float()
+    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    total = x + residual
+    return rms_norm(total, weight, eps), total
+
+
+def qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H: int, Hk: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    head_dim = qkv.shape[1] // (H + 2 * Hk)
+    q, k, v = qkv.view(len(qkv), -1, head_dim).split([H, Hk, Hk], 1)
+    if q_weight is not None:
+        q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
+    return _rotate(q, cos, sin), _rotate(k, cos, sin), v
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.float().chunk(2, -1)
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, -1)
+    return F.silu(gate) * up
+
+
+def lora_linear(x, weight, a, b, scale: float, bias=None, splits=None, dropout: float = 0.0, seed: int = 0) -> Tensor:
+    u = (x @ a.to(x.dtype).T).split(b.shape[1], -1)
+    low_rank = [ui @ bi.to(x.dtype).T for ui, bi in zip(u, b.split(splits or [len(b)]))]
+    return F.linear(x, weight, bias) + scale * torch.cat(low_rank, -1)
+
+
+def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
+    kept = slots >= 0
+    k_cache.flatten(0, 1)[slots[kept]] = k[kept]
+    v_cache.flatten(0, 1)[slots[kept]] = v[kept]
+
+
+def paged_attention(q, k_cache, v_cache, block_table, query_offsets, lengths, scale: float) -> Tensor:
+    out = torch.empty_like(q)
+    counts = query_offsets[1:] - query_offsets[:-1]
+    decode = (counts == 1).nonzero()[:, 0]
+    if len(decode):
+        rows = query_offsets[decode].long()
+        longest = int(lengths[decode].max())
+        table = block_table[decode, : -(-longest // k_cache.shape[1])].long().clamp(min=0)
+        k, v = (cache[table].flatten(1, 2)[:, :longest].transpose(1, 2) for cache in (k_cache, v_cache))
+        seen = (torch.arange(longest, device=q.device) < lengths[decode, None])[:, None, None]
+        query = q[rows][:, :, None]
+        out[rows] = F.scaled_dot_product_attention(query, k, v, attn_mask=seen, scale=scale, enable_gqa=True)[:, :, 0]
+    for s in (counts > 1).nonzero()[:, 0].tolist():
+        start, end, length = int(query_offsets[s]), int(query_offsets[s + 1]), int(lengths[s])
+        table = block_table[s, : -(-length // k_cache.shape[1])].long()
+        k, v = (cache[table].flatten(0, 1)[:length].transpose(0, 1)[None] for cache in (k_cache, v_cache))
+        positions = torch.arange(length, device=q.device)
+        seen = positions[None] <= positions[length - (end - start) :, None]
+        query = q[start:end].transpose(0, 1)[None]
+        attended = F.scaled_dot_product_attention(query, k, v, attn_mask=seen, scale=scale, enable_gqa=True)
+        out[start:end] = attended[0].transpose(0, 1)
+    return out
+
+
+def sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, position):
+    logprobs = torch.log_softmax(logits.float(), -1)
+    greedy = temperature == 0
+    probs = torch.softmax(logits.double() / torch.where(greedy, 1.0, temperature)[:, None], -1)
+    ordered, index = probs.sort(descending=True, stable=True)
+    rank = torch.arange(logits.shape[1], device=logits.device)
+    kept = (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
+    kept &= (rank < torch.where(top_k == 0, logits.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
+    probs *= torch.zeros_like(kept).scatter(1, index, kept)
+    probs /= probs.sum(1, keepdim=True)
+    cumulative = probs.cumsum(1)
+    draw = philox_uniform(seed, request_id, position).double()[:, None] * cumulative[:, -1:]
+    token = torch.searchsorted(cumulative, draw, right=True).clamp(max=logits.shape[1] - 1)
+    entropy = -torch.where(logprobs.isinf(), 0.0, logprobs.exp() * logprobs).sum(1)
+    chosen = (logprobs.gather(1, token)[:, 0], probs.gather(1, token)[:, 0].log().float())
+    return token[:, 0], *chosen, entropy
+
+
+def philox_uniform(seed: Tensor, request_id: Tensor, position: Tensor) -> Tensor:
+    """Philox4x32-10 (Salmon et al. 2011): key = seed, counter = (position, request_id); first word -> (0, 1)."""
+    mask = 0xFFFFFFFF
+    k0, k1 = seed & mask, (seed >> 32) & mask
+    c = [position & mask, (position >> 32) & mask, request_id & mask, (request_id >> 32) & mask]
+    for _ in range(10):
+        hi0, lo0 = _multiply(0xD2511F53, c[0])
+        hi1, lo1 = _multiply(0xCD9E8D57, c[2])
+        c = [hi1 ^ c[1] ^ k0, lo1, hi0 ^ c[3] ^ k1, lo0]
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    return ((c[0] >> 8).float() + 0.5) / (1 << 24)
+
+
+def _multiply(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a product of two unsigned 32-bit numbers held in int64."""
+    low, high = a * (b & 0xFFFF), a * (b >> 16)
+    total = low + ((high & 0xFFFF) << 16)
+    return (high >> 16) + (total >> 32), total & 0xFFFFFFFF
