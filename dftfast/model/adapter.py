@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import atomic_folder
 from .config import _read_json
 from .lora import lora_layers
 
@@ -32,10 +31,6 @@ class Adapter:
 
     def save(self, folder: str | Path, base: str | Path) -> None:
         """Write a folder that ``peft.PeftModel.from_pretrained`` loads; it appears only when complete."""
-        folder = Path(folder)
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -47,13 +42,9 @@ class Adapter:
             "bias": "none",
             "inference_mode": True,
         }
-        (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file(self.tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
-        for path in partial.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        with atomic_folder(folder) as partial:
+            (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            save_file(self.tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:

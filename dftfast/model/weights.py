@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..files import atomic_folder
 from .config import ModelConfig
 from .decoder import Decoder
 
@@ -112,16 +112,24 @@ def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> No
     The folder appears under its name only when it is complete. An adapter in training is not included.
     """
     folder, source = Path(folder), Path(source)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with atomic_folder(folder) as partial:
+        copy_companions(source, partial, decoder.embed.dtype)
+        write_weights(decoder, partial)
+
+
+def copy_companions(source: Path, folder: Path, dtype: torch.dtype) -> None:
+    """Copy config and tokenizer files, noting the weights' type in the config."""
     for path in sorted(source.iterdir()):
         if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model") and "safetensors" not in path.name:
-            shutil.copy(path, partial / path.name)
-    config = json.loads((partial / "config.json").read_text(encoding="utf-8"))
+            shutil.copy(path, folder / path.name)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
-    config["dtype"] = str(decoder.embed.dtype).removeprefix("torch.")
-    (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def write_weights(decoder: Decoder, folder: Path) -> None:
+    """Write the weights as one safetensors file, or as shards with an index."""
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, view in hf_views(decoder):
@@ -133,14 +141,9 @@ def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> No
     weight_map = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, partial / file, metadata={"format": "pt"})
+        save_file(shard, folder / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
         total = sum(view.nbytes for _, view in hf_views(decoder))
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (partial / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
-    for path in partial.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")

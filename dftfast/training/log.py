@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -47,3 +48,15 @@ class RunLog:
         self.file.close()
         if self.writer is not None:
             self.writer.close()
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for a rollout: the callback takes (finished, all)."""
+    with tqdm(desc=what, unit="text", dynamic_ncols=True) as bar:
+
+        def progress(finished: int, total: int) -> None:
+            bar.total = total
+            bar.update(finished - bar.n)
+
+        yield progress

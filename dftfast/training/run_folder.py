@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import atomic_file
 
 
 class RunFolder:
@@ -38,23 +38,25 @@ class RunFolder:
         except ValueError:
             raise UserError(f"{self.record}: not readable as JSON; delete it to run every stage again") from None
 
-    def done(self, stage: str, digest: str) -> bool:
-        return self.stages().get(stage) == digest
-
     @contextmanager
-    def stage(self, name: str, digest: str, outputs: list[str]) -> Iterator[None]:
-        """Run the body as stage ``name``. Outputs of the same unfinished stage are kept, those of another removed."""
-        started = f"{name} (unfinished)"
+    def stage(self, name: str, digest: str, outputs: list[str]) -> Iterator[bool]:
+        """Run the body as stage ``name``; yields False when it is done already.
+
+        What an unfinished run of the same stage has written is kept, what another has written is removed.
+        """
+        unfinished = f"{name} (unfinished)"
         stages = self.stages()
-        if stages.get(started) != digest:
+        if stages.get(name) == digest:
+            yield False
+            return
+        if stages.get(unfinished) != digest:
             for output in outputs:
                 target = self.path / output
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         stages.pop(name, None)
-        write_json(self.record, stages | {started: digest})
-        yield
-        stages = self.stages()
-        stages.pop(started, None)
+        write_json(self.record, stages | {unfinished: digest})
+        yield True
+        stages.pop(unfinished, None)
         write_json(self.record, stages | {name: digest})
 
 
@@ -64,18 +66,9 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: temporary name, fsync, rename."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def write_json(path: Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=2, default=float) + "\n")
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, default=float) + "\n", encoding="utf-8")
 
 
 def environment() -> dict:
