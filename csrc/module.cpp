@@ -6,6 +6,13 @@
 
 namespace py = pybind11;
 
+namespace dftfast {
+void bind_ngram_counts(py::module_&);
+void bind_ngram_compare(py::module_&);
+}  // namespace dftfast
+
 PYBIND11_MODULE(_C, m) {
   m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
+  dftfast::bind_ngram_counts(m);
+  dftfast::bind_ngram_compare(m);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reference import ngram as reference
+from dftfast import _C
 
 
 def ngram_counts(
@@ -83,9 +83,22 @@ def _check_histograms(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q
             raise ValueError("an n-gram histogram is empty: every sequence is shorter than n; frequencies are undefined")
 
 
+def _ragged(tokens: Tensor, offsets: Tensor) -> tuple[int, int, int, int]:
+    return tokens.data_ptr(), len(tokens), offsets.data_ptr(), len(offsets) - 1
+
+
 @torch.library.custom_op("dftfast::ngram_counts", mutates_args=(), device_types="cpu")
 def _counts(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
-    return reference.ngram_counts(tokens, offsets, n, vocab, exclude)
+    tokens, offsets = tokens.contiguous(), offsets.contiguous()
+    exclude = tokens.new_empty(0) if exclude is None else exclude.to(torch.int64).contiguous()
+    wide = vocab**n >= 2**63
+    shape = (len(tokens), 2) if wide else (len(tokens),)
+    keys, scratch, counts = tokens.new_empty(shape), tokens.new_empty(shape), tokens.new_empty(len(tokens))
+    distinct = _C.ngram_counts(
+        *_ragged(tokens, offsets), n, vocab, exclude.data_ptr(), exclude.numel(),
+        keys.data_ptr(), scratch.data_ptr(), counts.data_ptr(), wide, torch.get_num_threads(),
+    )  # fmt: skip
+    return keys[:distinct].clone(), counts[:distinct].clone()
 
 
 @_counts.register_kernel("cuda")
@@ -105,8 +118,13 @@ def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | Non
 @torch.library.custom_op("dftfast::ngram_distances", mutates_args=(), device_types="cpu")
 def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
     """float64 [2]: Euclidean distance, Jensen-Shannon divergence."""
-    args = (keys_p, counts_p, keys_q, counts_q)
-    return torch.tensor([reference.ngram_l2(*args), reference.ngram_jsd(*args)], dtype=torch.float64)
+    keys_p, counts_p, keys_q, counts_q = (t.contiguous() for t in (keys_p, counts_p, keys_q, counts_q))
+    out = keys_p.new_empty(2, dtype=torch.float64)
+    _C.ngram_distances(
+        keys_p.data_ptr(), counts_p.data_ptr(), len(keys_p), keys_q.data_ptr(), counts_q.data_ptr(), len(keys_q),
+        out.data_ptr(), keys_p.dim() == 2, torch.get_num_threads(),
+    )  # fmt: skip
+    return out
 
 
 @_distances.register_kernel("cuda")
@@ -125,7 +143,13 @@ def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Ten
 def _lookup(
     tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float
 ) -> Tensor:
-    return reference.ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
+    tokens, offsets, keys, values = (t.contiguous() for t in (tokens, offsets, keys, values.float()))
+    out = torch.full(tokens.shape, default, dtype=torch.float32)
+    _C.ngram_lookup(
+        *_ragged(tokens, offsets), n, vocab, keys.data_ptr(), values.data_ptr(), len(keys),
+        out.data_ptr(), keys.dim() == 2, torch.get_num_threads(),
+    )  # fmt: skip
+    return out
 
 
 @_lookup.register_kernel("cuda")
