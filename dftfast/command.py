@@ -14,7 +14,7 @@ class ArgumentParser(argparse.ArgumentParser):
     """Prints mistakes as every other bad input is printed: one line, exit status 2."""
 
     def __init__(self, **options):
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"command line: {message} (--help lists the options)")

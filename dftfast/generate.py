@@ -31,16 +31,18 @@ def _parser() -> ArgumentParser:
     add("--prompts", required=True, 
         help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line")
     add("--out", required=True, help="file of generations to write (.jsonl)")
-    add("--temperature", type=float, default=1.0, help="0 is greedy")
-    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off")
-    add("--top-k", type=int, default=0, help="most likely tokens kept; 0 is off")
-    add("--min-p", type=float, default=0.0, help="least share of the likeliest token's probability; 0 is off")
-    add("--max-tokens", type=int, default=512, help="longest text in tokens")
-    add("--n", type=int, default=1, help="texts for each prompt")
-    add("--seed", type=int, default=0, help="seed of the sampler")
-    add("--limit", type=int, help="use this many of the prompts, chosen by the hash of their ids")
+    add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
+    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off (default %(default)s)")
+    add("--top-k", type=int, default=0, help="most likely tokens kept; 0 is off (default %(default)s)")
+    add("--min-p", type=float, default=0.0,
+        help="least share of the likeliest token's probability; 0 is off (default %(default)s)")
+    add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
+    add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the sampler (default %(default)s)")
+    add("--limit", type=int, help="use only this many of the prompts")
     add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
-    add("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="type of the weights")
+    add("--dtype", choices=["bfloat16", "float32"], default="bfloat16",
+        help="type of the weights (default %(default)s)")
     return parser
 
 
