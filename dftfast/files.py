@@ -11,7 +11,7 @@ from pathlib import Path
 
 def cache_folder() -> Path:
     """Where downloads and derived data go: $DFTFAST_CACHE, else $XDG_CACHE_HOME/dftfast, else ~/.cache/dftfast."""
-    if "DFTFAST_CACHE" in os.environ:
+    if os.environ.get("DFTFAST_CACHE"):
         return Path(os.environ["DFTFAST_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dftfast"
 

@@ -54,6 +54,7 @@ def generate(documents: list, options) -> list[dict]:
     from dftfast.data import prompt_messages
     from dftfast.data.generations import generation
     from dftfast.model.adapter import Adapter
+    from dftfast.model.device import pick_device
     from dftfast.model.policy import Policy
     from dftfast.model.pretrained import resolve_model
     from dftfast.model.tokenizer import Tokenizer
@@ -63,11 +64,11 @@ def generate(documents: list, options) -> list[dict]:
         raise UserError(f"command line: --n must be at least 1, not {options.n}")
     sampler = Sampler(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                       max_tokens=options.max_tokens)
+    device = pick_device(options.device)
     adapters = [Adapter.load(folder) for folder in options.adapter]
     folder = resolve_model(options.model)
     tokenizer = Tokenizer.from_folder(folder)
     prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     policy = Policy(folder, getattr(torch, options.dtype), device)
     for adapter in adapters:
         adapter.check(policy.decoder)

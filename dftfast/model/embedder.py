@@ -7,6 +7,7 @@ import torch
 
 from dftfast import _C
 from dftfast.errors import UserError
+from dftfast.model.device import pick_device
 from dftfast.model.pretrained import resolve_embedder
 
 CHARACTER_NGRAMS = "character-ngrams"
@@ -34,7 +35,7 @@ class Embedder:
         logging.disable_progress_bar()  # a bar for the hundred tensors of a small model is noise
         folder = resolve_embedder(name)
         self.name = name or folder.name
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = pick_device(device)
         try:
             self._model = SentenceTransformer(str(folder), device=str(self.device),
                                               model_kwargs={"dtype": torch.float32})

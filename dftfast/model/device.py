@@ -1,0 +1,21 @@
+"""The device a user names."""
+from __future__ import annotations
+
+import torch
+
+from dftfast.errors import UserError
+
+
+def pick_device(name: str | torch.device | None = None) -> torch.device:
+    """The named device; None is the GPU where there is one, else the CPU. Raises UserError when it is not there."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name!r}: not a device; name cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r}: only cpu and cuda are supported")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here")
+    return device
