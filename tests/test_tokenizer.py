@@ -124,6 +124,18 @@ def test_no_chat_template_joins_by_blank_lines(qwen_folder, tmp_path):
     tokenizer = Tokenizer.from_folder(tmp_path)
     assert not tokenizer.has_chat_template
     assert tokenizer.render_chat(CHATS[1]) == "You write.\n\n  A poem\n\n\n\n"
+    assert tokenizer.decode(tokenizer.chat(CHATS[1])) == tokenizer.render_chat(CHATS[1])
+
+
+def test_start_token_of_a_base_model(qwen_folder, tmp_path):
+    core = tokenizers.Tokenizer.from_file(str(qwen_folder / "tokenizer.json"))
+    start = core.token_to_id("<|endoftext|>")
+    core.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", start)])
+    core.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text((qwen_folder / "tokenizer_config.json").read_text())
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.chat(CHATS[0]) == [start, *tokenizer.encode(tokenizer.render_chat(CHATS[0]))]
 
 
 def test_thinking_can_be_asked_for(qwen_folder):

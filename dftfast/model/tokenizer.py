@@ -78,11 +78,13 @@ class Tokenizer:
     def chat(self, messages: list[dict], add_generation_prompt: bool = True, **variables) -> list[int]:
         """Ids of a chat: messages are `{"role": ..., "content": ...}`. See `render_chat`."""
         text = self.render_chat(messages, add_generation_prompt, **variables)
-        return self._encode([text], plain=self._template is None)[0]
+        if self._template is None:  # nothing but the tokenizer puts a start token in front
+            return self._encode([text], plain=True, add_special_tokens=True)[0]
+        return self._encode([text], plain=False)[0]
 
-    def _encode(self, texts: list[str], plain: bool) -> list[list[int]]:
+    def _encode(self, texts: list[str], plain: bool, add_special_tokens: bool = False) -> list[list[int]]:
         self._core.encode_special_tokens = plain
-        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens=False)]
+        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens)]
 
 
 def _read_json(file: Path) -> dict:
