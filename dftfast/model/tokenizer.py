@@ -84,7 +84,7 @@ class Tokenizer:
 
     def _encode(self, texts: list[str], plain: bool, add_special_tokens: bool = False) -> list[list[int]]:
         self._core.encode_special_tokens = plain
-        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens)]
+        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens=add_special_tokens)]
 
 
 def _read_json(file: Path) -> dict:
