@@ -1,0 +1,276 @@
+"""The rollout engine: requests in, samples out, on the very weights that are being trained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..kernels import sample_tokens
+from .batch import RolloutBatch, agreement
+from .blocks import BlockPool
+from .memory import cache_bytes_per_token, free_memory
+from .paged import Inputs, PagedDecoder
+from .request import Request, Sequence, sequences_of
+from .sampler import bend_logits
+from .scheduler import Scheduler
+from .text import TextStream, holds_stop_string
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StreamedToken:
+    """One token of `RolloutEngine.stream`. `text` is what it adds to the sample's text (empty inside a character)."""
+
+    sample: int
+    token: int
+    text: str
+    logprob: float
+    finish_reason: str | None
+
+
+class RolloutEngine:
+    """Continuous batching over a paged cache, in the process and on the weights of the trainer.
+
+    Args:
+        decoder: the policy (`dftfast.model.Decoder`); a change of its `version` empties the cache of prefixes.
+        tokenizer: needed for stop strings and for `stream`'s text; its end tokens end samples, like the model's.
+        max_sequences: sequences that run at once.
+        max_step_tokens: tokens of one forward pass at most: running samples first, then chunks of prompts.
+        cache_tokens: size of the cache in tokens; by default `memory_share` of the free memory, and no
+            more than `max_sequences` full contexts. It is taken at the first use and given up by `release`.
+        agreement_samples: that many samples of each rollout are scored again with the training forward.
+    """
+
+    def __init__(
+        self,
+        decoder,
+        tokenizer=None,
+        *,
+        max_sequences: int = 64,
+        max_step_tokens: int = 1024,
+        cache_tokens: int | None = None,
+        memory_share: float = 0.5,
+        block_size: int = 16,
+        agreement_samples: int = 0,
+    ):
+        self.decoder, self.tokenizer = decoder, tokenizer
+        self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
+        self.cache_tokens, self.memory_share, self.block_size = cache_tokens, memory_share, block_size
+        self.agreement_samples = agreement_samples
+        self.device = decoder.embed.device
+        self.end_tokens = set(decoder.config.eos_token_ids) | set(tokenizer.eos_ids if tokenizer else ())
+        self.backend = PagedDecoder(decoder, block_size)
+        self.scheduler: Scheduler | None = None  # with the cache: None while that is given up
+        self._cancelled: set[int] = set()
+        self._busy = False
+
+    def generate(
+        self, requests: Iterable[Request], progress: Callable[[int, int], None] | None = None
+    ) -> RolloutBatch:
+        """All samples of all requests.
+
+        Args:
+            progress: called with (finished samples, all samples) whenever that changes.
+
+        Raises:
+            UserError: a request that can never fit, an id used twice, a token outside the vocabulary;
+                before anything is computed.
+        """
+        requests = list(requests)
+        started, finished = time.perf_counter(), 0
+        sequences = [sequence for request in requests for sequence in sequences_of(request)]
+        with closing(self._run(requests, sequences)) as steps:
+            for advanced in steps:
+                newly = sum(sequence.finish_reason is not None for sequence in advanced)
+                finished += newly
+                if newly and progress:
+                    progress(finished, len(sequences))
+        batch = RolloutBatch.from_sequences(sequences, self.device)
+        if self.agreement_samples:
+            batch.agreement = agreement(self.decoder, batch, self.agreement_samples)
+            log.info("sampler against training forward: %s", batch.agreement)
+        seconds = time.perf_counter() - started
+        log.info(
+            "%d samples, %d tokens in %.1f s (%.0f a second), %.1f%% cut by the length limit, %d preemptions",
+            len(batch), len(batch.tokens), seconds, len(batch.tokens) / seconds, 100 * batch.cut_share,
+            self.scheduler.preemptions,
+        )  # fmt: skip
+        return batch
+
+    def stream(self, request: Request) -> Iterator[StreamedToken]:
+        """Token by token, as they are sampled. Closing the iterator frees everything that it holds."""
+        sequences = sequences_of(request)
+        texts = [TextStream(self.tokenizer) if self.tokenizer else None for _ in sequences]
+        with closing(self._run([request], sequences)) as steps:
+            for advanced in steps:
+                for sequence in advanced:
+                    if sequence.finish_reason == "cancelled":
+                        continue
+                    token, text = sequence.tokens[-1], texts[sequence.sample]
+                    added = text.add(token, last=sequence.finish_reason is not None) if text else ""
+                    yield StreamedToken(
+                        sequence.sample, token, added, sequence.logprobs[-1], sequence.finish_reason
+                    )  # fmt: skip
+
+    def cancel(self, request_id: int) -> None:
+        """End a request's samples before the next step, with the reason "cancelled". Any thread may call it."""
+        self._cancelled.add(request_id)
+
+    def release(self) -> None:
+        """Give up the cache's memory (for the training step); the next rollout takes it again."""
+        if self._busy:
+            raise RuntimeError("the engine is in the middle of a rollout: its cache cannot be released")
+        self.backend.release()
+        self.scheduler = None
+
+    def _run(self, requests: list[Request], sequences: list[Sequence]) -> Iterator[list[Sequence]]:
+        """Step until every sequence is finished; each step yields the sequences that it changed."""
+        if self._busy:
+            raise RuntimeError("the engine is in the middle of a rollout: close its stream first")
+        self._busy = True
+        try:
+            self._take_cache()
+            self._check(requests)
+            self._cancelled.clear()
+            for sequence in sequences:
+                if sequence.sample == 0:  # the others follow as its siblings
+                    self.scheduler.add(sequence)
+            while any(sequence.finish_reason is None for sequence in sequences):
+                cancelled = self._drop_cancelled(sequences)
+                if cancelled:
+                    yield cancelled
+                else:
+                    yield self._step()
+        finally:
+            if self.scheduler and (self.scheduler.running or self.scheduler.waiting):
+                self.scheduler.clear()
+            self._busy = False
+
+    def _step(self) -> list[Sequence]:
+        step = self.scheduler.schedule()
+        with torch.no_grad():
+            if step.copies:
+                self.backend.copy_blocks(step.copies)
+            logits = self.backend.logits(Inputs.of(step, self.block_size, self.device))
+            sampled, rows = [], []
+            row = 0
+            for sequence, count in step.work:
+                sequence.computed += count
+                if sequence.computed == len(sequence.tokens):
+                    group = [sequence, *self.scheduler.fork(sequence)]
+                    sampled += group
+                    rows += [row] * len(group)
+                    row += 1
+            if not sampled:
+                return []
+            if len(rows) > row:
+                logits = logits[torch.tensor(rows, device=logits.device)]
+            drawn = self._draw(logits, sampled)
+        for sequence, token, logprob, sampler_logprob, entropy in zip(sampled, *drawn):
+            sequence.tokens.append(int(token))
+            sequence.logprobs.append(logprob)
+            sequence.sampler_logprobs.append(sampler_logprob)
+            sequence.entropies.append(entropy)
+            sequence.finish_reason = self._finish_reason(sequence)
+            if sequence.finish_reason:
+                self.scheduler.remove(sequence)
+        return sampled
+
+    def _draw(self, logits: Tensor, sequences: list[Sequence]) -> list[list[float]]:
+        """Tokens, logprobs, sampler logprobs and entropies: one list each, read from the device at once."""
+        held_back = [self._held_back(sequence) for sequence in sequences]
+        bent = [i for i, s in enumerate(sequences) if held_back[i] or s.request.sampler.bends]
+        raw = logits[bent] if bent else None
+        for i in bent:
+            bend_logits(logits[i], sequences[i].request.sampler, sequences[i].tokens, held_back[i])
+
+        def column(values, dtype: torch.dtype) -> Tensor:
+            return torch.tensor(list(values), dtype=dtype).to(self.device, non_blocking=True)
+
+        samplers = [sequence.request.sampler for sequence in sequences]
+        token, logprob, sampler_logprob, entropy = sample_tokens(
+            logits,
+            column((s.temperature for s in samplers), torch.float32),
+            column((s.top_k for s in samplers), torch.int32),
+            column((s.top_p for s in samplers), torch.float32),
+            column((s.min_p for s in samplers), torch.float32),
+            column((sequence.request.seed for sequence in sequences), torch.int64),
+            column((sequence.request.id for sequence in sequences), torch.int64),
+            column((sequence.sample << 32 | sequence.num_generated for sequence in sequences), torch.int64),
+        )
+        if bent:  # the model's own distribution is that of the logits before they were bent
+            model = raw.float().log_softmax(-1)
+            logprob[bent] = model.gather(1, token[bent][:, None])[:, 0]
+            entropy[bent] = -(model.exp() * model).sum(-1)
+        drawn = torch.stack([x.double() for x in (token, logprob, sampler_logprob, entropy)]).tolist()
+        if not torch.isfinite(torch.tensor(drawn[1])).all():
+            raise FloatingPointError("the policy's logits are not finite")
+        return drawn
+
+    def _held_back(self, sequence: Sequence) -> list[int]:
+        sampler = sequence.request.sampler
+        return [*self.end_tokens, *sampler.stop_token_ids] if sequence.num_generated < sampler.min_tokens else []
+
+    def _finish_reason(self, sequence: Sequence) -> str | None:
+        sampler, token = sequence.request.sampler, sequence.tokens[-1]
+        if token in self.end_tokens or token in sampler.stop_token_ids:
+            return "stop"
+        early = sequence.num_generated < sampler.min_tokens
+        if sampler.stop_strings and not early and holds_stop_string(self.tokenizer, sequence):
+            return "stop"
+        return "length" if sequence.num_generated == sampler.max_tokens else None
+
+    def _drop_cancelled(self, sequences: list[Sequence]) -> list[Sequence]:
+        if not self._cancelled:
+            return []
+        ids, self._cancelled = self._cancelled, set()
+        dropped = [s for s in sequences if s.request.id in ids and s.finish_reason is None]
+        for sequence in dropped:
+            sequence.finish_reason = "cancelled"
+            self.scheduler.remove(sequence)
+        return dropped
+
+    def _take_cache(self) -> None:
+        if self.scheduler is None:
+            config = self.decoder.config
+            per_token = cache_bytes_per_token(config, self.decoder.embed.dtype)
+            tokens = self.cache_tokens
+            if tokens is None:
+                share = int(self.memory_share * free_memory(self.device))
+                tokens = min(share // per_token, self.max_sequences * config.max_position_embeddings)
+            blocks = max(tokens // self.block_size, 1)
+            self.backend.allocate(blocks)
+            pool = BlockPool(blocks)
+            self.scheduler = Scheduler(pool, self.block_size, self.max_sequences, self.max_step_tokens)
+            size = blocks * self.block_size
+            log.info("cache of %d tokens in %d blocks: %.2f GiB", size, blocks, size * per_token / 2**30)
+        self.scheduler.set_version(self.decoder.version)
+
+    def _check(self, requests: list[Request]) -> None:
+        """Refuse what can never be computed, before anything is."""
+        config, seen = self.decoder.config, set()
+        capacity = self.scheduler.pool.size * self.block_size
+        for request in requests:
+            where = f"request {request.id}"
+            if request.id in seen:
+                raise UserError(f"{where}: the id is used twice; ids must be unique within a call")
+            seen.add(request.id)
+            if not all(0 <= token < config.vocab_size for token in request.prompt):
+                raise UserError(f"{where}: the prompt holds a token outside the vocabulary of {config.vocab_size}")
+            request.sampler.check_vocabulary(config.vocab_size)
+            if request.sampler.stop_strings and self.tokenizer is None:
+                raise UserError(f"{where}: stop_strings need an engine with a tokenizer")
+            length = len(request.prompt) + request.sampler.max_tokens
+            wanted = f"{where}: {len(request.prompt)} prompt tokens and {request.sampler.max_tokens} new ones"
+            if length > config.max_position_embeddings:
+                raise UserError(f"{wanted} exceed the model's context of {config.max_position_embeddings}")
+            if length - 1 > capacity:  # the last token's key and value are never needed
+                raise UserError(f"{wanted} can never fit the cache of {capacity} tokens; enlarge cache_tokens")

@@ -1,0 +1,133 @@
+"""Memory: what is free, what a cached token costs, and what a whole run will need."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import UserError
+
+GIB = 2**30
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be allocated now on the device (on a CPU: MemAvailable of /proc/meminfo)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as lines:
+            kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+        return kib * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def cache_bytes_per_token(config, dtype: torch.dtype) -> int:
+    """Keys and values of one token in all layers."""
+    return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
+
+
+def num_weights(config) -> int:
+    """Parameters of the decoder, a tied head counted once."""
+    c = config
+    q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+    linear = c.hidden_size * (2 * q + 2 * kv + 3 * c.intermediate_size)
+    norms = 2 * c.hidden_size + (2 * c.head_dim if c.qk_norm else 0)
+    bias = q + 2 * kv if c.attention_bias else 0
+    embeddings = c.vocab_size * c.hidden_size * (1 if c.tie_word_embeddings else 2)
+    return c.num_layers * (linear + norms + bias) + embeddings + c.hidden_size
+
+
+def num_adapter_weights(config, rank: int) -> int:
+    """Parameters of a LoRA on all linear layers: rank x (in + out) for each of the seven projections."""
+    c = config
+    d, q, kv, f = c.hidden_size, c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.intermediate_size
+    return c.num_layers * rank * ((d + q) + 2 * (d + kv) + (q + d) + 2 * (d + f) + (f + d))
+
+
+def layer_activation_bytes(config, rank: int, dtype: torch.dtype) -> int:
+    """What one layer keeps of one token for its backward pass.
+
+    Two residual streams and their normed copies, q/k/v before and after the rotation, the attention's output and
+    its fp32 log-sum-exp, gate and up, their product, and the adapter's inner products.
+    """
+    c = config
+    q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+    values = 4 * c.hidden_size + 2 * (q + 2 * kv) + q + 3 * c.intermediate_size + 7 * rank
+    return values * dtype.itemsize + 4 * c.num_heads
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on one device. Every device holds the whole policy; a rollout's cache is released before the update."""
+
+    weights: int
+    adapter: int
+    gradients: int
+    optimizer: int
+    cache: int
+    activations: int
+    capacity: int | None
+
+    @property
+    def fixed(self) -> int:
+        return self.weights + self.adapter + self.gradients + self.optimizer
+
+    @property
+    def peak(self) -> int:
+        """The larger of sampling (with the cache) and updating (with the activations)."""
+        return self.fixed + max(self.cache, self.activations)
+
+    @property
+    def fits(self) -> bool:
+        return self.capacity is None or self.peak <= self.capacity
+
+    def __str__(self) -> str:
+        parts = ("weights", "adapter", "gradients", "optimizer", "cache", "activations", "peak")
+        return ", ".join(f"{part} {getattr(self, part) / GIB:.2f} GiB" for part in parts)
+
+
+def plan_memory(
+    config,
+    *,
+    rank: int,
+    sequences: int,
+    tokens_per_sequence: int,
+    update_tokens: int,
+    recompute: bool = True,
+    dtype: torch.dtype = torch.bfloat16,
+    capacity: int | None = None,
+) -> MemoryPlan:
+    """Memory of a run on one device, predicted from sizes alone.
+
+    Args:
+        config: `dftfast.model.ModelConfig`.
+        rank: of the LoRA, whose masters, gradients and two AdamW moments are fp32.
+        sequences: that sample at once; tokens_per_sequence: prompt and output, at their longest.
+        update_tokens: of one packed forward and backward pass.
+        recompute: keep only each layer's input, and recompute one layer at a time.
+        capacity: bytes of the device that may be used; `MemoryPlan.fits` compares.
+    """
+    if min(rank, sequences, tokens_per_sequence, update_tokens) < 0:
+        raise UserError("plan_memory: sizes must not be negative")
+    adapter = 4 * num_adapter_weights(config, rank)
+    layer = layer_activation_bytes(config, rank, dtype)
+    residual = config.hidden_size * dtype.itemsize
+    layers = config.num_layers * residual + 2 * layer if recompute else config.num_layers * layer
+    head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize  # final hidden states, and gradients on the way
+    return MemoryPlan(
+        weights=num_weights(config) * dtype.itemsize,
+        adapter=adapter,
+        gradients=adapter,
+        optimizer=2 * adapter,
+        cache=sequences * tokens_per_sequence * cache_bytes_per_token(config, dtype),
+        activations=update_tokens * (layers + head),
+        capacity=capacity,
+    )
+
+
+def sequences_that_fit(config, plan: MemoryPlan, tokens_per_sequence: int, dtype: torch.dtype = torch.bfloat16) -> int:
+    """How many sequences of this length the memory beside the policy holds at once (`plan.capacity` must be set)."""
+    return max(plan.capacity - plan.fixed, 0) // (tokens_per_sequence * cache_bytes_per_token(config, dtype))

@@ -1,0 +1,104 @@
+"""The decoder over a paged cache: from a step's tokens to the logits of the rows that sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..kernels import paged_attention, store_kv
+from .scheduler import Step
+
+
+@dataclass
+class Inputs:
+    """One forward pass over S sequences with T tokens, R of which are followed by a sampled token.
+
+    Attributes:
+        tokens, positions: int64[T], sequence after sequence.
+        slots: int64[T], where in the cache each token's key and value go: block · block_size + offset.
+        block_table: int32[S, longest], blocks of each sequence, padded with 0.
+        query_offsets: int32[S + 1], first token of each sequence.
+        lengths: int32[S], tokens in the cache after the step.
+        rows: int64[R], tokens whose logits are wanted.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    slots: Tensor
+    block_table: Tensor
+    query_offsets: Tensor
+    lengths: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, step: Step, block_size: int, device: torch.device) -> Inputs:
+        tokens, positions, slots, offsets, lengths, rows = [], [], [], [0], [], []
+        longest = max(len(sequence.blocks) for sequence, _ in step.work)
+        table = torch.zeros(len(step.work), longest, dtype=torch.int32)
+        for index, (sequence, count) in enumerate(step.work):
+            start, end = sequence.computed, sequence.computed + count
+            tokens += sequence.tokens[start:end]
+            positions += range(start, end)
+            blocks = sequence.blocks
+            slots += [blocks[p // block_size] * block_size + p % block_size for p in range(start, end)]
+            table[index, : len(blocks)] = torch.tensor(blocks, dtype=torch.int32)
+            offsets.append(offsets[-1] + count)
+            lengths.append(end)
+            if end == len(sequence.tokens):
+                rows.append(offsets[-1] - 1)
+
+        def on_device(values: list[int], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+        return cls(
+            tokens=on_device(tokens, torch.int64),
+            positions=on_device(positions, torch.int64),
+            slots=on_device(slots, torch.int64),
+            block_table=table.to(device, non_blocking=True),
+            query_offsets=on_device(offsets, torch.int32),
+            lengths=on_device(lengths, torch.int32),
+            rows=on_device(rows, torch.int64),
+        )
+
+
+class PagedDecoder:
+    """Back end for any device and dtype: the decoder as it stands, live adapter included, attending to the cache.
+
+    A back end has a `cache`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine` asks for nothing else.
+    """
+
+    def __init__(self, decoder, block_size: int):
+        self.decoder = decoder
+        self.block_size = block_size
+        self.cache: Tensor | None = None  # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
+
+    def allocate(self, num_blocks: int) -> None:
+        config, weight = self.decoder.config, self.decoder.embed
+        block = (self.block_size, config.num_kv_heads, config.head_dim)
+        shape = (config.num_layers, 2, num_blocks, *block)
+        self.cache = torch.empty(shape, dtype=weight.dtype, device=weight.device)
+
+    def release(self) -> None:
+        self.cache = None
+
+    def copy_blocks(self, copies: list[tuple[int, int]]) -> None:
+        """Copy blocks `(from, to)` in all layers, as if all were read before any is written."""
+        source, target = torch.tensor(copies, device=self.cache.device).T
+        self.cache[:, :, target] = self.cache[:, :, source]
+
+    def logits(self, inputs: Inputs) -> Tensor:
+        """[R, V] in the decoder's dtype; keys and values of the step's tokens are stored on the way."""
+        scale = self.decoder.config.head_dim**-0.5
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            keys, values = self.cache[layer]
+            store_kv(k, v, keys, values, inputs.slots)
+            return paged_attention(
+                q, keys, values, inputs.block_table, inputs.query_offsets, inputs.lengths, scale
+            )  # fmt: skip
+
+        hidden = self.decoder(inputs.tokens, inputs.positions, attend)
+        return F.linear(hidden[inputs.rows], self.decoder.head_weight)

@@ -1,0 +1,302 @@
+"""The engine end to end on small random models: against transformers, across batches, under pressure."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from dftfast.errors import UserError
+from dftfast.rollout import Request, RolloutEngine, Sampler, agreement
+
+from .models import random_prompt, tiny_decoder, tiny_reference
+
+
+def requests_for_fuzz(seed: int, count: int, vocab: int) -> list[Request]:
+    rng = random.Random(seed)
+    common = [rng.randrange(vocab) for _ in range(20)]
+    requests = []
+    for i in range(count):
+        prompt = (common if rng.random() < 0.5 else []) + [rng.randrange(vocab) for _ in range(rng.randint(1, 25))]
+        sampler = Sampler(
+            temperature=rng.choice([0.0, 0.7, 1.0, 1.3]),
+            top_k=rng.choice([0, 0, 5]),
+            top_p=rng.choice([1.0, 1.0, 0.8]),
+            min_p=rng.choice([0.0, 0.0, 0.1]),
+            repetition_penalty=rng.choice([1.0, 1.0, 1.2]),
+            max_tokens=rng.randint(1, 20),
+            banned_token_ids=rng.choice([(), (3, 4)]),
+            logit_bias=rng.choice([{}, {7: 2.0}]),
+        )
+        requests.append(Request(i, prompt, sampler, seed=rng.choice([0, 7]), n=rng.choice([1, 1, 2, 4])))
+    return requests
+
+
+def outputs(batch) -> dict:
+    keys = zip(batch.request.tolist(), batch.sample.tolist())
+    return {key: (batch.output(i), batch.finish_reason[i]) for i, key in enumerate(keys)}
+
+
+@pytest.mark.parametrize("family", ["qwen3", "llama"])
+def test_greedy_equals_transformers_generate(family, tmp_path):
+    decoder, reference = tiny_reference(family, tmp_path)
+    prompts = [random_prompt(length, reference.config.vocab_size, length) for length in (1, 7, 16, 17, 40)]
+    engine = RolloutEngine(decoder, cache_tokens=1024, max_step_tokens=24)
+    greedy = Sampler(temperature=0, max_tokens=24)
+    batch = engine.generate([Request(i, prompt, greedy) for i, prompt in enumerate(prompts)])
+    for i, prompt in enumerate(prompts):
+        ids = torch.tensor([prompt])
+        with torch.no_grad():
+            expected = reference.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+        assert batch.output(i) == expected[0, len(prompt) :].tolist()
+
+
+def test_logprobs_and_entropies_are_those_of_the_model(tmp_path):
+    decoder, reference = tiny_reference("qwen3", tmp_path)
+    settings = [Sampler(max_tokens=12), Sampler(max_tokens=12, temperature=0.7, banned_token_ids=(1, 2, 3))]
+    prompt = random_prompt(11, reference.config.vocab_size, 0)
+    batch = RolloutEngine(decoder, cache_tokens=512).generate([Request(i, prompt, s) for i, s in enumerate(settings)])
+    for i, sampler in enumerate(settings):
+        output = batch.output(i)
+        with torch.no_grad():
+            logits = reference(torch.tensor([prompt + output])).logits[0, len(prompt) - 1 : -1].double()
+        model, drawn = logits.log_softmax(-1), logits.clone()
+        drawn[:, list(sampler.banned_token_ids)] = -torch.inf
+        drawn = (drawn / sampler.temperature).log_softmax(-1)
+        part, at = slice(batch.offsets[i], batch.offsets[i + 1]), torch.tensor(output)[:, None]
+        close = {"rtol": 0, "atol": 2e-5, "check_dtype": False}
+        torch.testing.assert_close(batch.logprobs[part], model.gather(1, at)[:, 0], **close)
+        torch.testing.assert_close(batch.sampler_logprobs[part], drawn.gather(1, at)[:, 0], **close)
+        torch.testing.assert_close(batch.entropies[part], -(model.exp() * model).sum(-1), **close)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_samples_do_not_depend_on_batch_order_or_preemption(dtype):
+    decoder = tiny_decoder("qwen3", dtype)
+    requests = requests_for_fuzz(0, 24, decoder.config.vocab_size)
+    alone = {}
+    engine = RolloutEngine(decoder, cache_tokens=1024)
+    for request in requests:
+        engine.release()  # nothing of the earlier requests is reused
+        alone.update(outputs(engine.generate([request])))
+    together = RolloutEngine(decoder, cache_tokens=4096, max_sequences=64)
+    assert outputs(together.generate(requests)) == alone
+    tight = RolloutEngine(decoder, cache_tokens=80, max_sequences=16, max_step_tokens=19)
+    assert outputs(tight.generate(requests[::-1])) == alone
+    assert tight.scheduler.preemptions > 0
+    halves = [RolloutEngine(decoder, cache_tokens=512).generate(requests[part::2]) for part in range(2)]
+    assert outputs(halves[0]) | outputs(halves[1]) == alone
+
+
+def test_fuzz_with_a_cache_that_is_nearly_too_small():
+    decoder = tiny_decoder("llama", torch.float32)
+    for seed in range(6):
+        requests = requests_for_fuzz(seed, 20, decoder.config.vocab_size)
+        needed = max(len(r.prompt) + r.sampler.max_tokens - 1 for r in requests)
+        rng = random.Random(seed)
+        engine = RolloutEngine(
+            decoder,
+            cache_tokens=-(-needed // 4) * 4 + 4 * rng.randint(0, 3),
+            block_size=4,
+            max_sequences=rng.choice([2, 5, 16]),
+            max_step_tokens=rng.choice([1, 8, 64]),
+        )
+        batch = engine.generate(requests)
+        assert len(batch) == sum(request.n for request in requests)
+        assert batch.finish_reason == ["length"] * len(batch)
+        limits = torch.tensor([r.sampler.max_tokens for r in requests for _ in range(r.n)])
+        assert torch.equal(batch.offsets.diff(), limits)
+        for i, request in enumerate(r for r in requests for _ in range(r.n)):
+            assert not set(batch.output(i)) & set(request.sampler.banned_token_ids)
+        assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+
+
+def test_results_come_in_request_order_with_their_prompts():
+    decoder = tiny_decoder("llama", torch.float32)
+    requests = [Request(10 - i, [i, i + 1], Sampler(max_tokens=1 + i), n=2) for i in range(3)]
+    batch = RolloutEngine(decoder, cache_tokens=256).generate(requests)
+    assert batch.request.tolist() == [10, 10, 9, 9, 8, 8]
+    assert batch.sample.tolist() == [0, 1] * 3
+    assert batch.prompt_tokens.tolist() == [0, 1, 0, 1, 1, 2, 1, 2, 2, 3, 2, 3]
+    assert batch.prompt_offsets.tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert batch.offsets.tolist() == [0, 1, 2, 4, 6, 9, 12]
+    assert batch.cut_share == 1
+
+
+def test_end_tokens_stop_and_min_tokens_hold_them_back():
+    decoder = tiny_decoder("llama", torch.float32)
+    free = RolloutEngine(decoder, cache_tokens=256).generate([Request(0, [5], Sampler(max_tokens=30))]).output(0)
+    stop = free[9]
+    first = free.index(stop)
+    engine = RolloutEngine(decoder, cache_tokens=256)
+    stopped = engine.generate([Request(0, [5], Sampler(max_tokens=30, stop_token_ids=[stop]))])
+    assert stopped.output(0) == free[: first + 1] and stopped.finish_reason == ["stop"] and stopped.cut_share == 0
+    held = Sampler(max_tokens=30, stop_token_ids=[stop], min_tokens=20)
+    later = engine.generate([Request(0, [5], held)])
+    assert stop not in later.output(0)[:20]
+    assert len(later.output(0)) >= 20
+
+
+class Letters:
+    """A tokenizer of one letter a token, and of the two bytes of é apart."""
+
+    eos_ids = (0,)
+    special_ids = (0,)
+
+    def decode(self, ids):
+        pieces = [b"", *(bytes([97 + i]) for i in range(26)), b"\xc3", b"\xa9"]
+        return b"".join(pieces[i % 29] for i in ids).decode("utf-8", errors="replace")
+
+
+def test_stop_strings_and_streaming():
+    decoder = tiny_decoder("llama", torch.float32)
+    engine = RolloutEngine(decoder, Letters(), cache_tokens=256)
+    whole = list(engine.stream(Request(0, [5], Sampler(max_tokens=25))))
+    tokens = [event.token for event in whole]
+    assert tokens == engine.generate([Request(0, [5], Sampler(max_tokens=25))]).output(0)
+    assert "".join(event.text for event in whole) == Letters().decode(tokens)
+    assert [event.finish_reason for event in whole] == [None] * 24 + ["length"]
+    text = Letters().decode(tokens)
+    start = next(i for i in range(8, 20) if text[i : i + 2].isascii() and text.index(text[i : i + 2]) == i)
+    stop = text[start : start + 2]
+    stopped = engine.generate([Request(0, [5], Sampler(max_tokens=25, stop_strings=[stop]))])
+    assert Letters().decode(stopped.output(0)).endswith(stop) and stopped.finish_reason == ["stop"]
+    assert stopped.output(0) == tokens[: len(stopped.output(0))]
+
+
+def test_streaming_does_not_split_characters():
+    from dftfast.rollout.text import TextStream
+
+    stream = TextStream(Letters())
+    assert [stream.add(token) for token in (1, 27, 28, 2)] == ["a", "", "é", "b"]
+    assert stream.add(27, last=True) == "\ufffd"
+
+
+def test_interruption_leaks_nothing_and_the_engine_goes_on():
+    decoder = tiny_decoder("llama", torch.float32)
+    engine = RolloutEngine(decoder, cache_tokens=512)
+    requests = [Request(i, [i] * 20, Sampler(max_tokens=2 + i), n=3) for i in range(4)]
+    expected = outputs(RolloutEngine(decoder, cache_tokens=512).generate(requests))
+
+    def interrupt(finished, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(requests, progress=interrupt)
+    assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+    stream = engine.stream(requests[0])
+    next(stream)
+    with pytest.raises(RuntimeError, match="middle of a rollout"):
+        engine.generate(requests)
+    stream.close()
+    assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+    assert outputs(engine.generate(requests)) == expected
+
+
+@pytest.mark.parametrize("failing_call", [0, 3])
+def test_a_failing_forward_pass_leaks_nothing(failing_call, monkeypatch):
+    decoder = tiny_decoder("llama", torch.float32)
+    engine = RolloutEngine(decoder, cache_tokens=512)
+    calls, real = itertools.count(), engine.backend.logits
+
+    def failing(inputs):
+        if next(calls) == failing_call:
+            raise KeyboardInterrupt
+        return real(inputs)
+
+    monkeypatch.setattr(engine.backend, "logits", failing)
+    requests = [Request(i, list(range(40)), Sampler(max_tokens=8)) for i in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(requests)
+    assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+    fresh = RolloutEngine(decoder, cache_tokens=512)
+    assert outputs(engine.generate(requests)) == outputs(fresh.generate(requests))  # nothing half written is reused
+
+
+def test_cancellation():
+    decoder = tiny_decoder("llama", torch.float32)
+    engine = RolloutEngine(decoder, cache_tokens=512)
+    requests = [Request(0, [1], Sampler(max_tokens=2)), Request(1, [2], Sampler(max_tokens=30), n=2)]
+    batch = engine.generate(requests, progress=lambda finished, total: engine.cancel(1))
+    assert batch.finish_reason == ["length", "cancelled", "cancelled"]
+    assert batch.offsets.diff().tolist() == [2, 2, 2]
+    assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+
+
+def test_progress_counts_every_sample_once():
+    decoder = tiny_decoder("llama", torch.float32)
+    seen = []
+    requests = [Request(i, [i], Sampler(max_tokens=1 + i), n=2) for i in range(3)]
+    RolloutEngine(decoder, cache_tokens=256).generate(requests, progress=lambda *counts: seen.append(counts))
+    assert seen == [(2, 6), (4, 6), (6, 6)]
+
+
+def test_a_weight_change_is_seen_and_the_old_cache_is_not_used():
+    decoder = tiny_decoder("qwen3", torch.float32)
+    engine = RolloutEngine(decoder, cache_tokens=512)
+    request = Request(0, list(range(40)), Sampler(max_tokens=10))
+    engine.generate([request])
+    with torch.no_grad():
+        decoder.layers[0].qkv.weight.mul_(1.5)
+    decoder.version += 1
+    expected = RolloutEngine(decoder, cache_tokens=512).generate([request])
+    changed = engine.generate([request])
+    assert torch.equal(changed.logprobs, expected.logprobs) and torch.equal(changed.tokens, expected.tokens)
+
+
+def test_release_gives_up_the_cache_and_takes_it_again():
+    engine = RolloutEngine(tiny_decoder("llama", torch.float32), cache_tokens=512)
+    request = Request(0, [1, 2, 3], Sampler(max_tokens=10))
+    before = engine.generate([request])
+    engine.release()
+    assert engine.backend.cache is None
+    assert torch.equal(engine.generate([request]).tokens, before.tokens)
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("dtype, limit", [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_sampler_and_training_forward_agree(adapter, dtype, limit):
+    from dftfast.model.lora import add_adapter
+
+    decoder = tiny_decoder("qwen3", dtype)
+    if adapter:
+        add_adapter(decoder, 4, 8, seed=0)
+        for layer in decoder.layers:
+            torch.nn.init.normal_(layer.qkv.b, std=0.05)
+        decoder.version += 1
+    requests = requests_for_fuzz(3, 10, decoder.config.vocab_size)
+    batch = RolloutEngine(decoder, cache_tokens=1024, agreement_samples=4).generate(requests)
+    figures = agreement(decoder, batch)
+    assert 0 <= figures.mean <= figures.max < limit
+    assert figures.tokens == len(batch.tokens)
+    assert 0 < batch.agreement.tokens < figures.tokens
+
+
+@pytest.mark.parametrize(
+    "requests, message",
+    [
+        ([Request(0, [1] * 60, Sampler(max_tokens=10))], "request 0: 60 prompt tokens and 10 new ones can never fit"),
+        ([Request(0, [1], Sampler(max_tokens=5000))], "exceed the model's context of"),
+        ([Request(3, [1], Sampler(max_tokens=1)), Request(3, [1], Sampler(max_tokens=1))], "request 3: the id is used twice"),
+        ([Request(0, [1 << 40], Sampler(max_tokens=1))], "outside the vocabulary"),
+        ([Request(0, [1], Sampler(max_tokens=1, stop_strings=["x"]))], "need an engine with a tokenizer"),
+        ([Request(0, [1], Sampler(max_tokens=1, banned_token_ids=[1 << 40]))], "banned_token_ids holds"),
+    ],
+)  # fmt: skip
+def test_what_can_never_be_computed_is_refused(requests, message):
+    engine = RolloutEngine(tiny_decoder("llama", torch.float32), cache_tokens=64)
+    with pytest.raises(UserError, match=message):
+        engine.generate(requests)
+    assert engine.generate([Request(0, [1] * 55, Sampler(max_tokens=10))]).finish_reason == ["length"]
+
+
+def test_logits_that_are_not_finite_are_reported():
+    decoder = tiny_decoder("llama", torch.float32)
+    with torch.no_grad():
+        decoder.norm.fill_(torch.nan)
+    engine = RolloutEngine(decoder, cache_tokens=64)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        engine.generate([Request(0, [1], Sampler(max_tokens=3))])
+    assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
