@@ -39,6 +39,10 @@ def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
     return [[rng.randrange(100, 40_000) for _ in range(length)] for _ in range(count)]
 
 
+def engine_for(decoder, batch: int, length: int) -> RolloutEngine:
+    return RolloutEngine(decoder, cache_tokens=batch * length, max_sequences=batch, agreement_samples=0)
+
+
 def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
     engine.release()  # no prefix of an earlier round
     requests = [Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))]
@@ -68,7 +72,7 @@ def transformers_model(folder):
 
 @pytest.mark.parametrize("batch, bar", [(1, 3), (32, 6), (64, 6)])
 def test_against_transformers_generate(benchmark, decoder, transformers_model, batch, bar):
-    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + NEW) * batch, max_sequences=batch)
+    engine = engine_for(decoder, batch, PROMPT + NEW)
 
     def peer() -> float:
         ids = torch.tensor(prompts(batch))
@@ -128,7 +132,7 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
     params.verbosity = 0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
     server = xllamacpp.Server(params)
-    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + NEW) * batch, max_sequences=batch)
+    engine = engine_for(decoder, batch, PROMPT + NEW)
 
     def peer() -> float:
         request = {
@@ -147,7 +151,7 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
 def test_against_the_bare_matrix_products(benchmark, decoder):
     """Decode at batch 64: the step's products alone (the same packed weights) over the whole step. Bar: 0.7."""
     batch, steps = 64, 32
-    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + steps + 1) * batch, max_sequences=batch)
+    engine = engine_for(decoder, batch, PROMPT + steps + 1)
     linear = [w for layer in decoder.layers for w in (layer.qkv, layer.o, layer.gate_up, layer.down)]
     packed = [pack_weight(weight) for weight in (*(module.weight for module in linear), decoder.head_weight)]
     inputs = [torch.randn(batch, weight.shape[1]).bfloat16() for weight in (*(m.weight for m in linear), decoder.embed)]
@@ -168,7 +172,7 @@ def test_against_the_bare_matrix_products(benchmark, decoder):
 def test_cost_per_token_with_length(benchmark, decoder):
     """Seconds a token over 1,024 generated tokens, over the same for 64 (`ratio` = 64's over 1,024's; bar 1/1.3)."""
     batch = 16
-    engine = RolloutEngine(decoder, cache_tokens=(PROMPT + 1024) * batch, max_sequences=batch)
+    engine = engine_for(decoder, batch, PROMPT + 1024)
 
     def per_token(new: int) -> float:
         return (rollout_seconds(engine, batch, new) - rollout_seconds(engine, batch, 1)) / (new - 1)
@@ -181,7 +185,7 @@ def test_cache_of_eight_samples_of_one_prompt(benchmark, decoder):
     prompt = prompts(1, 512)[0]
 
     def used(n: int) -> int:
-        engine = RolloutEngine(decoder, cache_tokens=2048, max_sequences=8)
+        engine = engine_for(decoder, 8, 2048)
         stream = engine.stream(Request(0, prompt, Sampler(max_tokens=2), n=n))
         next(stream)
         count = engine.scheduler.pool.size - engine.scheduler.pool.num_free

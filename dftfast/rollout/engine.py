@@ -44,7 +44,8 @@ class RolloutEngine:
         max_step_tokens: tokens of one forward pass at most: running samples first, then chunks of prompts.
         cache_tokens: size of the cache in tokens; by default `memory_share` of the free memory, and no
             more than `max_sequences` full contexts. It is taken at the first use and given up by `release`.
-        agreement_samples: that many samples of each rollout are scored again with the training forward.
+        agreement_samples: that many samples of each rollout are scored again with the training forward, and
+            the differences put into `RolloutBatch.agreement`; 0 for none.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class RolloutEngine:
         cache_tokens: int | None = None,
         memory_share: float = 0.5,
         block_size: int = 16,
-        agreement_samples: int = 0,
+        agreement_samples: int = 4,
     ):
         self.decoder, self.tokenizer = decoder, tokenizer
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens

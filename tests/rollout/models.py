@@ -1,4 +1,4 @@
-"""Small random models for the rollout tests, with the transformers model of the same weights."""
+"""Small random models for the rollout tests, with the transformers model of the same weights, and requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
 from dftfast.model.weights import load_decoder
+from dftfast.rollout import Request, Sampler
 
 SIZES = dict(
     vocab_size=211, hidden_size=64, intermediate_size=96, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
@@ -64,3 +65,30 @@ def tiny_decoder(family: str, dtype: torch.dtype) -> Decoder:
 def random_prompt(length: int, vocab_size: int, seed: int) -> list[int]:
     rng = random.Random(seed)
     return [rng.randrange(vocab_size) for _ in range(length)]
+
+
+def requests_for_fuzz(seed: int, count: int, vocab: int) -> list[Request]:
+    """A random mix of lengths, settings and numbers of samples; half of the prompts begin alike."""
+    rng = random.Random(seed)
+    common = [rng.randrange(vocab) for _ in range(20)]
+    requests = []
+    for i in range(count):
+        prompt = (common if rng.random() < 0.5 else []) + [rng.randrange(vocab) for _ in range(rng.randint(1, 25))]
+        sampler = Sampler(
+            temperature=rng.choice([0.0, 0.7, 1.0, 1.3]),
+            top_k=rng.choice([0, 0, 5]),
+            top_p=rng.choice([1.0, 1.0, 0.8]),
+            min_p=rng.choice([0.0, 0.0, 0.1]),
+            repetition_penalty=rng.choice([1.0, 1.0, 1.2]),
+            max_tokens=rng.randint(1, 20),
+            banned_token_ids=rng.choice([(), (3, 4)]),
+            logit_bias=rng.choice([{}, {7: 2.0}]),
+        )
+        requests.append(Request(i, prompt, sampler, seed=rng.choice([0, 7]), n=rng.choice([1, 1, 2, 4])))
+    return requests
+
+
+def outputs(batch) -> dict:
+    """(request, sample) -> (tokens, finish reason)."""
+    keys = zip(batch.request.tolist(), batch.sample.tolist())
+    return {key: (batch.output(i), batch.finish_reason[i]) for i, key in enumerate(keys)}

@@ -108,7 +108,8 @@ def test_cached_blocks_are_given_up_least_recently_used_first():
 
 
 def test_digest_names_the_whole_prefix_and_the_version():
-    first = block_digest(version_digest(0), [1, 2])
-    assert first == block_digest(version_digest(0), [1, 2])
-    others = [block_digest(version_digest(1), [1, 2]), block_digest(first, [1, 2]), block_digest(version_digest(0), [2, 1])]
+    root = version_digest(0)
+    first = block_digest(root, [1, 2])
+    assert first == block_digest(root, [1, 2])
+    others = [block_digest(version_digest(1), [1, 2]), block_digest(first, [1, 2]), block_digest(root, [2, 1])]
     assert len({first, *others}) == 4

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,32 +15,7 @@ import torch
 from dftfast.errors import UserError
 from dftfast.rollout import Request, RolloutEngine, Sampler, agreement
 
-from .models import random_prompt, tiny_decoder, tiny_reference
-
-
-def requests_for_fuzz(seed: int, count: int, vocab: int) -> list[Request]:
-    rng = random.Random(seed)
-    common = [rng.randrange(vocab) for _ in range(20)]
-    requests = []
-    for i in range(count):
-        prompt = (common if rng.random() < 0.5 else []) + [rng.randrange(vocab) for _ in range(rng.randint(1, 25))]
-        sampler = Sampler(
-            temperature=rng.choice([0.0, 0.7, 1.0, 1.3]),
-            top_k=rng.choice([0, 0, 5]),
-            top_p=rng.choice([1.0, 1.0, 0.8]),
-            min_p=rng.choice([0.0, 0.0, 0.1]),
-            repetition_penalty=rng.choice([1.0, 1.0, 1.2]),
-            max_tokens=rng.randint(1, 20),
-            banned_token_ids=rng.choice([(), (3, 4)]),
-            logit_bias=rng.choice([{}, {7: 2.0}]),
-        )
-        requests.append(Request(i, prompt, sampler, seed=rng.choice([0, 7]), n=rng.choice([1, 1, 2, 4])))
-    return requests
-
-
-def outputs(batch) -> dict:
-    keys = zip(batch.request.tolist(), batch.sample.tolist())
-    return {key: (batch.output(i), batch.finish_reason[i]) for i, key in enumerate(keys)}
+from .models import outputs, random_prompt, requests_for_fuzz, tiny_decoder, tiny_reference
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
@@ -73,7 +52,7 @@ def test_logprobs_and_entropies_are_those_of_the_model(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_samples_do_not_depend_on_batch_order_or_preemption(dtype):
+def test_samples_do_not_depend_on_batch_order_preemption_or_processes(dtype):
     decoder = tiny_decoder("qwen3", dtype)
     requests = requests_for_fuzz(0, 24, decoder.config.vocab_size)
     alone = {}
@@ -86,8 +65,11 @@ def test_samples_do_not_depend_on_batch_order_or_preemption(dtype):
     tight = RolloutEngine(decoder, cache_tokens=80, max_sequences=16, max_step_tokens=19)
     assert outputs(tight.generate(requests[::-1])) == alone
     assert tight.scheduler.preemptions > 0
-    halves = [RolloutEngine(decoder, cache_tokens=512).generate(requests[part::2]) for part in range(2)]
-    assert outputs(halves[0]) | outputs(halves[1]) == alone
+    script = Path(__file__).with_name("half_of_the_requests.py")
+    commands = [[sys.executable, script, str(dtype).removeprefix("torch."), str(part)] for part in range(2)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    halves = [ast.literal_eval(process.communicate(timeout=120)[0]) for process in processes]
+    assert halves[0] | halves[1] == alone
 
 
 def test_fuzz_with_a_cache_that_is_nearly_too_small():
@@ -279,7 +261,7 @@ def test_sampler_and_training_forward_agree(adapter, dtype, limit):
     [
         ([Request(0, [1] * 60, Sampler(max_tokens=10))], "request 0: 60 prompt tokens and 10 new ones can never fit"),
         ([Request(0, [1], Sampler(max_tokens=5000))], "exceed the model's context of"),
-        ([Request(3, [1], Sampler(max_tokens=1)), Request(3, [1], Sampler(max_tokens=1))], "request 3: the id is used twice"),
+        ([Request(3, [1], Sampler(max_tokens=1))] * 2, "request 3: the id is used twice"),
         ([Request(0, [1 << 40], Sampler(max_tokens=1))], "outside the vocabulary"),
         ([Request(0, [1], Sampler(max_tokens=1, stop_strings=["x"]))], "need an engine with a tokenizer"),
         ([Request(0, [1], Sampler(max_tokens=1, banned_token_ids=[1 << 40]))], "banned_token_ids holds"),
