@@ -35,29 +35,28 @@ class Inputs:
 
     @classmethod
     def of(cls, step: Step, block_size: int, device: torch.device) -> Inputs:
-        tokens, positions, slots, offsets, lengths, rows = [], [], [], [0], [], []
+        tokens, positions, slots, table, offsets, lengths, rows = [], [], [], [], [0], [], []
         longest = max(len(sequence.blocks) for sequence, _ in step.work)
-        table = torch.zeros(len(step.work), longest, dtype=torch.int32)
-        for index, (sequence, count) in enumerate(step.work):
+        for sequence, count in step.work:
             start, end = sequence.computed, sequence.computed + count
             tokens += sequence.tokens[start:end]
             positions += range(start, end)
             blocks = sequence.blocks
             slots += [blocks[p // block_size] * block_size + p % block_size for p in range(start, end)]
-            table[index, : len(blocks)] = torch.tensor(blocks, dtype=torch.int32)
+            table.append(blocks + [0] * (longest - len(blocks)))
             offsets.append(offsets[-1] + count)
             lengths.append(end)
             if end == len(sequence.tokens):
                 rows.append(offsets[-1] - 1)
 
-        def on_device(values: list[int], dtype: torch.dtype) -> Tensor:
+        def on_device(values: list, dtype: torch.dtype) -> Tensor:
             return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
         return cls(
             tokens=on_device(tokens, torch.int64),
             positions=on_device(positions, torch.int64),
             slots=on_device(slots, torch.int64),
-            block_table=table.to(device, non_blocking=True),
+            block_table=on_device(table, torch.int32),
             query_offsets=on_device(offsets, torch.int32),
             lengths=on_device(lengths, torch.int32),
             rows=on_device(rows, torch.int64),

@@ -282,3 +282,27 @@ def test_logits_that_are_not_finite_are_reported():
     with pytest.raises(FloatingPointError, match="not finite"):
         engine.generate([Request(0, [1], Sampler(max_tokens=3))])
     assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
+
+
+@pytest.mark.slow  # downloads the default model at the first run
+def test_greedy_equals_transformers_on_the_default_model():
+    from transformers import AutoModelForCausalLM
+
+    from dftfast.model.pretrained import resolve_model
+    from dftfast.model.tokenizer import Tokenizer
+    from dftfast.model.weights import load_decoder
+
+    folder = resolve_model()
+    tokenizer = Tokenizer.from_folder(folder)
+    decoder = load_decoder(folder, torch.float32, "cpu")
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    questions = ["Write an email that declines an invitation.", "Name three rivers.", "Tell me a story about a lighthouse."]
+    prompts = [tokenizer.chat([{"role": "user", "content": question}]) for question in questions]
+    engine = RolloutEngine(decoder, tokenizer, cache_tokens=1024)
+    batch = engine.generate([Request(i, p, Sampler(temperature=0, max_tokens=48)) for i, p in enumerate(prompts)])
+    for i, prompt in enumerate(prompts):
+        ids = torch.tensor([prompt])
+        with torch.no_grad():
+            expected = reference.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False)
+        assert batch.output(i) == expected[0, len(prompt) :].tolist()
+    assert batch.agreement.max < 1e-3
