@@ -58,6 +58,7 @@ def paged_attention(q, k_cache, v_cache, block_table, query_offsets, lengths, sc
         table = block_table[decode, : -(-longest // k_cache.shape[1])].long().clamp(min=0)
         k, v = (cache[table].flatten(1, 2)[:, :longest].transpose(1, 2) for cache in (k_cache, v_cache))
         seen = (torch.arange(longest, device=q.device) < lengths[decode, None])[:, None, None]
+        k, v = (x.masked_fill(~seen.transpose(2, 3), 0) for x in (k, v))  # unwritten slots may hold NaN
         query = q[rows][:, :, None]
         out[rows] = F.scaled_dot_product_attention(query, k, v, attn_mask=seen, scale=scale, enable_gqa=True)[:, :, 0]
     for s in (counts > 1).nonzero()[:, 0].tolist():
@@ -78,8 +79,9 @@ def sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, po
     probs = torch.softmax(logits.double() / torch.where(greedy, 1.0, temperature)[:, None], -1)
     ordered, index = probs.sort(descending=True, stable=True)
     rank = torch.arange(logits.shape[1], device=logits.device)
-    kept = (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
-    kept &= (rank < torch.where(top_k == 0, logits.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
+    kept = (rank < torch.where(top_k == 0, logits.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
+    ordered = ordered * kept / (ordered * kept).sum(1, keepdim=True)  # top-p is of what top-k left
+    kept &= (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
     probs *= torch.zeros_like(kept).scatter(1, index, kept)
     probs /= probs.sum(1, keepdim=True)
     cumulative = probs.cumsum(1)
