@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ MIDDLE = ModelConfig(
     num_kv_heads=4, head_dim=64, rms_norm_eps=1e-6, rope_theta=1e4, rope_scaling=None, tie_word_embeddings=True,
     qk_norm=True, attention_bias=False, max_position_embeddings=4096, eos_token_ids=(),
 )  # fmt: skip
-RANK, SEQUENCES, LENGTH, UPDATE = 16, 16, 512, 1024
+RANK, SEQUENCES, LENGTH, UPDATE = 16, 16, 256, 1024
 
 
 def resident() -> int:
@@ -26,20 +27,16 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    warm_up = torch.ones(8, 8, requires_grad=True)  # libraries that load at their first use
-    (warm_up @ warm_up).sum().backward()
-    torch.optim.AdamW([warm_up]).step()
+def measure(config: ModelConfig, sequences: int) -> list[int]:
     start = resident()
-    decoder = Decoder(MIDDLE, torch.float32)
+    decoder = Decoder(config, torch.float32)
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.normal_(std=0.02)
     weights = resident() - start
-    engine = RolloutEngine(decoder, cache_tokens=SEQUENCES * LENGTH, max_sequences=SEQUENCES, max_step_tokens=64)
+    engine = RolloutEngine(decoder, cache_tokens=sequences * LENGTH, max_sequences=sequences, max_step_tokens=64)
     before = resident()
-    requests = [Request(i, [i] + [7] * (LENGTH - 3), Sampler(max_tokens=2)) for i in range(SEQUENCES)]
+    requests = [Request(i, [i] + [7] * (LENGTH - 3), Sampler(max_tokens=2)) for i in range(sequences)]
     engine.generate(requests)
     cache = resident() - before
     engine.release()
@@ -53,8 +50,10 @@ def main() -> None:
     hidden = decoder(tokens, tokens, packed_causal(torch.tensor([0, UPDATE])))
     activations = resident() - start - fixed
     assert hidden.requires_grad
-    print(weights, cache, fixed, activations)
+    return [weights, cache, fixed, activations]
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    measure(replace(MIDDLE, num_layers=1), 1)  # libraries load, and allocate for themselves, at their first use
+    print(*measure(MIDDLE, SEQUENCES))
