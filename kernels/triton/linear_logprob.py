@@ -23,7 +23,7 @@ def tile(dtype: torch.dtype, device: torch.device) -> dict:
     if dtype == torch.float32:
         return dict(BLOCK_T=64, BLOCK_V=64, BLOCK_D=32, num_warps=4, num_stages=3)
     if capability(device) >= 90:
-        return dict(BLOCK_T=128, BLOCK_V=256, BLOCK_D=64, num_warps=8, num_stages=3)
+        return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=64, num_warps=8, num_stages=3)
     return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=32, num_warps=8, num_stages=4)
 
 
@@ -106,6 +106,7 @@ def _gradient(
 
 def linear_logprob_forward(h: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, temperature: float):
     """(logprob, entropy, lse), each [T] fp32; lse is of the tempered logits. A target outside the vocabulary gives NaN."""
+    h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
     (T, d), V = h.shape, weight.shape[0]
     config = tile(h.dtype, h.device)
     target_logit = torch.full((T,), float("nan"), dtype=torch.float32, device=h.device)
@@ -132,6 +133,9 @@ def linear_logprob_backward(
     target: torch.Tensor, lse: torch.Tensor, entropy: torch.Tensor, temperature: float, weight_grad: bool,
 ):  # fmt: skip
     """(dh, dweight or None); grad_entropy None means zero."""
+    h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
+    grad_logprob = grad_logprob.contiguous()
+    grad_entropy = None if grad_entropy is None else grad_entropy.contiguous()
     (T, d), V = h.shape, weight.shape[0]
     config = tile(h.dtype, h.device)
     dh = torch.empty_like(h)

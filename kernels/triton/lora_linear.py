@@ -32,7 +32,7 @@ def tile(rows: int, dtype: torch.dtype, device: torch.device) -> dict:
     if rows <= 512:
         return dict(BLOCK_M=64, BLOCK_N=128, BLOCK_K=32, num_warps=4, num_stages=4)
     if capability(device) >= 90:
-        return dict(BLOCK_M=128, BLOCK_N=256, BLOCK_K=64, num_warps=8, num_stages=3)
+        return dict(BLOCK_M=128, BLOCK_N=128, BLOCK_K=64, num_warps=8, num_stages=3)
     return dict(BLOCK_M=128, BLOCK_N=128, BLOCK_K=32, num_warps=8, num_stages=4)
 
 
@@ -74,10 +74,12 @@ def _dropout(x, seed, dropout, y, size, BLOCK: tl.constexpr):
 @triton.jit
 def _fused_forward(
     x, weight, a, b, bias, u, y, tiles, row_tiles, column_tiles, T, K, N, r, rank_total, scale,
-    BIAS: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
+    BIAS: tl.constexpr, ALIGN: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
-    first, end = tl.load(tiles + 4 * tile_n), tl.load(tiles + 4 * tile_n + 1)
+    first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
+    end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
     split, writes_u = tl.load(tiles + 4 * tile_n + 2), tl.load(tiles + 4 * tile_n + 3)
     rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = first + tl.arange(0, BLOCK_N)
@@ -114,12 +116,14 @@ def _fused_forward(
 def _two_products(
     x, w, u, v, bias, y, tiles, seed, row_tiles, column_tiles, T, K, N, R, u_stride, u_step, scale, dropout,
     w_k, w_n, v_k, v_n,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, ALIGN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
     """y = x w + scale * dropout(u[:, split] v) + bias; w[k, n] and v[k, n] by strides, u_step columns of u a split."""
     tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
-    first, end, split = tl.load(tiles + 4 * tile_n), tl.load(tiles + 4 * tile_n + 1), tl.load(tiles + 4 * tile_n + 2)
+    first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
+    end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
+    split = tl.load(tiles + 4 * tile_n + 2)
     rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
     columns = first + tl.arange(0, BLOCK_N)
     row_ok, column_ok = rows < T, columns < end
@@ -177,13 +181,13 @@ def fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed):
         u = x.new_empty(T, a.shape[0])
         _fused_forward[grid](
             x, weight, a, b, bias, u, y, tiles, row_tiles, len(tiles), T, K, N, r, a.shape[0], scale,
-            BIAS=bias is not None, BLOCK_R=max(power_of_2(r), 16), **config,
+            BIAS=bias is not None, ALIGN=_alignment(splits), BLOCK_R=max(power_of_2(r), 16), **config,
         )  # fmt: skip
     else:
         u = _dropped(x, dropout, seed) @ a.t()
         _two_products[grid](
             x, weight, u, b, bias, y, tiles, None, row_tiles, len(tiles), T, K, N, r, a.shape[0], r, scale, 0.0,
-            1, K, 1, r, BIAS=bias is not None, DROPOUT=False, BLOCK_R=_rank_block(r), **config,
+            1, K, 1, r, BIAS=bias is not None, DROPOUT=False, ALIGN=_alignment(splits), BLOCK_R=_rank_block(r), **config,
         )  # fmt: skip
     return y, u
 
@@ -196,9 +200,15 @@ def fused_input_gradient(dy, p, weight, a, dropout, seed):
     row_tiles = cdiv(T, config["BLOCK_M"])
     _two_products[(row_tiles * len(tiles),)](
         dy, weight, p, a, None, dx, tiles, _seed(seed, dy) if dropout else None, row_tiles, len(tiles), T, K, N, R, R, 0,
-        1.0, dropout, N, 1, N, 1, BIAS=False, DROPOUT=dropout > 0, BLOCK_R=_rank_block(R), **config,
+        1.0, dropout, N, 1, N, 1, BIAS=False, DROPOUT=dropout > 0, ALIGN=_alignment((N,)), BLOCK_R=_rank_block(R),
+        **config,
     )  # fmt: skip
     return dx
+
+
+def _alignment(splits) -> int:
+    """What every tile's first column is a multiple of, so that the compiler may use wide loads and stores."""
+    return 1 if any(width % 16 for width in splits) else 16
 
 
 def _rank_block(rank: int) -> int:
@@ -223,7 +233,8 @@ def lora_linear_forward(
     splits: list[int], dropout: float, seed: int,
 ):  # fmt: skip
     """(y [T,out], u [T,P*r]) for x [T,in]."""
-    a, b = a.to(x.dtype), b.to(x.dtype)
+    x, weight = x.contiguous(), weight.contiguous()
+    a, b = a.to(x.dtype).contiguous(), b.to(x.dtype).contiguous()
     if _wins(x):
         return fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed)
     u = _dropped(x, dropout, seed) @ a.t()
@@ -239,6 +250,7 @@ def lora_linear_backward(
 ):  # fmt: skip
     """(dx, da, db), None where `needs` (of x, a, b) says so; da and db in the dtypes of a and b."""
     r, dx, da, db = b.shape[1], None, None, None
+    dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
     if needs[2]:
         db = torch.empty_like(b)
         for columns, ranks in _blocks(splits, r):
@@ -250,7 +262,7 @@ def lora_linear_backward(
     if needs[1]:
         da = (p.t() @ _dropped(x, dropout, seed)).to(a.dtype)
     if needs[0]:
-        low = a.to(dy.dtype)
+        low = a.to(dy.dtype).contiguous()
         if _wins(dy):
             dx = fused_input_gradient(dy, p, weight, low, dropout, seed)
         elif dropout == 0.0:

@@ -18,13 +18,15 @@ MIN_SHARE, MAX_SPLITS = 512, 16
 
 
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
-    """Block shape. Unmeasured on a card: chosen for no spills and for the 99 KB of sm_86 and sm_89."""
-    wide = power_of_2(d) * dtype.itemsize  # bytes of a head
-    keys = 64 if wide <= 256 else 32 if wide <= 512 else 16
+    """Block shape. Unmeasured on a card: the largest that spill nowhere and fit the 99 KB of sm_86 and sm_89."""
+    half, d = dtype.itemsize == 2, power_of_2(d)
     if decode:
-        return dict(BLOCK_M=max(power_of_2(group), 16), BLOCK_N=keys, num_warps=4, num_stages=2)
-    rows = 64 if wide <= 512 else 32
-    return dict(BLOCK_M=rows, BLOCK_N=keys, num_warps=4 if wide <= 256 else 8, num_stages=2)
+        rows = max(power_of_2(group), 16)
+        keys = 64 if half else 32 if d <= 128 else 16
+        return dict(BLOCK_M=rows, BLOCK_N=keys, num_warps=4 if half or d <= 128 else 8, num_stages=2)
+    if half:
+        return dict(BLOCK_M=64, BLOCK_N=64 if d <= 128 else 32, num_warps=4 if d <= 64 else 8, num_stages=2)
+    return dict(BLOCK_M=32 if d <= 128 else 16, BLOCK_N=16, num_warps=4 if d <= 128 else 8, num_stages=2)
 
 
 @triton.jit
@@ -129,6 +131,7 @@ def _store(k, v, k_cache, v_cache, slots, width, BLOCK: tl.constexpr):
 def store_kv_forward(
     k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
 ) -> None:
+    k, v = k.contiguous(), v.contiguous()
     tokens, width = k.shape[0], k.shape[1] * k.shape[2]
     if tokens:
         _store[(tokens, cdiv(width, 1024))](k, v, k_cache, v_cache, slots, width, BLOCK=1024, num_warps=4)
@@ -140,6 +143,7 @@ def paged_attention_forward(
 ) -> torch.Tensor:  # fmt: skip
     """[T, H, D]; a query that sees no key gives zeros."""
     (T, H, D), (_, page, Hk, _), S = q.shape, k_cache.shape, lengths.numel()
+    q, block_table = q.contiguous(), block_table.contiguous()
     out = torch.empty_like(q)
     if T == 0:
         return out

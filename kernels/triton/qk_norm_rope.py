@@ -145,6 +145,7 @@ def qk_norm_rope_forward(
     cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
 ):  # fmt: skip
     """(q [T,H,D], k [T,Hk,D], v [T,Hk,D])."""
+    qkv, cos, sin = qkv.contiguous(), cos.contiguous(), sin.contiguous()
     tokens, heads = qkv.shape[0], H + 2 * Hk
     D = qkv.shape[1] // heads
     q, k, v = (qkv.new_empty(tokens, n, D) for n in (H, Hk, Hk))
@@ -161,6 +162,8 @@ def qk_norm_rope_backward(
     k_weight: torch.Tensor | None, cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
 ):  # fmt: skip
     """(dqkv, dq_weight or None, dk_weight or None)."""
+    dq, dk, dv, qkv = (t.contiguous() for t in (dq, dk, dv, qkv))
+    cos, sin = cos.contiguous(), sin.contiguous()
     tokens, heads = qkv.shape[0], H + 2 * Hk
     D = qkv.shape[1] // heads
     rows = tokens * heads

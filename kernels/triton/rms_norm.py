@@ -58,6 +58,8 @@ def _block(d: int) -> tuple[int, int]:
 
 
 def _launch_forward(x, residual, weight, eps):
+    x, weight = x.contiguous(), weight.contiguous()
+    residual = None if residual is None else residual.contiguous()
     rows, d = x.shape
     y = torch.empty_like(x)
     total = None if residual is None else torch.empty_like(x)
@@ -68,6 +70,8 @@ def _launch_forward(x, residual, weight, eps):
 
 
 def _launch_backward(dy, dtotal, x, weight, eps):
+    dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
+    dtotal = None if dtotal is None else dtotal.contiguous()
     rows, d = x.shape
     dx = torch.empty_like(x)
     programs = min(rows, 4 * processors(x.device))

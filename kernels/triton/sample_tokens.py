@@ -144,6 +144,7 @@ def sample_tokens_forward(
     seed: torch.Tensor, request_id: torch.Tensor, position: torch.Tensor,
 ):  # fmt: skip
     """(token, logprob, sampler_logprob, entropy), each [B]."""
+    logits = logits.contiguous()
     B, V = logits.shape
     token = torch.empty(B, dtype=torch.int64, device=logits.device)
     logprob, sampler_logprob, entropy = torch.empty(3, B, dtype=torch.float32, device=logits.device)

@@ -36,6 +36,7 @@ def _backward(dy, gate_up, dgate_up, width, BLOCK: tl.constexpr):
 
 
 def swiglu_forward(gate_up: torch.Tensor) -> torch.Tensor:
+    gate_up = gate_up.contiguous()
     rows, width = gate_up.shape[0], gate_up.shape[1] // 2
     y = gate_up.new_empty(rows, width)
     if y.numel():
@@ -44,6 +45,7 @@ def swiglu_forward(gate_up: torch.Tensor) -> torch.Tensor:
 
 
 def swiglu_backward(dy: torch.Tensor, gate_up: torch.Tensor) -> torch.Tensor:
+    dy, gate_up = dy.contiguous(), gate_up.contiguous()
     rows, width = dy.shape
     dgate_up = torch.empty_like(gate_up)
     if dy.numel():
