@@ -2,7 +2,7 @@
 
 Ranks up to FUSED_RANK: one kernel accumulates x Wᵀ and x aᵀ in the same loop over the input width, so x is read once; the
 low-rank part joins the accumulator in registers, before the only rounding. Larger ranks, and dropout: u first, then one
-kernel for both products. Backward: P_i = scale * dY_i b_i once, then dX = dY W + P a in one kernel.
+kernel for both products. Backward: P_i = scale * dY_i b_i once, then dX = dY W + P a in one kernel (two with dropout).
 
 A tile of columns never straddles two splits: a small table says where each tile begins and ends and whose split it is.
 """
@@ -26,7 +26,7 @@ WINS: dict[tuple[int, torch.dtype], tuple[int, int]] = {}
 def tile(rows: int, dtype: torch.dtype, device: torch.device) -> dict:
     """Block shape by rows, dtype and chip. Unmeasured on a card: chosen for no spills and for shared memory."""
     if dtype == torch.float32:
-        return dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=32, num_warps=4, num_stages=3)
+        return dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=16, num_warps=4, num_stages=3)
     if rows <= 32:
         return dict(BLOCK_M=32, BLOCK_N=64, BLOCK_K=64, num_warps=4, num_stages=4)
     if rows <= 512:
@@ -114,12 +114,12 @@ def _fused_forward(
 
 @triton.jit
 def _two_products(
-    x, w, u, v, bias, y, tiles, seed, row_tiles, column_tiles, T, K, N, R, u_stride, u_step, scale, dropout,
+    x, w, u, v, bias, y, tiles, row_tiles, column_tiles, T, K, N, R, u_stride, u_step, scale,
     w_k, w_n, v_k, v_n,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, ALIGN: tl.constexpr,
+    BIAS: tl.constexpr, ALIGN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
 ):  # fmt: skip
-    """y = x w + scale * dropout(u[:, split] v) + bias; w[k, n] and v[k, n] by strides, u_step columns of u a split."""
+    """y = x w + scale * u[:, split] v + bias; w[k, n] and v[k, n] by strides, u_step columns of u a split."""
     tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
     first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
     end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
@@ -138,9 +138,6 @@ def _two_products(
         v_tile = tl.load(v_at + start * v_k, mask=rank_ok[:, None] & column_ok[None, :], other=0.0)
         acc = tl.dot(u_tile, v_tile, acc, input_precision="tf32x3")
     acc *= scale
-    if DROPOUT:
-        element = rows.to(tl.int64)[:, None] * N + columns[None, :]
-        acc = tl.where(_kept(tl.load(seed), element, dropout), acc / (1.0 - dropout), 0.0)
 
     inner = tl.arange(0, BLOCK_K)
     x_at = x + rows.to(tl.int64)[:, None] * K + inner[None, :]
@@ -186,22 +183,21 @@ def fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed):
     else:
         u = _dropped(x, dropout, seed) @ a.t()
         _two_products[grid](
-            x, weight, u, b, bias, y, tiles, None, row_tiles, len(tiles), T, K, N, r, a.shape[0], r, scale, 0.0,
-            1, K, 1, r, BIAS=bias is not None, DROPOUT=False, ALIGN=_alignment(splits), BLOCK_R=_rank_block(r), **config,
+            x, weight, u, b, bias, y, tiles, row_tiles, len(tiles), T, K, N, r, a.shape[0], r, scale,
+            1, K, 1, r, BIAS=bias is not None, ALIGN=_alignment(splits), BLOCK_R=_rank_block(r), **config,
         )  # fmt: skip
     return y, u
 
 
-def fused_input_gradient(dy, p, weight, a, dropout, seed):
-    """dX = dY W + dropout(P a)."""
+def fused_input_gradient(dy, p, weight, a):
+    """The Triton path of dX = dY W + P a."""
     (T, K), N, R = dy.shape, weight.shape[1], p.shape[1]
     dx, config = dy.new_empty(T, N), tile(T, dy.dtype, dy.device)
     tiles = _column_tiles((N,), config["BLOCK_N"], dy.device)
     row_tiles = cdiv(T, config["BLOCK_M"])
     _two_products[(row_tiles * len(tiles),)](
-        dy, weight, p, a, None, dx, tiles, _seed(seed, dy) if dropout else None, row_tiles, len(tiles), T, K, N, R, R, 0,
-        1.0, dropout, N, 1, N, 1, BIAS=False, DROPOUT=dropout > 0, ALIGN=_alignment((N,)), BLOCK_R=_rank_block(R),
-        **config,
+        dy, weight, p, a, None, dx, tiles, row_tiles, len(tiles), T, K, N, R, R, 0, 1.0,
+        N, 1, N, 1, BIAS=False, ALIGN=_alignment((N,)), BLOCK_R=_rank_block(R), **config,
     )  # fmt: skip
     return dx
 
@@ -263,10 +259,10 @@ def lora_linear_backward(
         da = (p.t() @ _dropped(x, dropout, seed)).to(a.dtype)
     if needs[0]:
         low = a.to(dy.dtype).contiguous()
-        if _wins(dy):
-            dx = fused_input_gradient(dy, p, weight, low, dropout, seed)
-        elif dropout == 0.0:
-            dx = torch.addmm(dy @ weight, p, low)
-        else:
+        if dropout > 0.0:  # its random numbers do not fit in registers beside the accumulator
             dx = dy @ weight + _dropped(p @ low, dropout, seed)
+        elif _wins(dy):
+            dx = fused_input_gradient(dy, p, weight, low)
+        else:
+            dx = torch.addmm(dy @ weight, p, low)
     return dx, da, db

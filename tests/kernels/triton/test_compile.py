@@ -72,7 +72,7 @@ def adapter(dtype, T, width, splits, r, dropout, with_bias):
     a, b = tensor(P * r, width, dtype=dtype), tensor(out, r, dtype=dtype)
     bias = tensor(out, dtype=dtype) if with_bias else None
     lora_linear.fused_forward(x, weight, a, b, 0.5, bias, splits, dropout, 1)
-    lora_linear.fused_input_gradient(tensor(T, out, dtype=dtype), tensor(T, P * r, dtype=dtype), weight, a, dropout, 1)
+    lora_linear.fused_input_gradient(tensor(T, out, dtype=dtype), tensor(T, P * r, dtype=dtype), weight, a)
 
 
 def attention(dtype, T, S, H, Hk, D, capacity):
