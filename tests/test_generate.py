@@ -1,0 +1,155 @@
+"""The generate command: its rows, and bad input as one line with exit status 2 and nothing half-written."""
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+from families import save_random_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from dftfast import generate
+from dftfast.command import run
+
+SPECIAL = ["<pad>", "<start>", "<end>"]
+TEMPLATE = "{% for m in messages %}<start>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
+PROMPTS = [{"id": "a", "title": "Tea", "target_words": 20}, {"id": "b", "messages": [{"role": "user", "content": "Go"}]}]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A random Qwen3 with a tokenizer of single bytes."""
+    folder = tmp_path_factory.mktemp("model")
+    save_random_model("qwen3", folder)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE({token: i for i, token in enumerate(SPECIAL + alphabet)}, []))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens(SPECIAL)
+    core.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>", "chat_template": TEMPLATE}))
+    return folder
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
+    return path
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def options(model, prompts, out, *more):
+    return ["--model", str(model), "--prompts", str(prompts), "--out", str(out), "--max-tokens", "12",
+            "--dtype", "float32", "--device", "cpu", *more]
+
+
+def test_rows(model, prompts, tmp_path):
+    out = tmp_path / "new" / "generations.jsonl"
+    generate.main(options(model, prompts, out, "--seed", "3", "--top-k", "40", "--temperature", "0.7"))
+    rows = read(out)
+    assert [row["id"] for row in rows] == ["a", "b"]
+    assert "Prompt: Tea\nLength: about 20 words" in rows[0]["prompt"] and rows[1]["prompt"] == "Go"
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    for row in rows:
+        assert row["finish_reason"] == ("stop" if row["token_ids"][-1] == 2 else "length")
+        assert 0 < len(row["token_ids"]) <= 12 and row["model"] == str(model)
+        assert row["text"] == tokenizer.decode(row["token_ids"], skip_special_tokens=True).strip()
+        assert row["sampler"] == {"temperature": 0.7, "top_k": 40, "top_p": 1.0, "min_p": 0.0, "max_tokens": 12,
+                                  "seed": 3}
+    again, other = tmp_path / "again.jsonl", tmp_path / "other.jsonl"
+    generate.main(options(model, prompts, again, "--seed", "3", "--top-k", "40", "--temperature", "0.7"))
+    generate.main(options(model, prompts, other, "--seed", "4", "--top-k", "40", "--temperature", "0.7"))
+    assert again.read_bytes() == out.read_bytes() != other.read_bytes()
+    assert list(tmp_path.glob("**/*.tmp")) == []
+
+
+def test_several_samples_of_plain_text_prompts(model, tmp_path):
+    (tmp_path / "prompts.txt").write_text("First\n\nThird, caf\u00e9\n")
+    out = tmp_path / "generations.jsonl"
+    generate.main(options(model, tmp_path / "prompts.txt", out, "--n", "2"))
+    rows = read(out)
+    assert [(row["id"], row["sample"], row["prompt"]) for row in rows] == [
+        ("1", 0, "First"), ("1", 1, "First"), ("3", 0, "Third, caf\u00e9"), ("3", 1, "Third, caf\u00e9")]
+    assert rows[0]["token_ids"] != rows[1]["token_ids"]
+
+
+def test_greedy_with_an_adapter_is_that_of_peft(model, prompts, tmp_path):
+    import peft
+    import transformers
+
+    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    torch.manual_seed(1)
+    tuned = peft.get_peft_model(base, peft.LoraConfig(r=4, lora_alpha=16, target_modules="all-linear",
+                                                      init_lora_weights=False))
+    tuned.save_pretrained(tmp_path / "adapter")
+    out, plain = tmp_path / "tuned.jsonl", tmp_path / "plain.jsonl"
+    generate.main(options(model, prompts, out, "--temperature", "0", "--adapter", str(tmp_path / "adapter")))
+    generate.main(options(model, prompts, plain, "--temperature", "0"))
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    for row in read(out):
+        prompt = torch.tensor([tokenizer.encode(f"<start>{row['prompt']}<start>").ids])
+        expected = tuned.generate(input_ids=prompt, max_new_tokens=12, do_sample=False, eos_token_id=2, pad_token_id=0)
+        assert row["token_ids"] == expected[0, prompt.shape[1]:].tolist()
+        assert row["model"] == f"{model} + {tmp_path / 'adapter'}"
+    assert [row["token_ids"] for row in read(plain)] != [row["token_ids"] for row in read(out)]
+
+
+def truncated(model, tmp_path):
+    copy = tmp_path / "truncated"
+    shutil.copytree(model, copy)
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    return copy
+
+
+BAD = {
+    "unreadable line": (lambda m, p, t: p.write_text('{"title": "x"}\n{"title": \n'), [], "prompts.jsonl, line 2: not "),
+    "wrong field": (lambda m, p, t: p.write_text('{"title": "x", "outline": 3}\n'), [], "line 1: outline: expected"),
+    "missing file": (lambda m, p, t: p.unlink(), [], "no such file"),
+    "empty file": (lambda m, p, t: p.write_text(""), [], "no usable text"),
+    "missing model": (lambda m, p, t: None, ["--model", "./absent"], "no such folder"),
+    "empty model folder": (lambda m, p, t: (t / "empty").mkdir(), ["--model", "{t}/empty"], "no config.json"),
+    "truncated weights": (lambda m, p, t: truncated(m, t), ["--model", "{t}/truncated"], "model.safetensors"),
+    "missing adapter": (lambda m, p, t: None, ["--adapter", "{t}/absent"], "absent"),
+    "adapter of nothing": (lambda m, p, t: (t / "a").mkdir(), ["--adapter", "{t}/a"], "adapter_config.json"),
+    "temperature": (lambda m, p, t: None, ["--temperature", "-1"], "temperature"),
+    "top-p": (lambda m, p, t: None, ["--top-p", "1.5"], "top_p"),
+    "not a number": (lambda m, p, t: None, ["--top-k", "many"], "--top-k: invalid int value: 'many'"),
+    "unknown device": (lambda m, p, t: None, ["--device", "gpu"], "name cpu, cuda or cuda:N"),
+    "absent device": (lambda m, p, t: None, ["--device", "cuda:99"], "CUDA devices here"),
+    "no samples": (lambda m, p, t: None, ["--n", "0"], "--n must be at least 1"),
+    "unknown option": (lambda m, p, t: None, ["--temprature", "1"], "--temprature"),
+    "output is a folder": (lambda m, p, t: None, ["--out", "{t}"], "is a folder"),
+    "output below a file": (lambda m, p, t: None, ["--out", "{t}/prompts.jsonl/x.jsonl"], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_status_2(name, model, prompts, tmp_path, monkeypatch, capsys):
+    prepare, more, complaint = BAD[name]
+    prepare(model, prompts, tmp_path)
+    out = tmp_path / "generations.jsonl"
+    arguments = options(model, prompts, out, *(item.replace("{t}", str(tmp_path)) for item in more))
+    monkeypatch.setattr(sys, "argv", ["generate", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run(generate.main)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and complaint in error
+    assert not out.exists() and not list(tmp_path.glob("**/*.tmp"))
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["generate"])
+    with pytest.raises(SystemExit) as stopped:
+        run(interrupted)
+    assert stopped.value.code == 130 and capsys.readouterr().err == "stopped\n"
