@@ -1,0 +1,23 @@
+"""What a discrepancy is: a metric of a population of texts that also says what to write more and less of."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from .samples import Samples
+
+
+class Discrepancy(Protocol):
+    """Fitted once on human texts; ``value`` is the metric, ``witness`` minus its first variation.
+
+    ``witness`` has one entry per sample or one per token. Because the metric is a functional of the output
+    distribution q, policy gradient with the witness as reward is gradient descent on the metric.
+    """
+
+    def fit(self, human: Samples) -> None: ...
+
+    def value(self, samples: Samples) -> float: ...
+
+    def witness(self, samples: Samples) -> Tensor: ...
