@@ -1,0 +1,68 @@
+"""What each figure is called, how it reads, and when it is better."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`better`: "lower", "higher", or "human": as close as possible to the figure of the human texts."""
+
+    title: str
+    better: Literal["lower", "higher", "human"]
+    definition: str
+    digits: int = 4
+    percent: bool = False
+
+    def format(self, value: float | None) -> str:
+        if value is None:
+            return "–"
+        text = f"{100 * value:.1f}%" if self.percent else f"{value:.{self.digits}f}"
+        return text.replace("-", "\u2212")
+
+
+_L2 = ("Euclidean distance between the relative frequencies of {0} in the outputs and in the human texts, over the "
+       "model's own tokens. Exact counts; special tokens left out; n-grams do not cross texts.")
+
+METRICS: dict[str, Metric] = {
+    "mmd": Metric("MMD", "lower", "Maximum mean discrepancy between embeddings of outputs and of human texts: the signed "
+                  "square root of MMD². Negative values are noise around zero, below the human floor."),
+    "mmd2": Metric("MMD²", "lower", "Unbiased estimate of the squared maximum mean discrepancy with a Gaussian kernel "
+                   "whose bandwidth is the median distance between human texts. A text is not compared with itself, nor "
+                   "with the human text of its own prompt.", digits=5),
+    "mmd_unseen": Metric("MMD, unseen embedder", "lower", "MMD in a second embedding that no training signal used."),
+    "mmd2_unseen": Metric("MMD², unseen embedder", "lower", "MMD² in a second embedding that no training signal used.",
+                          digits=5),
+    "token_l2_1": Metric("Token L2", "lower", _L2.format("single tokens")),
+    "token_l2_2": Metric("Token L2, pairs", "lower", _L2.format("pairs of tokens")),
+    "token_l2_3": Metric("Token L2, triples", "lower", _L2.format("triples of tokens")),
+    "jmq": Metric("JMQ", "higher", "Twice the rate at which a judge prefers the output to the human text of the same "
+                  "prompt. 1 is parity.", digits=2),
+    "jsd": Metric("JSD", "lower", "Jensen-Shannon divergence of token frequencies, in bits: 0 for equal frequencies, 1 "
+                  "for no token in common."),
+    "frechet": Metric("Fréchet distance", "lower", "Squared 2-Wasserstein distance between the Gaussians fitted to the "
+                      "embeddings of outputs and of human texts. Grows as the number of texts falls."),
+    "c2st": Metric("C2ST", "lower", "Classifier two-sample test: how often a logistic regression on embeddings that has not "
+                   "seen a prompt tells its human from its model text. 50% is indistinguishable.", percent=True),
+    "mauve": Metric("MAUVE", "higher", "Area under the divergence frontier of quantised embeddings (Pillutla et al., "
+                    "2021). 1 is identical.", digits=3),
+    "chrf": Metric("chrF", "higher", "Character n-gram F-score with the human text of the same prompt (sacrebleu), 0 to "
+                   "100.", digits=1),
+    "bleu": Metric("BLEU", "higher", "BLEU-4 with the human text of the same prompt (sacrebleu), 0 to 100.", digits=2),
+    "self_bleu": Metric("Self-BLEU", "human", "Mean BLEU-4 of each output with all others as references: how much the "
+                        "outputs repeat one another.", digits=3),
+    "same_start": Metric("Same starts", "human", "Texts in which three consecutive sentences start with the same word.",
+                         percent=True),
+    "foreign_script": Metric("Foreign script", "lower", "Texts with a letter of a script that is in fewer than 1% of the "
+                             "human texts.", percent=True),
+    "em_dash": Metric("Em dashes", "human", "Texts with an em dash.", percent=True),
+    "type_token_ratio": Metric("Type-token ratio", "human", "Distinct words by words, mean over texts. Falls with length.",
+                               digits=3),
+    "mtld": Metric("MTLD", "human", "Lexical diversity that does not fall with length: mean length of stretches of words "
+                   "whose type-token ratio stays above 0.72 (McCarthy and Jarvis, 2010).", digits=1),
+    "length_mean": Metric("Mean length", "human", "Words per text.", digits=1),
+    "length_sd": Metric("Spread of length", "human", "Standard deviation of words per text.", digits=1),
+    "cut_by_length": Metric("Cut by length", "lower", "Outputs that ended at the token limit, not by themselves.",
+                            percent=True),
+}

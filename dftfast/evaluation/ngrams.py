@@ -1,0 +1,80 @@
+"""Token n-grams per document as sparse counts, their Gram matrix, and distances of their frequencies."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import sparse
+
+
+def ngram_keys(documents: Sequence[Sequence[int]], n: int, vocab: int,
+               exclude: Iterable[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """(key, document) of every n-gram, int64 [total] each; key = (t1·vocab + t2)·vocab + t3 ..., so exact.
+
+    An n-gram that holds an excluded token is left out; nothing bridges over it.
+    """
+    lengths = np.array([len(d) for d in documents], dtype=np.int64)
+    tokens = np.concatenate([np.asarray(d, dtype=np.int64) for d in documents]) if len(documents) else np.empty(0, np.int64)
+    if vocab**n >= 2**63:
+        raise ValueError(f"{n}-grams over {vocab} tokens do not fit 63 bits")
+    document = np.repeat(np.arange(len(documents)), lengths)
+    size = max(len(tokens) - n + 1, 0)
+    keys = np.zeros(size, dtype=np.int64)
+    keep = document[:size] == document[n - 1:n - 1 + size]
+    exclude = np.fromiter(exclude, dtype=np.int64)
+    bad = np.isin(tokens, exclude) if len(exclude) else None
+    for i in range(n):
+        keys = keys * vocab + tokens[i:i + size]
+        if bad is not None:
+            keep &= ~bad[i:i + size]
+    return keys[keep], document[:size][keep]
+
+
+def count_matrix(keys: np.ndarray, document: np.ndarray, documents: int) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """Counts [documents, u] and the u distinct keys in ascending order."""
+    distinct, column = np.unique(keys, return_inverse=True)
+    counts = sparse.coo_matrix((np.ones(len(keys), np.float64), (document, column)), shape=(documents, len(distinct)))
+    return counts.tocsr(), distinct
+
+
+def gram(counts: sparse.csr_matrix, common: int = 64) -> np.ndarray:
+    """counts · countsᵀ, float64 [documents, documents], exact.
+
+    Columns in more than `common` documents go through a dense product, the rest through a sparse one: the cost of a
+    sparse product grows with the square of a column's length. Columns of one document only add to the diagonal.
+    """
+    counts = counts.tocsc()
+    frequency = np.diff(counts.indptr)
+    largest = float(counts.sum(1).max()) if counts.nnz else 0.0
+    dtype = np.float32 if largest**2 < 2**24 else np.float64  # sums of integers stay exact below 2^24
+    out = np.zeros((counts.shape[0], counts.shape[0]))
+    often = np.flatnonzero(frequency > common)
+    for start in range(0, len(often), 4096):
+        block = counts[:, often[start:start + 4096]].toarray().astype(dtype)
+        out += block @ block.T
+    rare = counts[:, (frequency > 1) & (frequency <= common)].tocsr()
+    pairs = rare @ rare.T
+    rows = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
+    out[rows, pairs.indices] += pairs.data
+    single = counts[:, frequency == 1]
+    out[np.diag_indices_from(out)] += np.asarray(single.multiply(single).sum(1)).ravel()
+    return out
+
+
+def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence in bits, in [0, 1], of count vectors [..., u] along the last axis (Lin 1991)."""
+    p = p / p.sum(-1, keepdims=True)
+    q = q / q.sum(-1, keepdims=True)
+    m = (p + q) / 2
+    entropy = lambda f: -(f * np.log2(f, where=f > 0, out=np.zeros_like(f))).sum(-1)
+    return np.maximum(entropy(m) - (entropy(p) + entropy(q)) / 2, 0)
+
+
+def jsd_rounds(outputs: sparse.csr_matrix, reference: sparse.csr_matrix, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """JSD of the pooled counts with documents drawn w and v times in each round."""
+    out = np.empty(len(w))
+    left, right = outputs.T.tocsr(), reference.T.tocsr()
+    for start in range(0, len(w), 64):
+        part = slice(start, start + 64)
+        out[part] = jsd((left @ w[part].T).T.astype(np.float32), (right @ v[part].T).T.astype(np.float32))
+    return out

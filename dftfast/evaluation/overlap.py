@@ -1,0 +1,107 @@
+"""Overlap of wording: BLEU and chrF with the human text of the same prompt, self-BLEU among outputs."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+ORDER = 4  # of BLEU
+BETA = 2  # of chrF
+
+
+def bleu_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    """Per text: length, reference length, matches n=1..4, totals n=1..4 (sacrebleu, 13a tokens). float64 [n, 10]"""
+    from sacrebleu.metrics import BLEU
+
+    return np.array(BLEU()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
+
+
+def chrf_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    """Per text, for character n-grams n=1..6: output count, reference count, matches (sacrebleu). float64 [n, 18]"""
+    from sacrebleu.metrics import CHRF
+
+    return np.array(CHRF()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
+
+
+def bleu(statistics: np.ndarray, effective_order: bool = False) -> np.ndarray:
+    """BLEU, 0 to 100, of summed statistics [..., 10], with sacrebleu's exponential smoothing of zero matches."""
+    length, target = statistics[..., 0], statistics[..., 1]
+    matches, totals = statistics[..., 2:2 + ORDER], statistics[..., 2 + ORDER:]
+    brevity = np.where(length < target, np.exp(1 - target / np.maximum(length, 1e-9)), 1.0)
+    counted = totals > 0  # an order with no n-grams ends the product
+    zero = counted & (matches == 0)
+    smoothed = 1 / 2.0 ** np.cumsum(zero, axis=-1)
+    precision = np.where(zero, smoothed, matches) / np.maximum(totals, 1)
+    logs = np.log(precision, where=counted, out=np.full(precision.shape, 0.0 if effective_order else -np.inf))
+    order = np.maximum(counted.sum(-1), 1) if effective_order else ORDER
+    score = 100 * brevity * np.exp(logs.sum(-1) / order)
+    return np.where(matches.sum(-1) > 0, score, 0.0)
+
+
+def chrf(statistics: np.ndarray) -> np.ndarray:
+    """chrF2, 0 to 100, of summed statistics [..., 18]: F-score of precision and recall averaged over the orders."""
+    output, reference, match = statistics[..., 0::3], statistics[..., 1::3], statistics[..., 2::3]
+    both = (output > 0) & (reference > 0)
+    orders = np.maximum(both.sum(-1), 1)
+    precision = (match / np.maximum(output, 1) * both).sum(-1) / orders
+    recall = (match / np.maximum(reference, 1) * both).sum(-1) / orders
+    below = BETA**2 * precision + recall
+    return 100 * (1 + BETA**2) * precision * recall / np.where(below > 0, below, 1)
+
+
+def self_bleu(texts: Sequence[str]) -> np.ndarray:
+    """BLEU-4, 0 to 1, of each text with all the others as references (Zhu et al., Texygen, SIGIR 2018). float64 [n]
+
+    Exact in one pass: the clipping count of an n-gram is its largest count in another text, which is the largest of all
+    unless this text holds it, and then the second largest. Smoothing and tokens are sacrebleu's.
+    """
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    tokenize = Tokenizer13a()
+    vocabulary: dict[str, int] = {}
+    documents = [np.array([vocabulary.setdefault(w, len(vocabulary)) for w in tokenize(t.rstrip()).split()], np.int64)
+                 for t in texts]
+    lengths = np.array([len(d) for d in documents])
+    statistics = np.zeros((len(texts), 2 + 2 * ORDER))
+    statistics[:, 0], statistics[:, 1] = lengths, _closest_other(lengths)
+    tokens, document = np.concatenate(documents), np.repeat(np.arange(len(texts)), lengths)
+    rank = tokens  # of the n-gram that starts at each token, among distinct n-grams
+    for n in range(1, ORDER + 1):
+        if n > 1:
+            rank = rank[:-1] * len(vocabulary) + tokens[n - 1:]
+        size = len(rank)
+        inside = document[:size] == document[n - 1:n - 1 + size]
+        rank = np.unique(rank, return_inverse=True)[1]
+        statistics[:, 1 + n] = _clipped(rank[inside], document[:size][inside], len(texts))
+        statistics[:, 1 + ORDER + n] = np.maximum(lengths - n + 1, 0)
+    return bleu(statistics, effective_order=True) / 100
+
+
+def _clipped(rank: np.ndarray, document: np.ndarray, texts: int) -> np.ndarray:
+    """For each text, the sum over its n-grams of min(count, largest count in another text)."""
+    pair, count = np.unique(rank.astype(np.int64) * texts + document, return_counts=True)
+    gram, document = pair // texts, pair % texts
+    order = np.lexsort((-count, gram))
+    first = np.ones(len(order), bool)
+    first[1:] = gram[order][1:] != gram[order][:-1]
+    group = np.cumsum(first) - 1
+    start = np.flatnonzero(first)
+    end = np.r_[start[1:], len(order)]
+    largest = count[order][start]
+    second = np.where(end - start > 1, count[order][np.minimum(start + 1, len(order) - 1)], 0)
+    others = np.where(first, second[group], largest[group])
+    return np.bincount(document[order], np.minimum(count[order], others), minlength=texts)
+
+
+def _closest_other(lengths: np.ndarray) -> np.ndarray:
+    """The length nearest to each among the others, the shorter one of two."""
+    if len(lengths) == 1:
+        return lengths
+    order = np.sort(lengths)
+    place = np.searchsorted(order, lengths)
+    place_after = np.minimum(np.searchsorted(order, lengths, side="right"), len(order) - 1)
+    twin = np.searchsorted(order, lengths, side="right") - place > 1
+    below = np.where(place > 0, order[np.maximum(place - 1, 0)], -10**9)
+    above = np.where(np.searchsorted(order, lengths, side="right") < len(order), order[place_after], 10**9)
+    nearest = np.where(lengths - below <= above - lengths, below, above)
+    return np.where(twin, lengths, nearest)

@@ -1,0 +1,88 @@
+"""Distances that are quadratic in the two empirical measures, resampled from precomputed Gram matrices.
+
+MMD² and the squared n-gram distance are both sums of pairwise products of documents. With the pairwise products in
+hand a bootstrap or permutation round is a vector-matrix-vector product, so a thousand rounds are one matrix product.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 256  # rounds at a time: bounds the memory of one product
+
+
+def forms(left: np.ndarray, gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """left_r · gram · right_r for every round r, float64 [rounds]."""
+    out = np.empty(len(left))
+    for start in range(0, len(left), CHUNK):
+        part = slice(start, start + CHUNK)
+        out[part] = np.einsum("rj,rj->r", left[part].astype(gram.dtype) @ gram, right[part], dtype=np.float64)
+    return out
+
+
+@dataclass
+class UStatistic:
+    """MMD² between x and y from kernel matrices, unbiased: pairs of a text with itself are left out.
+
+    When x_i and y_i answer the same prompt (`paired`), the pairs (x_i, y_i) are left out too. They are alike because of
+    the prompt, which would lower the estimate by 2/n times their excess similarity, more than the whole of a small MMD².
+    Gretton et al., A Kernel Two-Sample Test, JMLR 2012, eq. 3 (and its one-sample form, eq. 4, when paired).
+    """
+
+    xx: np.ndarray
+    yy: np.ndarray
+    xy: np.ndarray
+    paired: bool
+
+    def value(self) -> float:
+        n, m = len(self.xx), len(self.yy)
+        return float(self.resample(np.ones((1, n)), np.ones((1, m)))[0])
+
+    def resample(self, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """MMD² with texts x drawn w times and y drawn v times in each round ([rounds, n] and [rounds, m])."""
+        between = forms(w, self.xy, v)
+        pairs = w.sum(1) * v.sum(1)
+        if self.paired:
+            between = between - (w * v) @ np.diag(self.xy).astype(np.float64)
+            pairs = pairs - (w * v).sum(1)
+        return within(self.xx, w) + within(self.yy, v) - 2 * between / pairs
+
+    def permuted(self, rounds: int, seed: int) -> np.ndarray:
+        """MMD² with the labels x and y permuted: swapped within prompts when paired, else over all texts. [rounds]"""
+        rng = np.random.default_rng([seed, 1])
+        n, m = len(self.xx), len(self.yy)
+        if self.paired:
+            h = self.xx + self.yy - self.xy - self.xy.T
+            np.fill_diagonal(h, 0)
+            signs = rng.choice([-1.0, 1.0], size=(rounds, n))
+            return forms(signs, h, signs) / (n * (n - 1))
+        pooled = np.block([[self.xx, self.xy], [self.xy.T, self.yy]])
+        first = random_subsets(rng, rounds, n + m, n)
+        return split_mmd2(pooled, first)
+
+
+def within(gram: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Mean of the Gram matrix over pairs of different texts, under weights w [rounds, n]."""
+    total = forms(w, gram, w) - w**2 @ np.diag(gram).astype(np.float64)
+    return total / (w.sum(1) ** 2 - (w**2).sum(1))
+
+
+def split_mmd2(gram: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Unbiased MMD² between the texts marked 1 in `first` [rounds, n] and the others."""
+    other = 1 - first
+    between = forms(first, gram, other) / (first.sum(1) * other.sum(1))
+    return within(gram, first) + within(gram, other) - 2 * between
+
+
+def random_subsets(rng: np.random.Generator, rounds: int, n: int, size: int) -> np.ndarray:
+    """Indicator of a random subset of `size` of n, float64 [rounds, n]."""
+    marked = np.zeros((rounds, n))
+    marked[:, :size] = 1
+    return rng.permuted(marked, axis=1)
+
+
+def swap_within_pairs(rng: np.random.Generator, rounds: int, n: int) -> np.ndarray:
+    """Indicator over [x; y] of the first group when x_i and y_i change places at random, float64 [rounds, 2n]."""
+    keep = rng.integers(0, 2, size=(rounds, n)).astype(np.float64)
+    return np.concatenate([keep, 1 - keep], axis=1)
