@@ -77,7 +77,8 @@ def generate(documents: list, options) -> list[dict]:
         policy.materialise()
     requests = [Request(i, prompt, sampler, options.seed, options.n) for i, prompt in enumerate(prompts)]
     with tqdm(total=len(requests) * options.n, unit="text", dynamic_ncols=True) as bar:
-        batch = RolloutEngine(policy.decoder, tokenizer).generate(requests, lambda done, _: bar.update(done - bar.n))
+        engine = RolloutEngine(policy.decoder, tokenizer, agreement_samples=0)
+        batch = engine.generate(requests, lambda done, _: bar.update(done - bar.n))
     how = {name: value for name, value in dataclasses.asdict(sampler).items()
            if name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")} | {"seed": options.seed}
     name = " + ".join([options.model or folder.name, *options.adapter])
