@@ -1,7 +1,8 @@
-// Exact n-gram counts: keys of the whole batch, a least-significant-digit radix sort shared by all threads, and one
-// pass over the runs of equal keys.
+// Exact n-gram counts. The keys of the batch are scattered once by their leading bits into parts of consecutive keys
+// that fit the cache; each part is then radix sorted and its runs counted, independently of the others.
 #include <omp.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <utility>
 
@@ -12,114 +13,116 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-constexpr int kDigitBits = 11;  // 2048 counters and write positions a thread: within L1 and the TLB
+constexpr int kDigitBits = 11;           // 2048 counters and write positions: within L1 and the TLB
+constexpr int64_t kPartKeys = 16 * 1024;  // keys and scratch of a part stay in L2
 
-int64_t share(int64_t size, int part, int parts) { return static_cast<int64_t>((__int128)size * part / parts); }
+int64_t leading(int64_t key) { return key; }
+int64_t leading(WideKey key) { return key.high; }
+int64_t trailing(int64_t) { return 0; }
+int64_t trailing(WideKey key) { return key.low; }
 
-struct Pass {
-  int shift;
-  bool high;
-};
+int bit_length(int64_t value) { return value ? 64 - __builtin_clzll(value) : 0; }
 
-// The digits of a key, least significant first: all of a narrow key, or those of `low` and then of `high`.
-struct Digits {
-  std::vector<Pass> passes;
-  int bits = 1;
-  void add(int total, bool high) {
-    int count = std::max(1, (total + kDigitBits - 1) / kDigitBits);
-    bits = std::max(bits, (total + count - 1) / count);
-    for (int i = 0; i < count; ++i) passes.push_back({i * ((total + count - 1) / count), high});
-  }
-};
-
-Digits digits_of(int64_t, int n, int64_t vocab) {
-  Digits d;
-  d.add(key_bits(vocab, n), false);
-  return d;
+// One stable pass of a least-significant-digit radix sort.
+template <class Key, class Digit>
+void radix_pass(const Key* from, Key* to, int64_t size, int bits, Digit digit) {
+  int64_t next[1 << kDigitBits];
+  std::fill(next, next + (1 << bits), 0);
+  for (int64_t i = 0; i < size; ++i) ++next[digit(from[i])];
+  int64_t sum = 0;
+  for (int b = 0; b < 1 << bits; ++b) sum += std::exchange(next[b], sum);
+  for (int64_t i = 0; i < size; ++i) to[next[digit(from[i])]++] = from[i];
 }
 
-Digits digits_of(WideKey, int n, int64_t vocab) {
-  Digits d;
-  d.add(key_bits(vocab, n - n / 2), false);
-  d.add(key_bits(vocab, n / 2), true);
-  return d;
+// Sorts by the `bits` low bits of value(key); returns the buffer that holds the result.
+template <class Key, class Value>
+Key* radix_sort(Key* from, Key* to, int64_t size, int bits, Value value) {
+  const int passes = (bits + kDigitBits - 1) / kDigitBits;
+  const int width = passes ? (bits + passes - 1) / passes : 0;
+  for (int p = 0; p < passes; ++p, std::swap(from, to))
+    radix_pass(from, to, size, width,
+               [&](Key key) { return (value(key) >> (p * width)) & ((int64_t{1} << width) - 1); });
+  return from;
 }
 
-int64_t digit(int64_t key, Pass pass, int64_t mask) { return (key >> pass.shift) & mask; }
-int64_t digit(WideKey key, Pass pass, int64_t mask) { return ((pass.high ? key.high : key.low) >> pass.shift) & mask; }
-
-// Writes the distinct keys to `keys` and their counts to `counts`; `scratch` and `keys` have room for one key a token.
+// Sorts the part, then writes its distinct keys to `keys` and how often each occurs to `scratch`. `low` is a lower
+// bound of leading(key), `span` the number of bits that leading(key) - low needs.
 template <class Key>
-int64_t count(const Ragged& r, int n, int64_t vocab, const uint8_t* excluded, Key* keys, Key* scratch,
-              int64_t* counts, int threads) {
-  Digits digits = digits_of(Key{}, n, vocab);
-  const int64_t buckets = int64_t{1} << digits.bits, mask = buckets - 1;
-  std::vector<int64_t> histogram(buckets * threads), begin(threads + 1);
-  int64_t total = 0, distinct = 0;
-
-#pragma omp parallel num_threads(threads)
-  {
-    const int me = omp_get_thread_num(), team = omp_get_num_threads();
-    // Positions of each thread's output, from its own count of them.
-    auto place = [&](int64_t mine, int64_t& sum) {
-      begin[me + 1] = mine;
-#pragma omp barrier
-#pragma omp single
-      {
-        begin[0] = 0;
-        for (int t = 0; t < team; ++t) begin[t + 1] += begin[t];
-        sum = begin[team];
-      }
-      return begin[me];
-    };
-
-    // An even number of passes ends where it began; the sorted keys must be in scratch.
-    Key *from = digits.passes.size() % 2 ? keys : scratch, *to = from == keys ? scratch : keys;
-    const int64_t first = share(r.size, me, team), last = share(r.size, me + 1, team);
-    int64_t mine = 0;
-    for_each_end(r, n, excluded, first, last, [&](int64_t) { ++mine; });
-    int64_t at = place(mine, total);
-    for_each_end(r, n, excluded, first, last,
-                 [&](int64_t i) { read_key(r.tokens + i - n + 1, n, vocab, from[at++]); });
-#pragma omp barrier
-
-    const int64_t low = share(total, me, team), high = share(total, me + 1, team);
-    int64_t* own = histogram.data() + me * buckets;
-    for (Pass pass : digits.passes) {
-      std::fill(own, own + buckets, 0);
-      for (int64_t i = low; i < high; ++i) ++own[digit(from[i], pass, mask)];
-#pragma omp barrier
-#pragma omp single
-      {
-        int64_t sum = 0;
-        for (int64_t b = 0; b < buckets; ++b)
-          for (int t = 0; t < team; ++t) sum += std::exchange(histogram[t * buckets + b], sum);
-      }
-      for (int64_t i = low; i < high; ++i) to[own[digit(from[i], pass, mask)]++] = from[i];
-#pragma omp barrier
-      std::swap(from, to);
-    }
-
-    // A thread owns the runs that start in its share.
-    auto starts = [&](int64_t i) { return i == 0 || from[i] != from[i - 1]; };
-    mine = 0;
-    for (int64_t i = low; i < high; ++i) mine += starts(i);
-    at = place(mine, distinct);
-    for (int64_t i = low; i < high; ++i)
-      if (starts(i)) {
-        int64_t end = i + 1;
-        while (end < total && from[end] == from[i]) ++end;
-        keys[at] = from[i];
-        counts[at++] = end - i;
-        i = end - 1;
-      }
+int64_t count_part(Key* keys, Key* scratch, int64_t size, int trailing_bits, int64_t low, int span) {
+  Key* sorted = radix_sort(keys, scratch, size, trailing_bits, [](Key key) { return trailing(key); });
+  sorted = radix_sort(sorted, sorted == keys ? scratch : keys, size, span,
+                      [low](Key key) { return leading(key) - low; });
+  int64_t distinct = 0;
+  for (int64_t i = 0; i < size;) {
+    const Key key = sorted[i];
+    const int64_t start = i;
+    while (i < size && sorted[i] == key) ++i;
+    keys[distinct] = key;
+    *reinterpret_cast<int64_t*>(scratch + distinct++) = i - start;
   }
   return distinct;
 }
 
-int64_t ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n, int64_t vocab,
-                     uintptr_t exclude, int64_t exclude_size, uintptr_t keys, uintptr_t scratch, uintptr_t counts,
-                     bool wide, int threads) {
+using Slice = std::pair<int64_t, int64_t>;
+
+template <class Key>
+std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* excluded, Key* keys, Key* scratch,
+                         int threads) {
+  const bool wide = sizeof(Key) == sizeof(WideKey);
+  const int leading_bits = key_bits(vocab, wide ? n / 2 : n), trailing_bits = wide ? key_bits(vocab, n - n / 2) : 0;
+  const int shift = std::max(0, leading_bits - kDigitBits);
+  const int64_t buckets = int64_t{1} << (leading_bits - shift);
+  std::vector<int64_t> next(buckets * threads);
+  std::vector<int64_t> part_begin, part_bucket;  // of every part, and one past the last
+
+#pragma omp parallel num_threads(threads)
+  {
+    const int me = omp_get_thread_num(), team = omp_get_num_threads();
+    const int64_t first = r.size * me / team, last = r.size * (me + 1) / team;
+    int64_t* own = next.data() + me * buckets;
+    auto for_each_key = [&](auto&& f) {
+      for_each_end(r, n, excluded, first, last, [&](int64_t i) {
+        Key key;
+        read_key(r.tokens + i - n + 1, n, vocab, key);
+        f(key);
+      });
+    };
+    for_each_key([&](Key key) { ++own[leading(key) >> shift]; });
+#pragma omp barrier
+#pragma omp single
+    {
+      int64_t sum = 0;
+      for (int64_t b = 0; b < buckets; ++b) {
+        if (part_begin.empty() || sum - part_begin.back() >= kPartKeys) {
+          part_begin.push_back(sum);
+          part_bucket.push_back(b);
+        }
+        for (int t = 0; t < team; ++t) sum += std::exchange(next[t * buckets + b], sum);
+      }
+      part_begin.push_back(sum);
+      part_bucket.push_back(buckets);
+    }
+    for_each_key([&](Key key) { keys[own[leading(key) >> shift]++] = key; });
+  }
+
+  const int64_t parts = static_cast<int64_t>(part_begin.size()) - 1;
+  std::vector<Slice> slices(parts);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t begin = part_begin[p], size = part_begin[p + 1] - begin;
+    const int span = shift + bit_length(part_bucket[p + 1] - part_bucket[p] - 1);
+    const int64_t distinct =
+        count_part(keys + begin, scratch + begin, size, trailing_bits, part_bucket[p] << shift, span);
+    slices[p] = {begin, begin + distinct};
+  }
+  return slices;
+}
+
+// `keys` and `scratch` have room for a key a token. Returns slices that, concatenated, hold the distinct keys in
+// ascending order; the first word of the same entry of `scratch` holds the key's count.
+std::vector<Slice> ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n,
+                                int64_t vocab, uintptr_t exclude, int64_t exclude_size, uintptr_t keys,
+                                uintptr_t scratch, bool wide, int threads) {
   Ragged r{reinterpret_cast<const int64_t*>(tokens), size, reinterpret_cast<const int64_t*>(offsets), sequences};
   check(r, vocab, threads);
   std::vector<uint8_t> excluded(exclude_size ? vocab : 0);
@@ -128,8 +131,7 @@ int64_t ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t 
     if (token >= 0 && token < vocab) excluded[token] = 1;
   }
   auto run = [&](auto* typed_keys, auto* typed_scratch) {
-    return count(r, n, vocab, exclude_size ? excluded.data() : nullptr, typed_keys, typed_scratch,
-                 reinterpret_cast<int64_t*>(counts), threads);
+    return count(r, n, vocab, exclude_size ? excluded.data() : nullptr, typed_keys, typed_scratch, threads);
   };
   return wide ? run(reinterpret_cast<WideKey*>(keys), reinterpret_cast<WideKey*>(scratch))
               : run(reinterpret_cast<int64_t*>(keys), reinterpret_cast<int64_t*>(scratch));

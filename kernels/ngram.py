@@ -93,12 +93,13 @@ def _counts(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor
     exclude = tokens.new_empty(0) if exclude is None else exclude.to(torch.int64).contiguous()
     wide = vocab**n >= 2**63
     shape = (len(tokens), 2) if wide else (len(tokens),)
-    keys, scratch, counts = tokens.new_empty(shape), tokens.new_empty(shape), tokens.new_empty(len(tokens))
-    distinct = _C.ngram_counts(
+    keys, scratch = tokens.new_empty(shape), tokens.new_empty(shape)
+    slices = _C.ngram_counts(
         *_ragged(tokens, offsets), n, vocab, exclude.data_ptr(), exclude.numel(),
-        keys.data_ptr(), scratch.data_ptr(), counts.data_ptr(), wide, torch.get_num_threads(),
+        keys.data_ptr(), scratch.data_ptr(), wide, torch.get_num_threads(),
     )  # fmt: skip
-    return keys[:distinct].clone(), counts[:distinct].clone()
+    counts = scratch[:, 0] if wide else scratch
+    return torch.cat([keys[a:b] for a, b in slices]), torch.cat([counts[a:b] for a, b in slices])
 
 
 @_counts.register_kernel("cuda")
