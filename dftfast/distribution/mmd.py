@@ -1,6 +1,8 @@
-"""Maximum mean discrepancy of embeddings (Gretton et al. 2012, JMLR 13) and its witness."""
+"""Maximum mean discrepancy (Gretton et al. 2012, JMLR 13) of embeddings, of style, and conditional on the prompt."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -12,31 +14,84 @@ from .samples import Samples
 def median_bandwidth(y: Tensor, seed: int = 0, most: int = 2000) -> float:
     """Median distance between pairs of rows of y [n, d] (of ``most`` random rows): the median heuristic."""
     rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))[:most]
-    return max(float(torch.pdist(y[rows].float()).median()), 1e-6)
+    return max(float(torch.pdist(y[rows.to(y.device)].float()).median()), 1e-6)
 
 
 def mmd2_unbiased(x: Tensor, y: Tensor, bandwidths: Tensor) -> float:
     """Unbiased U-statistic of MMD² between x [n, d] and y [m, d], averaged over the bandwidths (equation 3)."""
-    within = rbf_witness(x, x, bandwidths, True).mean() + rbf_witness(y, y, bandwidths, True).mean()
-    return float(within - 2 * rbf_witness(x, y, bandwidths).mean())
+    return float(_within(x, bandwidths) + _within(y, bandwidths) - 2 * rbf_witness(x, y, bandwidths).mean())
+
+
+def signed_root(mmd2: float) -> float:
+    """The root of an estimate of MMD² that keeps its sign: below zero means below the noise floor."""
+    return math.copysign(math.sqrt(abs(mmd2)), mmd2)
 
 
 class MMD:
-    """MMD² between embeddings of outputs and of human texts; bandwidth = median of human distances × factors."""
+    """MMD² between embeddings of outputs and of human texts, averaged over several Gaussian kernels.
+
+    Args:
+        factors: the bandwidths, in units of the median distance between human texts.
+
+    Subclasses say in ``features`` what is compared.
+    """
 
     def __init__(self, factors: tuple[float, ...] = (1.0,)):
         self.factors = factors
 
     def fit(self, human: Samples) -> None:
-        self.human = human.embeddings
-        self.bandwidths = median_bandwidth(self.human) * torch.tensor(self.factors)
+        self.human = self.features(human)
+        self.bandwidths = median_bandwidth(self.human) * torch.tensor(self.factors, device=self.human.device)
+        self.human_within = float(_within(self.human, self.bandwidths))
+
+    def features(self, samples: Samples) -> Tensor:
+        """fp32 [n, d]: the points that the kernel is taken between."""
+        return samples.embeddings
 
     def value(self, samples: Samples) -> float:
-        return mmd2_unbiased(samples.embeddings, self.human, self.bandwidths)
+        """The unbiased estimate of MMD²; it may be negative."""
+        x = self.features(samples)
+        return float(_within(x, self.bandwidths) - 2 * self.towards(x).mean()) + self.human_within
 
     def witness(self, samples: Samples) -> Tensor:
         """fp32 [n]: ``2 mean_y k(x, y) − 2 mean_{x' ≠ x} k(x, x')``, minus the first variation of MMD² at each sample."""
-        x = samples.embeddings
-        towards = rbf_witness(x, self.human, self.bandwidths).mean(1)
-        away = rbf_witness(x, x, self.bandwidths, True).mean(1)
-        return 2 * (towards - away)
+        x = self.features(samples)
+        return 2 * (self.towards(x) - rbf_witness(x, x, self.bandwidths, True).mean(1))
+
+    def towards(self, x: Tensor) -> Tensor:
+        """fp32 [n]: mean kernel between each row of x and the human texts."""
+        return rbf_witness(x, self.human, self.bandwidths).mean(1)
+
+
+class StyleMMD(MMD):
+    """MMD² over `style_features`, standardised by the mean and spread that they have in human texts."""
+
+    def fit(self, human: Samples) -> None:
+        self.mean, self.spread = human.style.mean(0), human.style.std(0).clamp(min=1e-3)
+        super().fit(human)
+
+    def features(self, samples: Samples) -> Tensor:
+        return ((samples.style - self.mean) / self.spread).clamp(-5, 5)
+
+
+class ConditionalMMD(MMD):
+    """MMD² between joint distributions of prompt and text: is the right text written for the right prompt?
+
+    The kernel is the product of a Gaussian over texts and one over prompts, which is the Gaussian over their
+    concatenation, each divided by its own median distance.
+    """
+
+    def fit(self, human: Samples) -> None:
+        if human.prompt_embeddings is None:
+            raise ValueError("conditional MMD needs Samples with prompt_embeddings")
+        self.text_scale, self.prompt_scale = median_bandwidth(human.embeddings), median_bandwidth(human.prompt_embeddings)
+        self.human = self.features(human)
+        self.bandwidths = torch.tensor(self.factors, device=self.human.device)
+        self.human_within = float(_within(self.human, self.bandwidths))
+
+    def features(self, samples: Samples) -> Tensor:
+        return torch.cat([samples.embeddings / self.text_scale, samples.prompt_embeddings / self.prompt_scale], dim=1)
+
+
+def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
+    return rbf_witness(x, x, bandwidths, True).mean()

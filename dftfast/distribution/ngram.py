@@ -38,5 +38,10 @@ class NGramL2:
         place = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
         return torch.where(known[place] == keys, counts[place].double() / counts.sum(), 0.0)
 
+    def human_squared(self, n: int) -> float:
+        """``‖f_p‖²`` of human n-grams."""
+        counts = self.human[n][1].double()
+        return float((counts / counts.sum()).square().sum())
+
     def _counts(self, samples: Samples, n: int) -> tuple[Tensor, Tensor]:
         return ngram_counts(samples.tokens, samples.offsets, n, self.vocab)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from .style import style_matrix
 
 
 @dataclass(frozen=True)
@@ -14,26 +17,65 @@ class Samples:
     """n texts.
 
     Attributes:
-        embeddings: fp32 [n, d]; tokens: int64 [Σ], closed by the end token each; offsets: int64 [n + 1].
+        embeddings: fp32 [n, d], on any device.
+        tokens: int64 [Σ], each text closed by its end token; offsets: int64 [n + 1]; both on the CPU.
+        texts: n strings.
+        prompt_embeddings: fp32 [n, e] of the prompt that each text answers, for `ConditionalMMD`; None if unused.
     """
 
     embeddings: Tensor
     tokens: Tensor
     offsets: Tensor
     texts: list[str]
+    prompt_embeddings: Tensor | None = None
 
     @classmethod
-    def of(cls, embeddings: Tensor, tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> Samples:
+    def of(
+        cls,
+        embeddings: Tensor,
+        tokens: Sequence[Sequence[int]],
+        texts: Sequence[str],
+        prompt_embeddings: Tensor | None = None,
+    ) -> Samples:
         flat = torch.tensor([token for sequence in tokens for token in sequence], dtype=torch.int64)
         offsets = torch.tensor([0, *map(len, tokens)], dtype=torch.int64).cumsum(0)
-        return cls(embeddings.float(), flat, offsets, list(texts))
+        return cls(embeddings.float(), flat, offsets, list(texts), prompt_embeddings)
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    @cached_property
+    def lengths(self) -> Tensor:
+        """int64 [n]: tokens of each text, the end token counted."""
+        return self.offsets.diff()
+
+    @cached_property
+    def style(self) -> Tensor:
+        """fp32 [n, f]: `style_features` of each text, on the device of the embeddings."""
+        return style_matrix(self.texts).to(self.embeddings.device)
+
     def tokens_of(self, i: int) -> list[int]:
         return self.tokens[self.offsets[i] : self.offsets[i + 1]].tolist()
 
-    def select(self, index: Sequence[int]) -> Samples:
-        tokens = [self.tokens_of(i) for i in index]
-        return Samples.of(self.embeddings[list(index)], tokens, [self.texts[i] for i in index])
+    def select(self, index: Sequence[int] | Tensor) -> Samples:
+        """The texts at these places, in this order; a place may occur more than once."""
+        index = torch.as_tensor(index, dtype=torch.int64)
+        lengths = self.lengths[index]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        place = torch.arange(int(offsets[-1])) + (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
+        rows = index.to(self.embeddings.device)
+        prompts = None if self.prompt_embeddings is None else self.prompt_embeddings[rows]
+        return Samples(self.embeddings[rows], self.tokens[place], offsets, [self.texts[i] for i in index.tolist()], prompts)
+
+    @staticmethod
+    def concat(parts: Sequence[Samples]) -> Samples:
+        """The texts of all parts, one part after the other."""
+        lengths = torch.cat([part.lengths for part in parts])
+        prompts = [part.prompt_embeddings for part in parts]
+        return Samples(
+            torch.cat([part.embeddings for part in parts]),
+            torch.cat([part.tokens for part in parts]),
+            torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
+            [text for part in parts for text in part.texts],
+            None if any(p is None for p in prompts) else torch.cat(prompts),
+        )

@@ -8,158 +8,65 @@ constraint).
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..kernels import rbf_witness
 from .classifier import DensityRatio
-from .mmd import MMD
+from .length import LengthEnergy
+from .mmd import MMD, ConditionalMMD, StyleMMD
 from .ngram import NGramL2
 from .samples import Samples
+from .terms import KernelTerm, LengthTerm, LinearTerm, NGramTerm, Term
 
-BLOCK = 256  # prompts whose candidates' kernel matrix is held at once
-
-
-class Term(Protocol):
-    """One weighted discrepancy while the population changes. Indices are those of candidates."""
-
-    def enter(self, block: np.ndarray, chosen: np.ndarray) -> None:
-        """Prepare for exchanges among the candidates ``block``; ``chosen`` is the population now."""
-
-    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        """J of the population with ``current`` exchanged for each of ``group``, up to a common constant."""
-
-    def exchange(self, current: int, new: int) -> None: ...
-
-    def value(self, chosen: np.ndarray) -> float: ...
+BLOCK = 2048  # candidates whose kernel matrix is held at once
+FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median distance between human texts
 
 
-class MMDTerm:
-    """MMD²(S, human): exchanging costs ``2/N · (mean_{j≠i} k(x, x_j) − mean_y k(x, y))``, exactly."""
+def make_terms(
+    candidates: Samples, human: Samples, vocab: int, weights: Mapping[str, float] | Iterable[tuple[str, float]]
+) -> dict[str, tuple[float, Term]]:
+    """Name -> (weight, term) for the discrepancies whose weight is not zero, each fitted on the human texts.
 
-    def __init__(self, mmd: MMD, candidates: Samples):
-        self.mmd, self.x = mmd, candidates.embeddings
-        self.towards = rbf_witness(self.x, mmd.human, mmd.bandwidths).mean(1).double().numpy()
-
-    def enter(self, block: np.ndarray, chosen: np.ndarray) -> None:
-        x = self.x[torch.from_numpy(block)]
-        self.size = len(chosen)
-        self.place = {int(candidate): i for i, candidate in enumerate(block)}
-        within = sum(torch.exp(-torch.cdist(x, x).square() / (2 * h * h)) for h in self.mmd.bandwidths)
-        self.kernel = (within / len(self.mmd.bandwidths)).double().numpy()
-        population = self.x[torch.from_numpy(chosen)]
-        self.sums = self.size * rbf_witness(x, population, self.mmd.bandwidths).mean(1).double().numpy()
-
-    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        rows = [self.place[int(i)] for i in group]
-        others = self.sums[rows] - self.kernel[rows, self.place[int(current)]]
-        return 2 / self.size * (others / (self.size - 1) - self.towards[group])
-
-    def exchange(self, current: int, new: int) -> None:
-        self.sums += self.kernel[:, self.place[int(new)]] - self.kernel[:, self.place[int(current)]]
-
-    def value(self, chosen: np.ndarray) -> float:
-        x = self.x[torch.from_numpy(chosen)]
-        human = rbf_witness(self.mmd.human, self.mmd.human, self.mmd.bandwidths, True).mean()
-        within = rbf_witness(x, x, self.mmd.bandwidths, True).mean() + human
-        return float(within) - 2 * float(self.towards[chosen].mean())
-
-
-class NGramTerm:
-    """``‖C/T − p‖²`` for one n: C counts of the population, T their sum, p human frequencies. Exact, also in T."""
-
-    def __init__(self, ngram: NGramL2, n: int, candidates: Samples):
-        self.starts, self.grams, self.counts, keys = sparse_counts(candidates, n, ngram.vocab)
-        self.p = ngram.human_frequency(n, torch.from_numpy(keys)).numpy()
-        known, human = ngram.human[n]
-        self.p_squared = float(((human.double() / human.sum()) ** 2).sum())
-        self.total = self._by_candidate(self.counts)
-        self.with_p = self._by_candidate(self.counts * self.p[self.grams])
-        self.with_itself = self._by_candidate(self.counts**2)
-
-    def _by_candidate(self, values: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(np.append(values, 0.0), self.starts[:-1]) * (np.diff(self.starts) > 0)
-
-    def enter(self, block: np.ndarray, chosen: np.ndarray) -> None:
-        self.population = np.zeros(len(self.p))
-        for i in chosen:
-            part = slice(self.starts[i], self.starts[i + 1])
-            self.population[self.grams[part]] += self.counts[part]
-        self.squared = self.population @ self.population
-        self.dot_p, self.size = self.population @ self.p, self.population.sum()
-
-    def _dot(self, i: int) -> float:
-        part = slice(self.starts[i], self.starts[i + 1])
-        return self.population[self.grams[part]] @ self.counts[part]
-
-    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        part = slice(self.starts[current], self.starts[current + 1])
-        self.population[self.grams[part]] -= self.counts[part]
-        without = self.squared - 2 * self._dot(current) - self.with_itself[current]
-        squared = without + 2 * np.array([self._dot(i) for i in group]) + self.with_itself[group]
-        self.population[self.grams[part]] += self.counts[part]
-        dot_p = self.dot_p - self.with_p[current] + self.with_p[group]
-        size = np.maximum(self.size - self.total[current] + self.total[group], 1)
-        return squared / size**2 - 2 * dot_p / size
-
-    def exchange(self, current: int, new: int) -> None:
-        for i, sign in ((current, -1), (new, 1)):
-            part = slice(self.starts[i], self.starts[i + 1])
-            self.squared += sign * 2 * self._dot(i) + self.with_itself[i]
-            self.population[self.grams[part]] += sign * self.counts[part]
-            self.dot_p += sign * self.with_p[i]
-            self.size += sign * self.total[i]
-
-    def value(self, chosen: np.ndarray) -> float:
-        self.enter(chosen, chosen)
-        return float(self.squared / self.size**2 - 2 * self.dot_p / self.size + self.p_squared)
-
-
-class LinearTerm:
-    """Mean of a score over the population, e.g. minus a classifier's logit."""
-
-    def __init__(self, score: Tensor):
-        self.score = score.double().numpy()
-
-    def enter(self, block: np.ndarray, chosen: np.ndarray) -> None:
-        self.size = len(chosen)
-
-    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        return self.score[group] / self.size
-
-    def exchange(self, current: int, new: int) -> None:
-        pass
-
-    def value(self, chosen: np.ndarray) -> float:
-        return float(self.score[chosen].mean())
-
-
-def make_terms(candidates: Samples, human: Samples, vocab: int, weights) -> dict[str, tuple[float, Term]]:
-    """Name -> (weight, term) for the weights that are not zero."""
+    Weights are relative: ``select_population`` brings the terms to a common scale. Names: mmd, conditional_mmd, style,
+    length, ngram (becomes ngram1, ngram2, ngram3, a third of the weight each), classifier.
+    Raises ValueError for another name.
+    """
+    kernels = {"mmd": MMD, "conditional_mmd": ConditionalMMD, "style": StyleMMD}
     terms: dict[str, tuple[float, Term]] = {}
-    if weights.mmd:
-        mmd = MMD()
-        mmd.fit(human)
-        terms["mmd"] = (weights.mmd, MMDTerm(mmd, candidates))
-    if weights.ngram:
-        ngram = NGramL2(vocab)
-        ngram.fit(human)
-        for n in ngram.sizes:
-            terms[f"ngram{n}"] = (weights.ngram, NGramTerm(ngram, n, candidates))
-    if weights.classifier:
-        ratio = DensityRatio()
-        ratio.fit(human)
-        terms["classifier"] = (weights.classifier, LinearTerm(-ratio.witness(candidates)))
+    for name, weight in dict(weights).items():
+        if not weight:
+            continue
+        if name in kernels:
+            mmd = kernels[name](FACTORS)
+            mmd.fit(human)
+            terms[name] = (weight, KernelTerm(mmd, candidates))
+        elif name == "length":
+            length = LengthEnergy()
+            length.fit(human)
+            terms[name] = (weight, LengthTerm(length, candidates))
+        elif name == "ngram":
+            ngram = NGramL2(vocab)
+            ngram.fit(human)
+            for n in ngram.sizes:
+                terms[f"ngram{n}"] = (weight / len(ngram.sizes), NGramTerm(ngram, n, candidates))
+        elif name == "classifier":
+            ratio = DensityRatio()
+            ratio.fit(human)
+            terms[name] = (weight, LinearTerm(-ratio.witness(candidates)))
+        else:
+            raise ValueError(f"no discrepancy is called {name!r}")
     return terms
 
 
 def select_population(
-    prompt: list[int], terms: dict[str, tuple[float, Term]], seed: int, sweeps: int = 8
-) -> tuple[list[int], list[dict]]:
+    prompt: Sequence[int], terms: Mapping[str, tuple[float, Term]], seed: int, sweeps: int = 8
+) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
+
+    A term's weight is divided by its scale: how far the exchange costs of one prompt's candidates spread at the random
+    start, root mean square over the prompts of a block. Terms of equal weight then have an equal say at first;
+    as a quadratic term nears its minimum, its say falls.
 
     Args:
         prompt: the prompt of each candidate, in any numbering.
@@ -167,54 +74,66 @@ def select_population(
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
 
     Returns:
-        The chosen candidates in the order of their prompts, and a record for the random start and each sweep
-        (J, the value of each term, exchanges made).
+        The chosen candidates in the order of their prompts, and a record for the random start and each sweep: J, the
+        value of each term, exchanges made, and ``weight_*``, by which each term's value enters J.
     """
     rng = np.random.default_rng(seed)
-    prompts = np.asarray(prompt)
-    groups = [np.flatnonzero(prompts == p) for p in np.unique(prompts)]
+    groups = _groups(np.asarray(prompt))
     chosen = np.array([rng.choice(group) for group in groups])
+    blocks = _blocks(groups, rng.permutation(len(groups)))
+    for _, term in terms.values():
+        term.start(chosen)
+    weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
+    weighted = [(weights[name], term) for name, (_, term) in terms.items()]
 
-    def record(exchanges: int) -> dict:
+    def record(exchanges: int) -> dict[str, float]:
         values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-        return {"J": sum(terms[name][0] * value for name, value in values.items()), **values, "exchanges": exchanges}
+        objective = sum(weights[name] * value for name, value in values.items())
+        return {"J": objective, **values, "exchanges": exchanges, **{f"weight_{k}": w for k, w in weights.items()}}
 
     records = [record(0)]
-    for _ in range(sweeps):
-        exchanges = 0
-        order = rng.permutation(len(groups))
-        for start in range(0, len(order), BLOCK):
-            part = order[start : start + BLOCK]
-            block = np.concatenate([groups[p] for p in part])
-            for _, term in terms.values():
-                term.enter(block, chosen)
-            for p in part:
-                current = chosen[p]
-                costs = sum(weight * term.costs(groups[p], current) for weight, term in terms.values())
-                new = groups[p][int(np.argmin(costs))]
-                if costs.min() < costs[groups[p] == current][0]:
-                    for _, term in terms.values():
-                        term.exchange(current, new)
-                    chosen[p] = new
-                    exchanges += 1
+    while len(records) <= sweeps:
+        exchanges = sum(_visit(number, block, groups, weighted, chosen) for number, block in enumerate(blocks))
         records.append(record(exchanges))
         if not exchanges:
             break
     return chosen.tolist(), records
 
 
-def sparse_counts(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """n-grams of each text as rows of a sparse matrix: (row starts [texts + 1], gram ids, counts, key of each id)."""
-    tokens, offsets = samples.tokens.numpy(), samples.offsets.numpy()
-    text = np.repeat(np.arange(len(samples)), np.diff(offsets))
-    end = offsets[1:][text]
-    position = np.arange(len(tokens))
-    inside = position + n <= end
-    keys = np.zeros(int(inside.sum()), dtype=np.int64)
-    for i in range(n):
-        keys = keys * vocab + tokens[position[inside] + i]
-    vocabulary, grams = np.unique(keys, return_inverse=True)
-    pairs, counts = np.unique(text[inside] * len(vocabulary) + grams, return_counts=True)
-    rows, columns = np.divmod(pairs, max(len(vocabulary), 1))
-    starts = np.searchsorted(rows, np.arange(len(samples) + 1))
-    return starts, columns, counts.astype(np.float64), vocabulary
+def _groups(prompt: np.ndarray) -> list[np.ndarray]:
+    """The candidates of each prompt, prompts in ascending order."""
+    order = np.argsort(prompt, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(prompt[order])) + 1)
+
+
+def _blocks(groups: list[np.ndarray], order: np.ndarray) -> list[np.ndarray]:
+    """Prompts in this order, cut so that the candidates of a block number about ``BLOCK``."""
+    seen = np.cumsum([len(groups[p]) for p in order])
+    return np.split(order, np.flatnonzero(np.diff((seen - 1) // BLOCK)) + 1)
+
+
+def _scale(term: Term, groups: list[np.ndarray], block: np.ndarray, chosen: np.ndarray) -> float:
+    term.enter(0, np.concatenate([groups[p] for p in block]))
+    variances = [term.costs(groups[p], chosen[p]).var() for p in block if len(groups[p]) > 1]
+    spread = float(np.sqrt(np.mean(variances))) if variances else 0.0
+    return spread or 1.0
+
+
+def _visit(
+    number: int, block: np.ndarray, groups: list[np.ndarray], weighted: list[tuple[float, Term]], chosen: np.ndarray
+) -> int:
+    """Give each prompt of a block the candidate of least cost; the number of exchanges."""
+    candidates = np.concatenate([groups[p] for p in block])
+    for _, term in weighted:
+        term.enter(number, candidates)
+    exchanges = 0
+    for p in block:
+        group, current = groups[p], int(chosen[p])
+        costs = sum(weight * term.costs(group, current) for weight, term in weighted)
+        best = int(np.argmin(costs))
+        if costs[best] < costs[np.flatnonzero(group == current)[0]]:
+            for _, term in weighted:
+                term.exchange(current, int(group[best]))
+            chosen[p] = group[best]
+            exchanges += 1
+    return exchanges

@@ -1,0 +1,215 @@
+"""Discrepancies as terms of population selection: what exchanging one text of the population for another costs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..kernels import rbf_witness
+from .length import LengthEnergy, log_lengths, mean_distance
+from .mmd import MMD
+from .ngram import NGramL2
+from .samples import Samples
+
+
+class Term(Protocol):
+    """One discrepancy while the population changes. Texts are named by their index among the candidates."""
+
+    def start(self, chosen: np.ndarray) -> None:
+        """Take ``chosen`` as the population."""
+
+    def enter(self, number: int, block: np.ndarray) -> None:
+        """Prepare for exchanges among the candidates ``block``, always the same ones for a ``number``."""
+
+    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
+        """float64 [len(group)]: the discrepancy with ``current`` exchanged for each of ``group``, up to a constant."""
+
+    def exchange(self, current: int, new: int) -> None: ...
+
+    def value(self, chosen: np.ndarray) -> float: ...
+
+
+class KernelTerm:
+    """An MMD²: a text costs ``2/N · (Σ_{j≠i} k(x, x_j)/(N−1) − mean_y k(x, y))``.
+
+    Kernel sums over the population are kept for every candidate. Those of a block are brought up to date when it
+    is entered, from scratch or by the exchanges since it was left, whichever is fewer; inside the block each
+    exchange updates them through the block's own kernel matrix. Memory is O(candidates + block²).
+    """
+
+    def __init__(self, mmd: MMD, candidates: Samples):
+        self.mmd, self.x = mmd, mmd.features(candidates)
+        self.towards = mmd.towards(self.x).double().cpu().numpy()
+        self.sums, self.place = np.zeros(len(candidates)), np.zeros(len(candidates), dtype=np.int64)
+
+    def start(self, chosen: np.ndarray) -> None:
+        self.population, self.size = dict.fromkeys(chosen.tolist()), len(chosen)
+        self.removed, self.added = [], []
+        self.left_at, self.number = {}, None
+
+    def enter(self, number: int, block: np.ndarray) -> None:
+        self.left_at[self.number] = len(self.added)
+        since = self.left_at.get(number)
+        self.place[block] = np.arange(len(block))
+        x = self._rows(block)
+        if since is None or 2 * (len(self.added) - since) > self.size:
+            self.sums[block] = self._kernel_sum(x, list(self.population))
+        elif since < len(self.added):
+            self.sums[block] += self._kernel_sum(x, self.added[since:]) - self._kernel_sum(x, self.removed[since:])
+        self.block, self.number = block, number
+        squared = torch.cdist(x, x).square()
+        within = sum(torch.exp(squared / (-2 * h * h)) for h in self.mmd.bandwidths.tolist())
+        self.kernel = (within / len(self.mmd.bandwidths)).fill_diagonal_(1).cpu().numpy()
+
+    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
+        others = self.sums[group] - self.kernel[self.place[current], self.place[group]]
+        return 2 / self.size * (others / (self.size - 1) - self.towards[group])
+
+    def exchange(self, current: int, new: int) -> None:
+        self.sums[self.block] += self.kernel[self.place[new]] - self.kernel[self.place[current]]
+        self.removed.append(current)
+        self.added.append(new)
+        del self.population[current]
+        self.population[new] = None
+
+    def value(self, chosen: np.ndarray) -> float:
+        x = self._rows(chosen)
+        within = float(rbf_witness(x, x, self.mmd.bandwidths, True).mean())
+        return within - 2 * float(self.towards[chosen].mean()) + self.mmd.human_within
+
+    def _rows(self, index) -> Tensor:
+        return self.x[torch.as_tensor(index, device=self.x.device)]
+
+    def _kernel_sum(self, x: Tensor, index: list[int]) -> np.ndarray:
+        return len(index) * rbf_witness(x, self._rows(index), self.mmd.bandwidths).double().mean(1).cpu().numpy()
+
+
+class NGramTerm:
+    """``‖C/T − p‖²`` for one n: C the population's counts, T their sum, p human frequencies. Exact, also in T.
+
+    Rows leave out n-grams that occur in one candidate only: no other text of a population can share them, so they
+    enter through ``|c|²``, ``c·p`` and T of their candidate alone.
+    """
+
+    def __init__(self, ngram: NGramL2, n: int, candidates: Samples):
+        keys, text, counts = text_ngrams(candidates, n, ngram.vocab)
+        p = ngram.human_frequency(n, torch.from_numpy(keys)).numpy()
+        total = lambda values: np.bincount(text, values, minlength=len(candidates))
+        self.total, self.with_itself, self.with_p = total(counts), total(counts**2), total(counts * p)
+        self.p_squared = ngram.human_squared(n)
+        _, grams, texts_with = np.unique(keys, return_inverse=True, return_counts=True)
+        shared = texts_with[grams] > 1
+        columns, self.grams = np.unique(grams[shared], return_inverse=True)
+        self.columns, self.counts = len(columns), counts[shared]
+        starts = np.searchsorted(text[shared], np.arange(len(candidates) + 1)).tolist()
+        self.rows = [slice(*ends) for ends in zip(starts, starts[1:])]
+
+    def start(self, chosen: np.ndarray) -> None:
+        self.population = np.zeros(self.columns)
+        self.squared = self.size = self.dot_p = 0.0
+        for i in chosen.tolist():
+            self._put(i, 1)
+
+    def enter(self, number: int, block: np.ndarray) -> None:
+        pass
+
+    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
+        self._put(current, -1)
+        dots = np.array([self._dot(i) for i in group.tolist()])
+        squared = self.squared + 2 * dots + self.with_itself[group]
+        dot_p = self.dot_p + self.with_p[group]
+        size = np.maximum(self.size + self.total[group], 1)
+        self._put(current, 1)
+        return squared / size**2 - 2 * dot_p / size
+
+    def exchange(self, current: int, new: int) -> None:
+        self._put(current, -1)
+        self._put(new, 1)
+
+    def value(self, chosen: np.ndarray) -> float:
+        self.start(chosen)
+        return self.squared / self.size**2 - 2 * self.dot_p / self.size + self.p_squared
+
+    def _dot(self, i: int) -> float:
+        row = self.rows[i]
+        return self.population[self.grams[row]] @ self.counts[row]
+
+    def _put(self, i: int, sign: int) -> None:
+        """Put text i into the population (sign 1) or take it out (sign −1)."""
+        row = self.rows[i]
+        grams, counts = self.grams[row], self.counts[row]
+        before = self.population[grams]
+        after = before + sign * counts
+        self.population[grams] = after
+        others = before if sign > 0 else after
+        self.squared += sign * (2 * (others @ counts) + self.with_itself[i])
+        self.dot_p += sign * self.with_p[i]
+        self.size += sign * self.total[i]
+
+
+class LengthTerm:
+    """The energy distance of log lengths, through the sum of distances to the population from each length there is."""
+
+    def __init__(self, length: LengthEnergy, candidates: Samples):
+        self.length, self.lengths = length, log_lengths(candidates)
+        grid, place = self.lengths.unique(return_inverse=True)
+        self.grid, self.place = grid.numpy(), place.numpy()
+        self.towards = mean_distance(grid, length.human).numpy()
+
+    def start(self, chosen: np.ndarray) -> None:
+        self.size = len(chosen)
+        self.away = self.size * mean_distance(torch.from_numpy(self.grid), self.lengths[chosen]).numpy()
+
+    def enter(self, number: int, block: np.ndarray) -> None:
+        pass
+
+    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
+        place = self.place[group]
+        others = self.away[place] - np.abs(self.grid[place] - self.grid[self.place[current]])
+        return 2 / self.size * (self.towards[place] - others / (self.size - 1))
+
+    def exchange(self, current: int, new: int) -> None:
+        grid, place = self.grid, self.place
+        self.away += np.abs(grid - grid[place[new]]) - np.abs(grid - grid[place[current]])
+
+    def value(self, chosen: np.ndarray) -> float:
+        return self.length.distance(self.lengths[chosen])
+
+
+class LinearTerm:
+    """Mean of a score over the population, e.g. minus a classifier's logit."""
+
+    def __init__(self, score: Tensor):
+        self.score = score.double().cpu().numpy()
+
+    def start(self, chosen: np.ndarray) -> None:
+        self.size = len(chosen)
+
+    def enter(self, number: int, block: np.ndarray) -> None:
+        pass
+
+    def costs(self, group: np.ndarray, current: int) -> np.ndarray:
+        return self.score[group] / self.size
+
+    def exchange(self, current: int, new: int) -> None:
+        pass
+
+    def value(self, chosen: np.ndarray) -> float:
+        return float(self.score[chosen].mean())
+
+
+def text_ngrams(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct n-grams of each text, text by text: (keys as in `ngram_counts`, the text of each, float64 counts)."""
+    tokens, offsets = samples.tokens.numpy(), samples.offsets.numpy()
+    text = np.repeat(np.arange(len(samples)), np.diff(offsets))
+    begins = np.flatnonzero(np.arange(len(tokens)) + n <= offsets[1:][text])
+    keys = np.zeros(len(begins), dtype=np.int64)
+    for i in range(n):
+        keys = keys * vocab + tokens[begins + i]
+    order = np.lexsort((keys, text[begins]))
+    keys, text = keys[order], text[begins][order]
+    first = np.flatnonzero(np.append(True, (np.diff(keys) != 0) | (np.diff(text) != 0))[: len(keys)])
+    return keys[first], text[first], np.diff(first, append=len(keys)).astype(np.float64)
