@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reference import linear_logprob as reference
+from dftfast import _C
+
+BUFFER_BYTES = 32 * 2**20  # the block of logits: a few hundred tokens of a common vocabulary
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # in the order of csrc/linear_logprob.h
 
 
 def linear_logprob(h: Tensor, weight: Tensor, target: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -62,7 +65,7 @@ def _check(h: Tensor, weight: Tensor, target: Tensor, temperature: float) -> Non
         raise ValueError(
             f"target must be int64 of shape {tuple(h.shape[:1])}, got {target.dtype} of shape {tuple(target.shape)}"
         )
-    if h.dtype not in (torch.float32, torch.bfloat16, torch.float16) or weight.dtype != h.dtype:
+    if h.dtype not in DTYPES or weight.dtype != h.dtype:
         raise TypeError(
             f"h and weight must both be float32, bfloat16 or float16, got {h.dtype} and {weight.dtype}; convert one"
         )
@@ -73,8 +76,65 @@ def _check(h: Tensor, weight: Tensor, target: Tensor, temperature: float) -> Non
 @torch.library.custom_op("dftfast::linear_logprob", mutates_args=(), device_types="cpu")
 def _logprob(h: Tensor, weight: Tensor, target: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
     """logprob, entropy and log-sum-exp, float32 [T] each."""
-    logits = (h @ weight.t()).float() / temperature
-    return *reference.linear_logprob(h, weight, target, temperature), logits.logsumexp(-1)
+    outputs = h.new_empty(3, h.shape[0], dtype=torch.float32)
+    for block in _blocks(h, weight, target, temperature):
+        block.forward(outputs)
+    return tuple(row.clone() for row in outputs)
+
+
+class _Block:
+    """Logits of a few consecutive tokens, over the whole vocabulary, rounded to the dtype of h as nn.Linear does."""
+
+    def __init__(self, logits: Tensor, tokens: slice, target: Tensor, temperature: float):
+        self.logits, self.tokens = logits, tokens
+        address = target.data_ptr() + tokens.start * target.element_size()
+        self.tile = DTYPES.index(logits.dtype), logits.data_ptr(), *logits.shape, address, temperature
+
+    def forward(self, outputs: Tensor) -> None:
+        """Fill this block's part of outputs [3, T]: logprob, entropy, log-sum-exp."""
+        addresses = (row[self.tokens].data_ptr() for row in outputs)
+        _C.logprob_tile_forward(*self.tile, *addresses, torch.get_num_threads())
+
+    def backward(self, lse: Tensor, entropy: Tensor, grad_logprob: Tensor, grad_entropy: Tensor | None) -> None:
+        """Turn the logits into their gradient, in place."""
+        addresses = [t[self.tokens].data_ptr() for t in (lse, entropy, grad_logprob)]
+        by_entropy = 0 if grad_entropy is None else grad_entropy[self.tokens].data_ptr()
+        _C.logprob_tile_backward(*self.tile, *addresses, by_entropy, torch.get_num_threads())
+
+
+def _blocks(h: Tensor, weight: Tensor, target: Tensor, temperature: float):
+    h, target = h.contiguous(), target.contiguous()
+    (size, _), vocab = h.shape, weight.shape[0]
+    _C.check_targets(target.data_ptr(), size, vocab)
+    if not size:
+        return
+    count = -(-size // max(1, BUFFER_BYTES // (vocab * h.element_size())))
+    step = -(-size // count)
+    buffer = h.new_empty(step, vocab)
+    for start in range(0, size, step):
+        tokens = slice(start, min(start + step, size))
+        logits = buffer[: tokens.stop - start]
+        torch.mm(h[tokens], weight.t(), out=logits)
+        yield _Block(logits, tokens, target, temperature)
+
+
+class _Gradients:
+    """Gradients of h and weight, gathered from the blocks' gradients of the logits."""
+
+    def __init__(self, h: Tensor, weight: Tensor, weight_grad: bool):
+        self.h, self.weight = h, weight
+        self.of_h = torch.empty_like(h, memory_format=torch.contiguous_format)
+        self.of_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_grad else None
+
+    def add(self, block: _Block) -> None:
+        torch.mm(block.logits, self.weight, out=self.of_h[block.tokens])
+        if self.of_weight is not None:
+            for start in range(0, self.weight.shape[0], 8192):  # the product in a low dtype needs a copy: keep it small
+                words = slice(start, start + 8192)
+                self.of_weight[words] += block.logits[:, words].t() @ self.h[block.tokens]
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        return self.of_h, self.h.new_empty(0) if self.of_weight is None else self.of_weight.to(self.weight.dtype)
 
 
 @_logprob.register_kernel("cuda")
@@ -102,14 +162,13 @@ def _logprob_backward(
     weight_grad: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of h and of weight; an empty tensor in place of the latter without weight_grad."""
-    logp = (h @ weight.t()).float() / temperature - lse[:, None]
-    pull = grad_logprob[:, None]
-    if grad_entropy is not None:
-        pull = pull + grad_entropy[:, None] * (logp + entropy[:, None])
-    g = -logp.exp() * pull
-    g.scatter_add_(1, target[:, None], grad_logprob[:, None])
-    g = (g / temperature).to(h.dtype)
-    return g @ weight, g.t() @ h if weight_grad else h.new_empty(0)
+    grad_logprob = grad_logprob.contiguous()
+    grad_entropy = None if grad_entropy is None else grad_entropy.contiguous()
+    gradients = _Gradients(h, weight, weight_grad)
+    for block in _blocks(h, weight, target, temperature):
+        block.backward(lse, entropy, grad_logprob, grad_entropy)
+        gradients.add(block)
+    return gradients.result()
 
 
 @_logprob_backward.register_kernel("cuda")
@@ -153,9 +212,15 @@ def _cross_entropy(
     h: Tensor, weight: Tensor, target: Tensor, token_weight: Tensor, temperature: float, weight_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """loss, logprob, gradient of h, gradient of weight (an empty tensor without weight_grad)."""
-    logprob, entropy, lse = _logprob(h, weight, target, temperature)
-    grads = _logprob_backward(-token_weight, None, h, weight, target, lse, entropy, temperature, weight_grad)
-    return -(token_weight * logprob).sum(), logprob, *grads
+    outputs = h.new_empty(3, h.shape[0], dtype=torch.float32)
+    logprob, entropy, lse = outputs
+    grad_logprob = -token_weight
+    gradients = _Gradients(h, weight, weight_grad)
+    for block in _blocks(h, weight, target, temperature):
+        block.forward(outputs)
+        block.backward(lse, entropy, grad_logprob, None)
+        gradients.add(block)
+    return -(token_weight * logprob).sum(), logprob.clone(), *gradients.result()
 
 
 @_cross_entropy.register_kernel("cuda")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reference.rbf_witness import rbf_witness as reference
+from dftfast import _C
+
+# A tile of dot products: large enough for the matrix product, small enough to stay in the last-level cache.
+ROWS, COLUMNS = 1024, 2048
 
 
 def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool = False) -> Tensor:
@@ -49,7 +52,35 @@ def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> 
 
 @torch.library.custom_op("dftfast::rbf_witness", mutates_args=(), device_types="cpu")
 def _forward(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
-    return reference(x.float(), y.float(), bandwidths.float(), exclude_diagonal)
+    sums = x.new_zeros(x.shape[0], bandwidths.shape[0], dtype=torch.float64)
+    for tile, *_ in _tiles(x.float(), y.float(), bandwidths, exclude_diagonal):
+        _C.rbf_values(tile, sums.data_ptr())
+    return (sums / (y.shape[0] - exclude_diagonal)).float()
+
+
+def _tiles(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool):
+    """Every tile as the C++ kernels take it, with its dot products, its rows and columns and the centred points."""
+    x, y = x.contiguous(), y.contiguous()
+    # Distances do not change when both sets move; the norms, and with them the cancellation, become small.
+    mean = y.mean(0)
+    mean = torch.where(mean.isfinite(), mean, 0.0)
+    centred_x, centred_y = x - mean, y - mean
+    x_norm, y_norm = centred_x.square().sum(1), centred_y.square().sum(1)
+    rate = (2 * bandwidths.float().square()).reciprocal().contiguous()
+    (n, d), m = x.shape, y.shape[0]
+    buffer = x.new_empty(min(n, ROWS) * min(m, COLUMNS))
+    for row in range(0, n, ROWS):
+        rows = slice(row, min(row + ROWS, n))
+        for column in range(0, m, COLUMNS):
+            columns = slice(column, min(column + COLUMNS, m))
+            shape = (rows.stop - row, columns.stop - column)
+            dots = buffer[: shape[0] * shape[1]].view(shape)
+            torch.mm(centred_x[rows], centred_y[columns].t(), out=dots)
+            tile = _C.RbfTile(
+                dots.data_ptr(), *shape, row, column, x.data_ptr(), y.data_ptr(), d, x_norm.data_ptr(),
+                y_norm.data_ptr(), rate.data_ptr(), len(rate), exclude_diagonal, torch.get_num_threads(),
+            )  # fmt: skip
+            yield tile, dots, rows, columns, centred_x, centred_y
 
 
 @_forward.register_kernel("cuda")
@@ -66,12 +97,16 @@ def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tenso
 
 @torch.library.custom_op("dftfast::rbf_witness_backward", mutates_args=(), device_types="cpu")
 def _backward(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
-    x32, y32, rate = x.float(), y.float(), bandwidths.float().square().reciprocal()
-    kernel = torch.exp(torch.cdist(x32, y32, compute_mode="donot_use_mm_for_euclid_dist")[:, :, None].square() * rate / -2)
-    if exclude_diagonal:
-        kernel.diagonal().zero_()
-    pull = (kernel * (grad * rate)[:, None, :]).sum(2) / (y.shape[0] - exclude_diagonal)
-    return (pull @ y32 - pull.sum(1, keepdim=True) * x32).to(x.dtype)
+    # d out[i] / d x_i = Σ_j w_ij (y_j - x_i), with w_ij = k(x_i, y_j) / (h² m): one more product with the tile.
+    count = y.shape[0] - exclude_diagonal
+    factor = (grad.float() / (bandwidths.float().square() * count)).contiguous()
+    out = torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
+    row_sums = out.new_zeros(x.shape[0])
+    centred_x = x
+    for tile, weights, rows, columns, centred_x, centred_y in _tiles(x.float(), y.float(), bandwidths, exclude_diagonal):
+        _C.rbf_weights(tile, factor.data_ptr(), row_sums.data_ptr())
+        out[rows].addmm_(weights, centred_y[columns])
+    return (out - row_sums[:, None] * centred_x).to(x.dtype)
 
 
 @_backward.register_kernel("cuda")

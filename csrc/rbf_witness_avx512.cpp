@@ -1,0 +1,1 @@
+#include "rbf_witness_kernel.h"

@@ -1,0 +1,25 @@
+"""Every C++ path against the oracle: the oracle tests again, in a process that is held to a narrower instruction set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dftfast import _C
+
+NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("name", NAMES[: NAMES.index(_C.isa())])
+def test_narrower_instruction_set(name):
+    environment = {**os.environ, "DFTFAST_ISA": name}
+    script = f"from dftfast import _C; assert _C.isa() == {name!r}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+    files = [str(HERE / f"test_{op}.py") for op in ("rbf_witness", "linear_logprob")]
+    command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", *files, "-k", "oracle or special"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
