@@ -2,9 +2,10 @@
 from .baseline import Comparison, compare, super_baseline, verdicts
 from .figure import Figure
 from .metrics import METRICS, Metric
+from .report import write_report
 from .results import read_results, terminal_table, write_results
 from .suite import Reference, evaluate
 from .textset import TextSet
 
 __all__ = ["METRICS", "Comparison", "Figure", "Metric", "Reference", "TextSet", "compare", "evaluate", "read_results",
-           "super_baseline", "terminal_table", "verdicts", "write_results"]
+           "super_baseline", "terminal_table", "verdicts", "write_report", "write_results"]

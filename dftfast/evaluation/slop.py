@@ -1,0 +1,80 @@
+"""Words and phrases that a set of outputs overuses, judged by the number of texts that hold them."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .text_stats import sentences, words
+
+
+@dataclass(frozen=True)
+class Overused:
+    """A phrase and the shares of outputs and of human texts that hold it.
+
+    `ratio` is their quotient, with half a text added to both counts. `p` is the p-value that the shares differ only by
+    chance (McNemar's exact test over prompts where the sets share them, else Fisher's exact test), adjusted for all
+    phrases examined (Benjamini and Hochberg 1995).
+    """
+
+    phrase: str
+    outputs: float
+    human: float
+    ratio: float
+    p: float
+
+
+def phrases_of(text: str, orders: Sequence[int] = (1, 2, 3, 4)) -> set[str]:
+    """Distinct word n-grams, in lower case, that do not cross sentences."""
+    found: set[str] = set()
+    for sentence in sentences(text):
+        w = words(sentence)
+        for n in orders:
+            found.update(" ".join(w[i:i + n]) for i in range(len(w) - n + 1))
+    return found
+
+
+def overused(outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool,
+             least_share: float = 0.02) -> list[Overused]:
+    """Phrases in at least `least_share` of the outputs, most overused first (by ratio among the significant ones, then
+    the others). Takes the sets of `phrases_of`; `paired` when the i-th of both answer one prompt."""
+    from scipy import stats
+
+    count = Counter(p for text in outputs for p in text)
+    human_count = Counter(p for text in human for p in text)
+    n, m = len(outputs), len(human)
+    phrases = [p for p, c in count.items() if c >= max(least_share * n, 2) and c / n > human_count[p] / m]
+    if not phrases:
+        return []
+    c = np.array([count[p] for p in phrases])
+    h = np.array([human_count[p] for p in phrases])
+    if paired:
+        both = Counter(p for x, y in zip(outputs, human) for p in x & y)
+        b = np.array([both[p] for p in phrases])
+        raw = stats.binom.sf(c - b - 1, c + h - 2 * b, 0.5)
+    else:
+        raw = stats.hypergeom.sf(c - 1, n + m, c + h, n)
+    adjusted = stats.false_discovery_control(np.minimum(2 * raw, 1))
+    ratio = ((c + 0.5) / n) / ((h + 0.5) / m)
+    rows = [Overused(p, float(x / n), float(y / m), float(r), float(q))
+            for p, x, y, r, q in zip(phrases, c, h, ratio, adjusted)]
+    return sorted(rows, key=lambda o: (o.p > 0.05, -o.ratio, o.phrase))
+
+
+def without_parts(rows: Sequence[Overused]) -> list[Overused]:
+    """Drop a phrase that is part of another one, held by nearly as many outputs: "as a" beside "as a result"."""
+    kept = []
+    for row in rows:
+        longer = (o for o in rows if o is not row and f" {row.phrase} " in f" {o.phrase} ")
+        if not any(o.outputs >= 0.8 * row.outputs for o in longer):
+            kept.append(row)
+    return kept
+
+
+def human_against_human(human: Sequence[set[str]], seed: int = 0) -> list[Overused]:
+    """The same table for one random half of the human texts against the other: what noise alone looks like."""
+    order = np.random.default_rng(seed).permutation(len(human))
+    half = len(human) // 2
+    return overused([human[i] for i in order[:half]], [human[i] for i in order[half:]], paired=False)
