@@ -78,7 +78,7 @@ class _Page:
         phrases = {name: [phrases_of(t) for t in self.generations[name].texts] for name in [*self.shown, "human"]}
         slop = self._slop(phrases)
         return {
-            "metrics": METRICS, "results": self.results, "prompts": len(self.human), "systems": len(self.results), "shown": self.shown,
+            "metrics": METRICS, "results": self.results, "short": short, "prompts": len(self.human), "systems": len(self.results), "shown": self.shown,
             "headline": self._headline(), "verdict": self._verdict(), "rows": self._rows(), "cell": cell,
             "baselines": self.baselines, "all": self._all(), "figures": self._figures(), "legend": list(self._series()),
             "slop": slop, "noise": without_parts(human_against_human(phrases["human"]))[:12],
@@ -214,6 +214,11 @@ class _Page:
 def sampler_of(name: str) -> dict[str, float]:
     """Sampler settings in a system's name: "sft T=0.8 top-p=1 top-k=0" -> {temperature: 0.8, top_p: 1, top_k: 0}."""
     return {_SAMPLER_FIELDS[key]: float(value) for key, value in _SAMPLER.findall(name)}
+
+
+def short(name: str) -> str:
+    """The name without sampler settings that are off."""
+    return re.sub(r" (top-p=1|top-k=0|min-p=0)(?![.0-9])", "", name)
 
 
 def _label(name: str, sampler: Mapping[str, float]) -> str:

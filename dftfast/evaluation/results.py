@@ -68,7 +68,7 @@ def terminal_table(results: Results, candidate: str | None = None, metrics: list
     for name in baselines if wide else ["best baseline"]:
         table.add_column(name, justify="right")
     if not wide:
-        table.add_column("which")
+        table.add_column("which", overflow="fold")
     if candidate in results:
         table.add_column(candidate, justify="right", style="bold")
         table.add_column("")
