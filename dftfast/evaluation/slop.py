@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,13 +64,34 @@ def overused(outputs: Sequence[set[str]], human: Sequence[set[str]], paired: boo
 
 
 def without_parts(rows: Sequence[Overused]) -> list[Overused]:
-    """Drop a phrase that is part of another one, held by nearly as many outputs: "as a" beside "as a result"."""
+    """Join phrases that continue one another in the same outputs, then drop those that are part of a longer phrase
+    which nearly as many outputs hold: "as a" beside "as a result"."""
+    rows = _joined(list(rows))
     kept = []
     for row in rows:
         longer = (o for o in rows if o is not row and f" {row.phrase} " in f" {o.phrase} ")
         if not any(o.outputs >= 0.8 * row.outputs for o in longer):
             kept.append(row)
     return kept
+
+
+def _joined(rows: list[Overused], order: int = 4) -> list[Overused]:
+    """Phrases of `order` words that overlap in all but one word, in equally many texts, become one long phrase."""
+    pieces = {row.phrase: row for row in rows if len(row.phrase.split()) == order}
+    for row in list(pieces.values()):
+        phrase, words_ = row.phrase, row.phrase.split()
+        while True:
+            tail = " ".join(words_[1 - order:])
+            following = next((o for o in pieces.values() if o.phrase.startswith(f"{tail} ") and o.phrase != phrase
+                              and (o.outputs, o.human) == (row.outputs, row.human)), None)
+            last = following and following.phrase.split()[-1]
+            if following is None or len(words_) > 30:
+                break
+            words_.append(last)
+            del pieces[following.phrase]
+        if len(words_) > order and phrase in pieces:
+            rows = [replace(row, phrase=" ".join(words_)) if o is row else o for o in rows]
+    return rows
 
 
 def human_against_human(human: Sequence[set[str]], seed: int = 0) -> list[Overused]:

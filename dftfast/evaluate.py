@@ -1,0 +1,134 @@
+"""`python -m dftfast.evaluate`: how far sets of generations are from human texts."""
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dftfast.command import ArgumentParser, run
+from dftfast.errors import UserError
+
+log = logging.getLogger(__name__)
+_TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+
+
+def main(arguments: Sequence[str]) -> None:
+    options = _parser().parse_args(arguments)
+    names = [Path(path).stem for path in options.outputs]
+    repeated = next((n for n in names if names.count(n) > 1 or n == "human"), None)
+    if repeated:
+        raise UserError(f"command line: {repeated!r} cannot name a system; give each file a name of its own, not `human`")
+    if options.candidate and options.candidate not in names:
+        raise UserError(f"--candidate: no file named {options.candidate!r}; there are {', '.join(names)}")
+    if options.rounds < 20:
+        raise UserError(f"--rounds: {options.rounds}; an interval needs at least 20")
+    if options.bandwidth is not None and not options.bandwidth > 0:
+        raise UserError(f"--bandwidth: {options.bandwidth:g}; must be above 0")
+    if options.limit is not None and options.limit < 4:
+        raise UserError(f"--limit: {options.limit}; at least 4 texts are needed")
+    if options.out and Path(options.out).exists() and not Path(options.out).is_dir():
+        raise UserError(f"--out: {options.out} is a file, not a folder")
+    from dftfast.data.generations import read_generations
+
+    rows = {name: read_generations(path)[: options.limit] for name, path in zip(names, options.outputs)}
+    _evaluate(rows, _matching(read_generations(options.reference), rows, options), options)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m dftfast.evaluate", description="Measure how far generations are from human "
+                            "texts: MMD, token L2, and the other figures of docs/metrics.md, with intervals.")
+    add = parser.add_argument
+    add("outputs", nargs="+", metavar="OUTPUTS.jsonl",
+        help="generations, one JSON object a line with `id` and `text`; each file is a system named after it")
+    add("--reference", required=True, metavar="REF.jsonl", help="human texts, with the `id`s of the prompts they answer")
+    add("--candidate", metavar="NAME", help="the system to compare with the best of all others")
+    add("--embedder", help="sentence-transformers model; none is all-MiniLM-L6-v2")
+    add("--unseen-embedder", metavar="EMBEDDER", help="a second embedder, for MMD in a space no training signal used; "
+        "`character-ngrams` needs no download")
+    add("--tokenizer", metavar="MODEL", help="model folder or hub id whose tokens are counted; none counts `token_ids` "
+        "where every file has them, else words and punctuation marks")
+    add("--bandwidth", type=float, help="of the Gaussian kernel; none is the median distance between human texts")
+    add("--rounds", type=int, default=1000, help="of the bootstrap and of permutation tests (default %(default)s)")
+    add("--seed", type=int, default=0, help="of all resampling (default %(default)s)")
+    add("--limit", type=int, help="use only the first so many outputs of each file")
+    add("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
+    add("--out", metavar="DIR", help="folder for results.json, report.html and report.md; none prints the table only")
+    return parser
+
+
+def _matching(human: list[dict], rows: dict[str, list[dict]], options) -> list[dict]:
+    """The human texts of the prompts that were answered; all of them where no prompt is shared."""
+    answered = {row["id"] for values in rows.values() for row in values}
+    kept = [row for row in human if row["id"] in answered]
+    if not kept:
+        log.info("no id of the outputs is in %s: they are compared as independent samples", options.reference)
+        return human
+    if len(kept) < len(human):
+        log.info("%d of the %d human texts answer the prompts of the outputs", len(kept), len(human))
+    return kept
+
+
+def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
+    from rich.console import Console
+    from tqdm import tqdm
+
+    from dftfast.evaluation import Reference, TextSet, evaluate, terminal_table, write_report, write_results
+    from dftfast.evaluation.textset import align
+    from dftfast.model.embedder import Embedder
+
+    every = {"human": human, **rows}
+    sets = {name: TextSet(ids=[r["id"] for r in values], texts=[r["text"] for r in values],
+                          prompts=[r.get("prompt") or r.get("title") or "" for r in values],
+                          finish_reason=[r.get("finish_reason") for r in values],
+                          name=options.reference if name == "human" else name) for name, values in every.items()}
+    for name, texts in sets.items():
+        if len(texts) < 4:
+            raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")
+        if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
+            align(texts, sets["human"])
+    exclude = _tokenise(sets, every, options.tokenizer)
+    reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
+                          seed=options.seed)  # refuses texts before the time for embedding is spent
+    embedders = {"embeddings": Embedder(options.embedder)}
+    if options.unseen_embedder:
+        embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
+    with tqdm(total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text") as bar:
+        for field, embedder in embedders.items():
+            for texts in sets.values():
+                setattr(texts, field, embedder.encode(texts.texts, bar.update).numpy())
+    results = {name: evaluate(sets[name], reference, mauve=options.mauve)
+               for name in tqdm(rows, desc="evaluate", unit="set")}
+    Console().print(terminal_table(results, options.candidate))
+    if options.out:
+        about = {"reference": options.reference, "texts": len(human), "embedder": embedders["embeddings"].name,
+                 "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
+        samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
+        write_results(options.out, results, options.candidate, about)
+        page = write_report(options.out, results, sets, candidate=options.candidate, samplers=samplers, about=about)
+        log.info("report: %s", page)
+
+
+def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) -> tuple[int, ...]:
+    """Fill in the token ids of every set in one vocabulary; returns the special ones."""
+    if tokenizer:
+        from dftfast.model.pretrained import resolve_model
+        from dftfast.model.tokenizer import Tokenizer
+
+        own = Tokenizer.from_folder(resolve_model(tokenizer))
+        for texts in sets.values():
+            texts.token_ids = own.encode_batch(texts.texts)
+        return tuple(own.special_ids)
+    if all(row.get("token_ids") is not None for values in rows.values() for row in values):
+        for name, texts in sets.items():
+            texts.token_ids = [row["token_ids"] for row in rows[name]]
+        return ()
+    log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
+    vocabulary: dict[str, int] = {}
+    for texts in sets.values():
+        texts.token_ids = [[vocabulary.setdefault(t, len(vocabulary)) for t in _TOKEN.findall(text)] for text in texts.texts]
+    return ()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,106 @@
+"""The evaluate command: its files, and bad input as one line with exit status 2 and nothing half-written."""
+import json
+import sys
+
+import pytest
+
+from dftfast import evaluate
+from dftfast.command import run
+
+
+def save(path, texts, **columns):
+    rows = [{"id": i, "text": t, "prompt": p, **{k: v[n] for k, v in columns.items()}}
+            for n, (i, t, p) in enumerate(zip(texts.ids, texts.texts, texts.prompts))]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def files(sets, tmp_path):
+    at = [{"temperature": 0.5}] * 30
+    human = save(tmp_path / "reference.jsonl", sets(30, 0))
+    return [save(tmp_path / "cold.jsonl", sets(30, 1), sampler=at), save(tmp_path / "dft.jsonl", sets(30, 2))], human
+
+
+def arguments(outputs, human, *more):
+    return [*map(str, outputs), "--reference", str(human), "--embedder", "character-ngrams", "--rounds", "40", *more]
+
+
+def test_several_systems(files, tmp_path, capsys):
+    outputs, human = files
+    evaluate.main(arguments(outputs, human, "--out", str(tmp_path / "out"), "--candidate", "dft"))
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["systems"]) == ["cold", "dft"] and results["candidate"] == "dft"
+    assert results["systems"]["dft"]["mmd2"]["low"] <= results["systems"]["dft"]["mmd2"]["value"]
+    assert {m["system"] for m in results["super_baseline"].values()} == {"cold"}
+    assert (tmp_path / "out" / "report.html").exists()
+    assert "Token L2" in capsys.readouterr().out
+
+
+def test_subset_of_the_prompts_in_another_order(files, sets, tmp_path, capsys):
+    _, human = files
+    few = save(tmp_path / "few.jsonl", sets(30, 3).select([7, 3, 20, 11, 5, 29, 0, 1]))
+    evaluate.main(arguments([few], human))
+    assert "BLEU" in capsys.readouterr().out
+
+
+def test_million_character_line_is_a_text_like_any_other(files, sets, tmp_path):
+    outputs, human = files
+    texts = sets(30, 4)
+    texts.texts[3] = "many words " * 100_000
+    long = save(tmp_path / "long.jsonl", texts)
+    evaluate.main(arguments([long], human, "--out", str(tmp_path / "out")))
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["systems"]["long"]["length_mean"]["value"] > 6000
+
+
+BROKEN = {
+    "cut JSON": (b'{"id": "p0", "text": "so', "line 3"),
+    "invalid UTF-8": (b'{"id": "p2", "text": "\xff\xfe"}', "line 3"),
+    "no text": (b'{"id": "p2"}', "line 3: text: missing"),
+    "not an object": (b"[1, 2]", "line 3: expected a JSON object"),
+    "second use of an id": (b'{"id": "p0", "text": "again"}', "line 3: id: 'p0' was used before"),
+    "tokens of another type": (b'{"id": "p2", "text": "x", "token_ids": ["a"]}', "line 3: token_ids"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_line(case, files, tmp_path, monkeypatch, capsys):
+    line, message = BROKEN[case]
+    outputs, human = files
+    lines = outputs[0].read_bytes().splitlines()
+    lines[2] = line
+    outputs[0].write_bytes(b"\n".join(lines) + b"\n")
+    refused(arguments(outputs, human, "--out", str(tmp_path / "out")), message, monkeypatch, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_sets_that_cannot_be_compared(files, sets, tmp_path, monkeypatch, capsys):
+    outputs, human = files
+    fewer = save(tmp_path / "fewer.jsonl", sets(20, 1))
+    refused(arguments([outputs[0], fewer], human), "fewer: must answer the same prompts", monkeypatch, capsys)
+    one = save(tmp_path / "one.jsonl", sets(1, 1))
+    refused(arguments([one], human), "1 texts; at least 4", monkeypatch, capsys)
+    blank = sets(30, 0)
+    blank.texts[4] = "  "
+    refused(arguments(outputs, save(tmp_path / "blank.jsonl", blank)), "1 empty texts, the first has id 'p4'", monkeypatch, capsys)
+    refused(arguments([tmp_path / "none.jsonl"], human), "none.jsonl", monkeypatch, capsys)
+    (tmp_path / "empty.jsonl").write_text("")
+    refused(arguments([tmp_path / "empty.jsonl"], human), "no generation in it", monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("more, message", [(["--candidate", "best"], "--candidate: no file named 'best'"),
+                                           (["--rounds", "5"], "--rounds: 5"), (["--bandwidth", "0"], "--bandwidth"),
+                                           (["--limit", "2"], "--limit"), (["--sedd", "1"], "command line: unrecognized")])
+def test_options(more, message, files, monkeypatch, capsys):
+    outputs, human = files
+    refused(arguments(outputs, human, *more), message, monkeypatch, capsys)
+
+
+def refused(given, message, monkeypatch, capsys):
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["evaluate", *given])
+    with pytest.raises(SystemExit) as exit_:
+        run(evaluate.main)
+    error = capsys.readouterr().err.splitlines()
+    assert exit_.value.code == 2
+    assert error[-1].startswith("error: ") and message in error[-1], error[-1]
