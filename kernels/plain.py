@@ -77,19 +77,24 @@ def sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, po
     logprobs = torch.log_softmax(logits.float(), -1)
     greedy = temperature == 0
     probs = torch.softmax(logits.double() / torch.where(greedy, 1.0, temperature)[:, None], -1)
-    ordered, index = probs.sort(descending=True, stable=True)
-    rank = torch.arange(logits.shape[1], device=logits.device)
-    kept = (rank < torch.where(top_k == 0, logits.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
-    ordered = ordered * kept / (ordered * kept).sum(1, keepdim=True)  # top-p is of what top-k left
-    kept &= (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
-    probs *= torch.zeros_like(kept).scatter(1, index, kept)
-    probs /= probs.sum(1, keepdim=True)
+    if greedy.any() or (top_p < 1).any() or top_k.any() or min_p.any():
+        probs = _truncate(probs, greedy, top_k, top_p, min_p)
     cumulative = probs.cumsum(1)
     draw = philox_uniform(seed, request_id, position).double()[:, None] * cumulative[:, -1:]
     token = torch.searchsorted(cumulative, draw, right=True).clamp(max=logits.shape[1] - 1)
     entropy = -torch.where(logprobs.isinf(), 0.0, logprobs.exp() * logprobs).sum(1)
     chosen = (logprobs.gather(1, token)[:, 0], probs.gather(1, token)[:, 0].log().float())
     return token[:, 0], *chosen, entropy
+
+
+def _truncate(probs, greedy, top_k, top_p, min_p):
+    ordered, index = probs.sort(descending=True, stable=True)
+    rank = torch.arange(probs.shape[1], device=probs.device)
+    kept = (rank < torch.where(top_k == 0, probs.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
+    ordered = ordered * kept / (ordered * kept).sum(1, keepdim=True)  # top-p is of what top-k left
+    kept &= (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
+    probs = probs * torch.zeros_like(kept).scatter(1, index, kept)
+    return probs / probs.sum(1, keepdim=True)
 
 
 def philox_uniform(seed: Tensor, request_id: Tensor, position: Tensor) -> Tensor:

@@ -76,27 +76,27 @@ class Sweep(Section):
 
 
 class Weights(Section):
-    """how much each discrepancy counts in what DFT minimises"""
+    """how much each discrepancy counts in the choice of texts, relative to the others; 0 leaves it out"""
 
     mmd: NotNegative = Field(1.0, description="squared MMD of embeddings")
-    ngram: NotNegative = Field(10.0, description="squared L2 distance of n-gram frequencies")
-    classifier: NotNegative = Field(0.02, description="logit of a cross-fitted classifier of human against model")
-    style: NotNegative = Field(0.0, description="squared MMD of style features")
-    length: NotNegative = Field(0.0, description="squared difference of length distributions")
+    ngram: NotNegative = Field(1.0, description="squared L2 distance of n-gram frequencies, n = 1 to 3")
+    classifier: NotNegative = Field(0.5, description="logit of a cross-fitted classifier of human against model")
+    style: NotNegative = Field(0.5, description="squared MMD of style features")
+    length: NotNegative = Field(0.5, description="energy distance of length distributions")
 
 
 class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
-    method: Literal["selection", "policy_gradient"] = Field("selection", description="train on the population of "
-                                                            "candidates chosen to match the human one, or on witnesses "
-                                                            "as rewards")
     phases: Count = Field(2, description="times to sample, choose and train; each leaves one adapter")
     prompts: Count = Field(700, description="training prompts a phase")
     candidates: Annotated[int, Field(ge=2)] = Field(4, description="samples a prompt, spread over the candidate "
                                                     "temperatures")
     candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
                                                    "candidates")
+    bank: Count = Field(2000, description="human training texts that the discrepancies are measured against")
+    tuning_prompts: Count = Field(200, description="tuning prompts that choose the phase to keep")
+    human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
     bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")
     temperature: Positive = Field(1.0, description="the one sampling temperature that the result is reported at")

@@ -34,6 +34,13 @@ def load_decoder(folder: str | Path, dtype: torch.dtype = torch.bfloat16, device
     return decoder
 
 
+def check_model(folder: str | Path) -> None:
+    """Raise the UserErrors of ``load_decoder`` from config and file headers alone, without reading the weights."""
+    decoder = Decoder(ModelConfig.from_folder(folder), device="meta")
+    with ExitStack() as stack:
+        check_names(dict(hf_views(decoder)), open_weights(Path(folder), stack), Path(folder))
+
+
 def read_weights(decoder: Decoder, folder: str | Path) -> None:
     """Copy the weights in ``folder`` into ``decoder``, after checking every name and shape."""
     with ExitStack() as stack:

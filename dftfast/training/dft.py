@@ -1,24 +1,41 @@
 """Distribution fine-tuning: phases that move the policy's output distribution towards human text.
 
-A phase samples from the policy, follows the first variation of the discrepancies with one of ``METHODS``,
-and leaves one more adapter on the policy. After each phase the policy is measured on tuning prompts at the
-final sampler; the phase with the smallest discrepancy there is the result.
+A phase samples from the policy, follows the first variation of the discrepancies by one of two methods, and
+leaves one more adapter on the policy. After each phase the policy is measured on tuning prompts at the final
+sampler; the phases up to the smallest discrepancy there are the result.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
+from ..distribution.mmd import MMD
+from ..distribution.ngram import NGramL2
 from ..distribution.samples import Samples
+from ..model.adapter import Adapter
 from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
-from ..rollout.engine import RolloutEngine
-from ..rollout.request import Request
-from ..rollout.sampler import Sampler
+from ..rollout import Request, RolloutEngine, Sampler
+from .log import RunLog, progress_bar
 from .packing import Example
+from .run_folder import write_json
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Rollouts:
+    """Finished samples, the index of each one's prompt, and the share that was cut off or empty and left out."""
+
+    samples: Samples
+    prompt: list[int]
+    left_out: float
 
 
 @dataclass
@@ -26,11 +43,13 @@ class Task:
     """What a phase works with.
 
     Attributes:
-        examples: training prompts with their human completions; phases take the prompts in turn.
-        human: the bank that discrepancies are fitted on (training texts).
-        tuning: prompts for the choice of phase; tuning_human: their human texts.
         embed: texts -> fp32 [n, d].
+        examples: training prompts with their human completions; phases take the prompts in turn.
+        human: the bank of human texts that discrepancies are fitted on.
+        tuning: prompts that choose the phase; tuning_human: human texts that no phase sees.
         max_tokens: length limit of a rollout.
+        settings: the ``dft`` section of the configuration.
+        folder: where phases are kept.
     """
 
     policy: Policy
@@ -44,26 +63,74 @@ class Task:
     max_tokens: int
     settings: object
     seed: int
-    log: Callable[..., None]
+    folder: Path
+    log: RunLog
 
-    def sample(self, prompts: list[list[int]], temperatures: list[float], seed: int, progress=None) -> Rollouts:
-        """One sample for each prompt and temperature, without truncation of the distribution."""
+    def sample(self, prompts: list[list[int]], temperatures: list[float], seed: int, what: str) -> Rollouts:
+        """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p)."""
         requests = [
             Request(p * len(temperatures) + t, prompt, Sampler(temperature, max_tokens=self.max_tokens), seed)
             for p, prompt in enumerate(prompts)
             for t, temperature in enumerate(temperatures)
         ]
-        batch = self.engine.generate(requests, progress)
-        texts = [self.tokenizer.decode(batch.output(i)).strip() for i in range(len(batch))]
+        with progress_bar(what) as progress:
+            batch = self.engine.generate(requests, progress)
+        self.engine.release()
+        outputs = [batch.output(i) for i in range(len(batch))]
+        texts = [self.tokenizer.decode(output).strip() for output in outputs]
         usable = [i for i, text in enumerate(texts) if batch.finish_reason[i] == "stop" and text]
-        samples = Samples(self.embed(texts), batch.tokens.cpu(), batch.offsets.cpu(), texts)
-        return Rollouts(samples.select(usable), [i // len(temperatures) for i in usable], 1 - len(usable) / len(texts))
+        kept = [texts[i] for i in usable]
+        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept)
+        return Rollouts(samples, [i // len(temperatures) for i in usable], 1 - len(usable) / len(texts))
+
+    def phase_prompts(self, phase: int) -> list[Example]:
+        """The prompts of a phase: the next ones in the training set, around and around."""
+        count = min(self.settings.prompts, len(self.examples))
+        start = (phase - 1) * count
+        return [self.examples[i % len(self.examples)] for i in range(start, start + count)]
 
 
-@dataclass
-class Rollouts:
-    """Finished samples, the index of each one's prompt, and the share that was cut off or empty and left out."""
+def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
+    """Train the phases that are not on disk yet and leave the policy at the best one.
 
-    samples: Samples
-    prompt: list[int]
-    left_out: float
+    ``method`` trains one adapter, left live on the policy, and returns a report.
+    Stops early when a phase fails to improve on the best so far. ``folder/phases.json`` holds one record a
+    phase: figures on the tuning prompts and what the method reports; record 0 is the start.
+    """
+    start = len(task.policy.adapters)
+    file = task.folder / "phases.json"
+    records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    for record in records[1:]:
+        task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
+    task.policy.materialise()
+    task.folder.mkdir(exist_ok=True)
+    discrepancies = {"mmd": MMD(), "ngram": NGramL2(task.policy.decoder.config.vocab_size)}
+    for discrepancy in discrepancies.values():
+        discrepancy.fit(task.tuning_human)
+    for phase in range(len(records), task.settings.phases + 1):
+        if _stalled(records):
+            break
+        report = {}
+        if phase:
+            report = method(task, phase)
+            adapter = task.policy.end_phase()
+            adapter.save(task.folder / f"phase-{phase}", task.policy.folder)
+        rollouts = task.sample([e.prompt for e in task.tuning], [task.settings.temperature], task.seed, f"dft {phase}: tuning")
+        figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
+        first = records[0]["tuning"] if records else figures
+        score = sum(figures[name] / max(first[name], 1e-12) for name in figures) / len(figures)
+        records.append({"phase": phase, "score": score, "tuning": figures, "left_out": rollouts.left_out, **report})
+        write_json(file, records)
+        task.log.write("dft", {"phase": phase, "score": score, **figures}, phase)
+        log.info("dft phase %d: %s", phase, ", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
+    best = min(records, key=lambda record: record["score"])["phase"]
+    del task.policy.adapters[start + best :]
+    task.policy.materialise()
+    log.info("dft: phase %d is the best on the tuning prompts", best)
+    return records
+
+
+def _stalled(records: list[dict]) -> bool:
+    """Whether the last phase was not the best one so far."""
+    scores = [record["score"] for record in records]
+    return len(scores) > 1 and scores[-1] > min(scores)

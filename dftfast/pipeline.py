@@ -1,0 +1,271 @@
+"""The main job, stage by stage: SFT, sweep of samplers, DFT, evaluation and report.
+
+Each stage leaves its output in the run folder and is skipped when that output is there and everything that it
+depends on is unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .config import Config
+from .data import Document, Split, docstring_corpus, load_corpus, prompt_messages, split_corpus
+from .data.generations import generation, read_generations, write_generations
+from .distribution.samples import Samples
+from .evaluation import Reference, TextSet, evaluate, terminal_table, write_report, write_results
+from .files import atomic_file
+from .model.adapter import Adapter
+from .model.device import pick_device
+from .model.embedder import Embedder
+from .model.policy import Policy
+from .model.pretrained import resolve_model
+from .model.tokenizer import Tokenizer
+from .model.weights import check_model, save_decoder
+from .rollout import Request, RolloutEngine, Sampler
+from .training.dft import Task, run_phases
+from .training.fit import FitSettings, fit, nats_per_token
+from .training.log import RunLog, progress_bar
+from .training.packing import Example
+from .training.run_folder import RunFolder, digest, environment, write_json
+from .training.selection import selection_phase
+
+log = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """One run of the main job in ``config.run.folder``."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        self.device = pick_device(config.model.device)
+        self.path = Path(config.run.folder)
+
+    def run(self) -> None:
+        """Every stage that is not done yet, in order."""
+        c = self.config
+        tuned = (c.model, c.data, c.sft, c.run.seed)
+        sampled = (*tuned, c.sweep, c.evaluation.prompts)
+        trained = (*tuned, c.dft, c.evaluation.prompts, c.evaluation.embedder)
+        stages = [
+            ("sft", tuned, ["sft"], self.sft),
+            ("sweep", sampled, ["generations/sft"], self.sweep),
+            ("dft", trained, ["dft", "merged", "generations/dft.jsonl"], self.dft),
+            ("report", (*sampled, *trained, c.evaluation), ["results.json", "report.html"], self.report),
+        ]
+        check_model(self.model_folder)
+        self.split  # bad input is refused before anything is written
+        folder = RunFolder(self.path)
+        with atomic_file(self.path / "config.yaml") as temporary:
+            temporary.write_text(c.to_yaml(), encoding="utf-8")
+        write_json(self.path / "environment.json", environment())
+        self.open_log()
+        for name, depends_on, outputs, work in stages:
+            with folder.stage(name, digest([_plain(part) for part in depends_on]), outputs) as needed:
+                if needed:
+                    work()
+                else:
+                    log.info("%s: done already in %s", name, self.path)
+        self.log.close()
+
+    def open_log(self) -> None:
+        self.log = RunLog(self.path, self.config.run.tensorboard)
+
+    # What the stages share, made when first asked for.
+
+    @cached_property
+    def model_folder(self) -> Path:
+        return resolve_model(self.config.model.name)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_folder(self.model_folder)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        return Embedder(self.config.evaluation.embedder)
+
+    @cached_property
+    def split(self) -> Split:
+        c = self.config.data
+        options = {"skip_bad_lines": c.skip_bad_lines, "max_words": c.max_words, "tokenizer": self.tokenizer}
+        documents = load_corpus(c.train or [docstring_corpus()], limit=c.limit, **options)
+        held_out = load_corpus(c.held_out, **options) if c.held_out else None
+        return split_corpus(documents, c.tuning_share, c.held_out_share, held_out)
+
+    @cached_property
+    def held_out(self) -> list[Document]:
+        return self.split.held_out[: self.config.evaluation.prompts]
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Length limit of every rollout: half as much again as the longest training text."""
+        return int(1.5 * max(document.target_tokens for document in self.split.train)) + 1
+
+    def examples(self, documents: list[Document]) -> list[Example]:
+        """The documents as token ids: the brief as a chat, the text closed by the end token."""
+        texts = self.tokenizer.encode_batch([document.text for document in documents])
+        end = self.tokenizer.eos_ids[0]
+        return [Example(self.tokenizer.chat(prompt_messages(d)), ids + [end]) for d, ids in zip(documents, texts)]
+
+    # Stages.
+
+    def sft_variants(self) -> dict[str, tuple[float, float]]:
+        """Name -> (learning rate, share of the texts) of every fine-tuned model."""
+        c = self.config.sft
+        return {f"{c.method} lr={r:g} data={f:g}": (r, f) for r in c.learning_rates for f in c.fractions}
+
+    def sft(self) -> None:
+        """Fine-tune every variant, keep them all, and note how well each predicts the tuning texts."""
+        c = self.config.sft
+        train, tuning = self.examples(self.split.train[: c.max_texts]), self.examples(self.split.tuning)
+        results = {}
+        for name, (rate, fraction) in self.sft_variants().items():
+            policy = Policy(self.model_folder, getattr(torch, self.config.model.dtype), self.device)
+            if c.method == "lora":
+                parameters = policy.begin_phase(c.rank, c.alpha, self.config.run.seed)
+            else:
+                parameters = [parameter.requires_grad_() for parameter in policy.decoder.parameters()]
+            settings = FitSettings(
+                rate, c.epochs, c.batch_tokens, c.micro_tokens, c.warmup, c.weight_decay, c.grad_clip
+            )
+            texts = train[: round(fraction * len(train))]
+            fit(policy.decoder, parameters, texts, settings, self.config.run.seed, self.log.steps(f"sft {name}"))
+            if c.method == "lora":
+                policy.end_phase().save(self.path / "sft" / name, self.model_folder)
+            else:
+                save_decoder(policy.decoder, self.path / "sft" / name, self.model_folder)
+            results[name] = {"texts": len(texts), "tuning_nats": nats_per_token(policy.decoder, tuning)}
+            log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
+        write_json(self.path / "sft" / "results.json", results)
+
+    def sft_policy(self, name: str) -> Policy:
+        """A fine-tuned model of the ``sft`` stage."""
+        folder, dtype = self.path / "sft" / name, getattr(torch, self.config.model.dtype)
+        if self.config.sft.method == "full":
+            return Policy(folder, dtype, self.device)
+        policy = Policy(self.model_folder, dtype, self.device)
+        policy.adapters.append(Adapter.load(folder))
+        policy.materialise()
+        return policy
+
+    def sweep(self) -> None:
+        """Answer the held-out prompts with every fine-tuned model at every setting of the sampler."""
+        documents = self.held_out[: self.config.sweep.prompts]
+        for name in self.sft_variants():
+            missing = {path: sampler for path, sampler in self.sweep_files(name).items() if not path.exists()}
+            if missing:
+                engine = RolloutEngine(self.sft_policy(name).decoder, self.tokenizer)
+                for path, sampler in missing.items():
+                    self.answer(engine, documents, sampler, path)
+
+    def sweep_files(self, variant: str) -> dict[Path, Sampler]:
+        c = self.config.sweep
+        grid = [(t, p, k) for t in c.temperatures for p in c.top_p for k in c.top_k]
+        folder = self.path / "generations" / "sft"
+        return {
+            folder / f"{variant} T={t:g} top-p={p:g} top-k={k}.jsonl": Sampler(t, k, p, max_tokens=self.max_tokens)
+            for t, p, k in grid
+        }
+
+    def dft(self) -> None:
+        """Train the phases from the best fine-tuned model; answer the held-out prompts at the one fixed sampler."""
+        task = self.dft_task()
+        run_phases(task, selection_phase)
+        save_decoder(task.policy.decoder, self.path / "merged", task.policy.folder)
+        sampler = Sampler(self.config.dft.temperature, max_tokens=self.max_tokens)
+        self.answer(task.engine, self.held_out, sampler, self.path / "generations" / "dft.jsonl")
+
+    def dft_task(self) -> Task:
+        """The model to start from, with its temperature baked in, and the texts that a phase needs."""
+        c = self.config.dft
+        fitted = json.loads((self.path / "sft" / "results.json").read_text(encoding="utf-8"))
+        policy = self.sft_policy(min(fitted, key=lambda name: fitted[name]["tuning_nats"]))
+        policy.temperature = c.bake_temperature
+        policy.materialise()
+        return Task(
+            policy=policy,
+            engine=RolloutEngine(policy.decoder, self.tokenizer),
+            tokenizer=self.tokenizer,
+            embed=self.embedder.encode,
+            examples=self.examples(self.split.train),
+            human=self.samples(self.split.train[: c.bank]),
+            tuning=self.examples(self.split.tuning[: c.tuning_prompts]),
+            tuning_human=self.samples(self.split.tuning),
+            max_tokens=self.max_tokens,
+            settings=c,
+            seed=self.config.run.seed,
+            folder=self.path / "dft",
+            log=self.log,
+        )
+
+    def samples(self, documents: list[Document]) -> Samples:
+        """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
+        texts = [document.text for document in documents]
+        tokens = [example.completion for example in self.examples(documents)]
+        return Samples.of(self.embedder.encode(texts), tokens, texts)
+
+    def answer(self, engine: RolloutEngine, documents: list[Document], sampler: Sampler, path: Path) -> None:
+        """Write one generation for each document."""
+        prompts = [example.prompt for example in self.examples(documents)]
+        requests = [Request(i, prompt, sampler, self.config.run.seed) for i, prompt in enumerate(prompts)]
+        with progress_bar(path.stem) as progress:
+            batch = engine.generate(requests, progress)
+        settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
+        settings["seed"] = self.config.run.seed
+        write_generations(
+            path,
+            (
+                generation(
+                    *(documents[i], self.tokenizer.decode(batch.output(i)).strip(), batch.output(i)),
+                    *(batch.finish_reason[i], settings, path.stem),
+                )
+                for i in range(len(batch))
+            ),
+        )
+
+    def report(self) -> None:
+        """Measure every set of generations against the human texts; results.json, the table, report.html."""
+        from rich.console import Console
+
+        c = self.config.evaluation
+        documents = self.held_out[: self.config.sweep.prompts]
+        unseen = Embedder(c.unseen_embedder)
+        human = self.text_set("human", documents, [d.text for d in documents], unseen)
+        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.bootstrap, seed=self.config.run.seed)
+        files = [path for name in self.sft_variants() for path in self.sweep_files(name)]
+        outputs, results = {"human": human}, {}
+        for path in tqdm([*files, self.path / "generations" / "dft.jsonl"], desc="evaluate", unit="set"):
+            rows = read_generations(path)[: len(documents)]
+            outputs[path.stem] = self.text_set(path.stem, documents, [r["text"] for r in rows], unseen, rows)
+            results[path.stem] = evaluate(outputs[path.stem], reference)
+        about = {"prompts": len(documents), "bandwidth": reference.bandwidth, "embedder": self.embedder.name}
+        write_results(self.path, results, candidate="dft", about=about)
+        Console().print(terminal_table(results, candidate="dft"))
+        write_report(self.path, results, outputs, candidate="dft", about=about)
+        log.info("report: %s", self.path / "report.html")
+
+    def text_set(self, name: str, documents: list[Document], texts: list[str], unseen: Embedder, rows=None) -> TextSet:
+        """Texts for the prompts of ``documents`` as the metrics take them, tokenised afresh and embedded twice."""
+        return TextSet(
+            ids=[document.id for document in documents],
+            prompts=[prompt_messages(document)[-1]["content"] for document in documents],
+            texts=texts,
+            token_ids=self.tokenizer.encode_batch(texts),
+            embeddings=self.embedder.encode(texts),
+            unseen_embeddings=unseen.encode(texts),
+            finish_reason=[row["finish_reason"] for row in rows] if rows else None,
+            name=name,
+        )
+
+
+def _plain(part: object) -> object:
+    """A section of the configuration as JSON."""
+    return part.model_dump(mode="json") if hasattr(part, "model_dump") else part

@@ -1,0 +1,211 @@
+"""The whole job on a tiny random Qwen3 with a tokenizer of its own, on docstrings of the standard library."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import sys
+
+import numpy as np
+import pytest
+import tokenizers
+import torch
+import transformers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from dftfast.command import run
+from dftfast.config import load_config
+from dftfast.distribution.mmd import MMD
+from dftfast.distribution.ngram import NGramL2
+from dftfast.distribution.selection import make_terms, select_population
+from dftfast.model.lora import remove_adapter
+from dftfast.pipeline import Pipeline
+from dftfast.train import main
+from dftfast.training.fit import nats_per_token
+from dftfast.training.packing import Example
+from dftfast.training.selection import selection_phase
+
+SPECIAL = ["<pad>", "<start>", "<end>"]
+TEMPLATE = "{% for m in messages %}<start>{{ m.content[-40:] }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
+MODULES = ("argparse", "datetime", "decimal", "email.message", "logging", "pathlib", "subprocess", "tarfile", "zipfile",
+           "threading", "unittest.case", "unittest.mock", "socket", "ssl", "tempfile", "shutil", "typing", "inspect",
+           "doctest", "difflib", "fractions", "statistics", "random", "heapq", "ipaddress", "http.client")  # fmt: skip
+
+
+def short_docstrings():
+    """First lines of docstrings, 4 to 16 words."""
+    found = {}
+    for module in map(importlib.import_module, MODULES):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                line = (ast.get_docstring(node) or "").split("\n")[0]
+                if 4 <= len(line.split()) <= 16:
+                    found.setdefault(line, f"{module.__name__}.{node.name}")
+    return [{"text": text, "title": title} for text, title in sorted(found.items())]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in short_docstrings()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, corpus):
+    folder = tmp_path_factory.mktemp("model")
+    core = tokenizers.Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    core.train_from_iterator([json.loads(line)["text"] for line in open(corpus)], trainer)
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, head_dim=16)
+    config = transformers.Qwen3Config(
+        vocab_size=core.get_vocab_size(), num_key_value_heads=2, tie_word_embeddings=True, eos_token_id=2, **sizes
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
+    core.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>", "chat_template": TEMPLATE}))
+    return folder
+
+
+def options(model, corpus, out):
+    settings = {
+        "model.name": model, "model.dtype": "float32", "model.device": "cpu", "data.train": corpus, "run.folder": out,
+        "data.tuning_share": 0.15, "data.held_out_share": 0.15, "evaluation.embedder": "character-ngrams",
+        "sft.method": "full", "sft.learning_rates": 0.01, "sft.epochs": 6, "sft.batch_tokens": 1024,
+        "sweep.temperatures": "0.7,1.0", "sweep.prompts": 40, "evaluation.prompts": 40, "evaluation.bootstrap": 40,
+        "evaluation.permutations": 20, "dft.phases": 1, "dft.prompts": 120, "dft.candidates": 6, "dft.learning_rate": 0.01,
+        "dft.epochs": 3, "dft.batch_tokens": 1024, "dft.tuning_prompts": 40, "dft.rank": 8, "dft.alpha": 8,
+        "dft.bake_temperature": 1.0,
+    }  # fmt: skip
+    return [f"--{key}={value}" for key, value in settings.items()]
+
+
+@pytest.fixture(scope="module")
+def finished(model, corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    main(options(model, corpus, out))
+    return out
+
+
+def test_every_stage_leaves_its_output(finished):
+    assert set(json.loads((finished / "stages.json").read_text())) == {"sft", "sweep", "dft", "report"}
+    results = json.loads((finished / "results.json").read_text())
+    assert set(results["systems"]) == {f"full lr=0.01 data=1 T={t} top-p=1 top-k=0" for t in ("0.7", "1")} | {"dft"}
+    assert results["super_baseline"] and results["verdicts"]
+    merged = transformers.AutoModelForCausalLM.from_pretrained(finished / "merged")
+    assert merged.config.model_type == "qwen3"
+    phases = json.loads((finished / "dft" / "phases.json").read_text())
+    assert [record["phase"] for record in phases] == [0, 1]
+    assert (finished / "dft" / "phase-1" / "adapter_model.safetensors").exists()
+    assert "<html" in (finished / "report.html").read_text() and (finished / "config.yaml").exists()
+    stages = {json.loads(line)["stage"] for line in open(finished / "log.jsonl")}
+    assert {"sft full lr=0.01 data=1", "dft 1", "dft"} <= stages
+
+
+def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.jsonl") if path.parent.name != "tensorboard"}
+    report = (finished / "report.html").stat().st_mtime_ns
+    main([*options(model, corpus, finished), "--evaluation.bootstrap=60"])
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before  # neither trained nor sampled again
+    assert (finished / "report.html").stat().st_mtime_ns > report
+
+
+def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(finished, model, corpus):
+    run_options = [option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)]
+    pipeline = Pipeline(load_config(overrides=run_options))
+    pipeline.open_log()
+    task = pipeline.dft_task()
+    prompts = [example.prompt for example in task.phase_prompts(1)]
+    temperatures = [task.settings.candidate_temperatures[k % 2] for k in range(task.settings.candidates)]
+    rollouts = task.sample(prompts, temperatures, task.seed + 1, "again")
+    terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, {"mmd": 1.0, "ngram": 1.0})
+    chosen, _ = select_population(rollouts.prompt, terms, seed=task.seed + 1)
+
+    unseen = pipeline.samples(pipeline.split.held_out)
+    at_random = np.random.default_rng(0)
+    for discrepancy in (MMD(), NGramL2(task.policy.decoder.config.vocab_size, sizes=(1,))):
+        discrepancy.fit(unseen)
+        random_values = [
+            discrepancy.value(rollouts.samples.select([at_random.choice(group) for group in groups_of(rollouts.prompt)]))
+            for _ in range(5)
+        ]
+        assert discrepancy.value(rollouts.samples.select(chosen)) < min(random_values)
+
+    def nats(index):
+        examples = [Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index]
+        return nats_per_token(task.policy.decoder, examples)
+
+    others = sorted(set(range(len(rollouts.samples))) - set(chosen))
+    before = nats(chosen), nats(others)
+    object.__setattr__(task.settings, "weights", type(task.settings.weights)(classifier=0, style=0, length=0))
+    selection_phase(task, 1)
+    after = nats(chosen), nats(others)
+    assert before[0] - after[0] > 0.02
+    assert before[0] - after[0] > before[1] - after[1]
+    remove_adapter(task.policy.decoder)
+
+
+def groups_of(prompt):
+    prompt = np.asarray(prompt)
+    return [np.flatnonzero(prompt == p) for p in np.unique(prompt)]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"data.train": "missing.jsonl"}, "missing.jsonl"),
+        ({"model.name": "no/such/folder/here"}, "no/such/folder/here"),
+        ({"dft.candidatez": "3"}, "dft.candidates"),
+        ({"sft.rank": "many"}, "sft.rank"),
+        ({"data.limit": "9"}, "too small"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(model, corpus, tmp_path, monkeypatch, capsys, change, message):
+    out = tmp_path / "run"
+    arguments = [*options(model, corpus, out), *(f"--{key}={value}" for key, value in change.items())]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert stopped.value.code == 2 and len(errors) == 1 and message in errors[0]
+    assert not list(out.rglob("*.*")) if out.exists() else True
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b'{"text": "a", ', "line 3"),
+        (b'{"title": "a", "text": "  "}', "text"),
+        (b'{"text": "words without a title"}', "title"),
+        (b'\xff\xfe', "line 3"),
+    ],
+)
+def test_bad_line_is_named_with_file_line_and_field(model, corpus, tmp_path, monkeypatch, capsys, line, message):
+    bad = tmp_path / "bad.jsonl"
+    bad.write_bytes(b"".join(corpus.read_bytes().splitlines(keepends=True)[:2]) + line + b"\n")
+    monkeypatch.setattr(sys, "argv", ["train", *options(model, bad, tmp_path / "run")])
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 2 and "bad.jsonl" in error and "line 3" in error and message in error
+
+
+def test_truncated_weights_are_named(model, corpus, tmp_path, monkeypatch, capsys):
+    import shutil
+
+    broken = tmp_path / "model"
+    shutil.copytree(model, broken)
+    path = broken / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    monkeypatch.setattr(sys, "argv", ["train", *options(broken, corpus, tmp_path / "run")])
+    with pytest.raises(SystemExit) as stopped:
+        run(main)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert stopped.value.code == 2 and "model.safetensors" in error and "truncated" in error
