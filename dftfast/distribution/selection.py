@@ -19,7 +19,7 @@ from .ngram import NGramL2
 from .samples import Samples
 from .terms import KernelTerm, LengthTerm, LinearTerm, NGramTerm, Term
 
-BLOCK = 2048  # candidates whose kernel matrix is held at once
+BLOCK = 512  # candidates whose kernel sums are brought up to date at once
 FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median distance between human texts
 
 

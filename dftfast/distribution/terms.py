@@ -36,13 +36,14 @@ class KernelTerm:
     """An MMD²: a text costs ``2/N · (Σ_{j≠i} k(x, x_j)/(N−1) − mean_y k(x, y))``.
 
     Kernel sums over the population are kept for every candidate. Those of a block are brought up to date when it
-    is entered, from scratch or by the exchanges since it was left, whichever is fewer; inside the block each
-    exchange updates them through the block's own kernel matrix. Memory is O(candidates + block²).
+    is entered, from scratch or by the exchanges since it was left, whichever are fewer; inside the block every
+    exchange adds the kernel to the new text and takes away that to the old one. Memory is O(candidates).
     """
 
     def __init__(self, mmd: MMD, candidates: Samples):
         self.mmd, self.x = mmd, mmd.features(candidates)
         self.towards = mmd.towards(self.x).double().cpu().numpy()
+        self.rates = (-0.5 / mmd.bandwidths.double().square()).float().cpu().numpy()[:, None]
         self.sums, self.place = np.zeros(len(candidates)), np.zeros(len(candidates), dtype=np.int64)
 
     def start(self, chosen: np.ndarray) -> None:
@@ -53,23 +54,22 @@ class KernelTerm:
     def enter(self, number: int, block: np.ndarray) -> None:
         self.left_at[self.number] = len(self.added)
         since = self.left_at.get(number)
-        self.place[block] = np.arange(len(block))
         x = self._rows(block)
         if since is None or 2 * (len(self.added) - since) > self.size:
             self.sums[block] = self._kernel_sum(x, list(self.population))
         elif since < len(self.added):
             self.sums[block] += self._kernel_sum(x, self.added[since:]) - self._kernel_sum(x, self.removed[since:])
-        self.block, self.number = block, number
-        squared = torch.cdist(x, x).square()
-        within = sum(torch.exp(squared / (-2 * h * h)) for h in self.mmd.bandwidths.tolist())
-        self.kernel = (within / len(self.mmd.bandwidths)).fill_diagonal_(1).cpu().numpy()
+        self.block, self.number, self.points = block, number, x.cpu().numpy()
+        self.norms = np.einsum("id,id->i", self.points, self.points)
+        self.place[block] = np.arange(len(block))
 
     def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        others = self.sums[group] - self.kernel[self.place[current], self.place[group]]
+        others = self.sums[group] - self._kernel(self.place[group], self.place[current])
         return 2 / self.size * (others / (self.size - 1) - self.towards[group])
 
     def exchange(self, current: int, new: int) -> None:
-        self.sums[self.block] += self.kernel[self.place[new]] - self.kernel[self.place[current]]
+        everyone = slice(None)
+        self.sums[self.block] += self._kernel(everyone, self.place[new]) - self._kernel(everyone, self.place[current])
         self.removed.append(current)
         self.added.append(new)
         del self.population[current]
@@ -82,6 +82,11 @@ class KernelTerm:
 
     def _rows(self, index) -> Tensor:
         return self.x[torch.as_tensor(index, device=self.x.device)]
+
+    def _kernel(self, rows: np.ndarray | slice, one: int) -> np.ndarray:
+        """Kernel between texts of the block and one of them."""
+        squared = self.norms[rows] + self.norms[one] - 2 * (self.points[rows] @ self.points[one])
+        return np.exp(self.rates * np.maximum(squared, 0)).mean(0)
 
     def _kernel_sum(self, x: Tensor, index: list[int]) -> np.ndarray:
         return len(index) * rbf_witness(x, self._rows(index), self.mmd.bandwidths).double().mean(1).cpu().numpy()
