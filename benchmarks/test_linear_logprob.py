@@ -1,0 +1,50 @@
+"""Head log-probabilities at 1,024 tokens x 49,152 words (SmolLM2-135M, d = 576) beside logits + cross_entropy.
+
+Limits: no slower, and at most 15 % of the memory, forward and backward together, head frozen, bfloat16.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from paired import record
+
+from dftfast.kernels import linear_cross_entropy, linear_logprob
+
+TOKENS, VOCAB, D = 1024, 49152, 576
+
+
+def peak_bytes(call) -> int:
+    """Peak of what torch's CPU allocator holds beyond what it held before the call."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        call()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    live = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    return peak
+
+
+@pytest.fixture(scope="module")
+def calls():
+    generator = torch.Generator().manual_seed(0)
+    h = torch.randn(TOKENS, D, generator=generator).bfloat16().requires_grad_()
+    weight = (0.05 * torch.randn(VOCAB, D, generator=generator)).bfloat16()
+    target = torch.randint(VOCAB, (TOKENS,), generator=generator)
+    token_weight = torch.full((TOKENS,), 1 / TOKENS)
+    return {
+        "linear_cross_entropy": lambda: linear_cross_entropy(h, weight, target, token_weight)[0].backward(),
+        "linear_logprob": lambda: linear_logprob(h, weight, target)[0].mean().neg().backward(),
+        "logits + cross_entropy": lambda: F.cross_entropy((h @ weight.t()).float(), target).backward(),
+    }
+
+
+@pytest.mark.parametrize("op", ["linear_cross_entropy", "linear_logprob"])
+def test_forward_and_backward(benchmark, calls, op):
+    peer = "logits + cross_entropy"
+    benchmark.extra_info["limits"] = f"{peer} at least 1; memory share at most 0.15"
+    record(benchmark, {name: calls[name] for name in (op, peer)}, rounds=3)
+    share = peak_bytes(calls[op]) / peak_bytes(calls[peer])
+    benchmark.extra_info["memory share"] = round(share, 4)
