@@ -8,6 +8,7 @@ namespace py = pybind11;
 
 namespace dftfast {
 void bind_linear_logprob(py::module_&);
+void bind_decoder_step(py::module_&);
 void bind_ngram_counts(py::module_&);
 void bind_ngram_compare(py::module_&);
 void bind_rbf_witness(py::module_&);
@@ -15,6 +16,7 @@ void bind_rbf_witness(py::module_&);
 
 PYBIND11_MODULE(_C, m) {
   m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
+  dftfast::bind_decoder_step(m);
   dftfast::bind_ngram_counts(m);
   dftfast::bind_ngram_compare(m);
   dftfast::bind_linear_logprob(m);

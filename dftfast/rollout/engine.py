@@ -13,7 +13,9 @@ import torch
 from ..errors import UserError
 from .batch import RolloutBatch, agreement
 from .blocks import BlockPool
+from .cpu import PackedDecoder
 from .drawing import draw
+from .graphs import GraphedDecoder
 from .memory import cache_bytes_per_token, free_memory
 from .paged import Inputs, PagedDecoder
 from .request import Request, Sequence, sequences_of
@@ -66,7 +68,7 @@ class RolloutEngine:
         self.agreement_samples = agreement_samples
         self.device = decoder.embed.device
         self.end_tokens = set(decoder.config.eos_token_ids) | set(tokenizer.eos_ids if tokenizer else ())
-        self.backend = PagedDecoder(decoder, block_size)
+        self.backend = self._backend()
         self.scheduler: Scheduler | None = None  # with the cache: None while that is given up
         self._cancelled: set[int] = set()
         self._busy = False
@@ -129,6 +131,12 @@ class RolloutEngine:
             raise RuntimeError("the engine is in the middle of a rollout: its cache cannot be released")
         self.backend.release()
         self.scheduler = None
+
+    def _backend(self) -> PagedDecoder:
+        if self.device.type == "cuda":
+            return GraphedDecoder(self.decoder, self.block_size, self.max_sequences)
+        packed = PackedDecoder.supports(self.decoder, self.block_size)
+        return (PackedDecoder if packed else PagedDecoder)(self.decoder, self.block_size)
 
     def _run(self, requests: list[Request], sequences: list[Sequence]) -> Iterator[list[Sequence]]:
         """Step until every sequence is finished; each step yields the sequences that it changed."""

@@ -51,7 +51,7 @@ def test_logprobs_and_entropies_are_those_of_the_model(tmp_path):
         torch.testing.assert_close(batch.entropies[part], -(model.exp() * model).sum(-1), **close)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_samples_do_not_depend_on_batch_order_preemption_or_processes(dtype):
     decoder = tiny_decoder("qwen3", dtype)
     requests = requests_for_fuzz(0, 24, decoder.config.vocab_size)
