@@ -12,6 +12,7 @@ void bind_decoder_step(py::module_&);
 void bind_ngram_counts(py::module_&);
 void bind_ngram_compare(py::module_&);
 void bind_rbf_witness(py::module_&);
+void bind_sample_tokens(py::module_&);
 }  // namespace dftfast
 
 PYBIND11_MODULE(_C, m) {
@@ -21,4 +22,5 @@ PYBIND11_MODULE(_C, m) {
   dftfast::bind_ngram_compare(m);
   dftfast::bind_linear_logprob(m);
   dftfast::bind_rbf_witness(m);
+  dftfast::bind_sample_tokens(m);
 }
