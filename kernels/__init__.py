@@ -2,17 +2,10 @@
 
 from .linear_logprob import linear_cross_entropy, linear_logprob
 from .ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
-from .plain import (
-    add_rms_norm,
-    lora_linear,
-    paged_attention,
-    qk_norm_rope,
-    rms_norm,
-    sample_tokens,
-    store_kv,
-    swiglu,
-)
+from .paged_attention import paged_attention, store_kv
+from .plain import add_rms_norm, lora_linear, qk_norm_rope, rms_norm, swiglu
 from .rbf_witness import rbf_witness
+from .sample_tokens import sample_tokens
 
 __all__ = [
     "add_rms_norm",

@@ -107,7 +107,7 @@ def philox_uniform(seed: Tensor, request_id: Tensor, position: Tensor) -> Tensor
         hi1, lo1 = _multiply(0xCD9E8D57, c[2])
         c = [hi1 ^ c[1] ^ k0, lo1, hi0 ^ c[3] ^ k1, lo0]
         k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
-    return ((c[0] >> 8).float() + 0.5) / (1 << 24)
+    return ((c[0] >> 9).float() + 0.5) / (1 << 23)
 
 
 def _multiply(a: int, b: Tensor) -> tuple[Tensor, Tensor]:
