@@ -26,7 +26,7 @@ WINS: dict[tuple[int, torch.dtype], tuple[int, int]] = {}
 def tile(rows: int, dtype: torch.dtype, device: torch.device) -> dict:
     """Block shape by rows, dtype and chip. Unmeasured on a card: chosen for no spills and for shared memory."""
     if dtype == torch.float32:
-        return dict(BLOCK_M=64, BLOCK_N=64, BLOCK_K=16, num_warps=4, num_stages=3)
+        return dict(BLOCK_M=32, BLOCK_N=64, BLOCK_K=16, num_warps=4, num_stages=2)
     if rows <= 32:
         return dict(BLOCK_M=32, BLOCK_N=64, BLOCK_K=64, num_warps=4, num_stages=4)
     if rows <= 512:
