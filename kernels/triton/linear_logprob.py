@@ -18,10 +18,12 @@ from .chip import capability, cdiv, processors
 SCRATCH = 1 << 25  # entries of the logits' gradient at a time: 64 MiB in bf16
 
 
-def tile(dtype: torch.dtype, device: torch.device) -> dict:
+def tile(d: int, dtype: torch.dtype, device: torch.device) -> dict:
     """Block shape of the logits' product. Unmeasured on a card: chosen for no spills and for shared memory."""
     if dtype == torch.float32:
         return dict(BLOCK_T=32, BLOCK_V=64, BLOCK_D=16, num_warps=4, num_stages=2)
+    if d % 8:  # rows are not 16-byte aligned: masks and addresses take the registers
+        return dict(BLOCK_T=64, BLOCK_V=128, BLOCK_D=32, num_warps=8, num_stages=3)
     if capability(device) >= 90:
         return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=64, num_warps=8, num_stages=3)
     return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=32, num_warps=8, num_stages=4)
@@ -108,7 +110,7 @@ def linear_logprob_forward(h: torch.Tensor, weight: torch.Tensor, target: torch.
     """(logprob, entropy, lse), each [T] fp32; lse is of the tempered logits. A target outside the vocabulary gives NaN."""
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
     (T, d), V = h.shape, weight.shape[0]
-    config = tile(h.dtype, h.device)
+    config = tile(d, h.dtype, h.device)
     target_logit = torch.full((T,), float("nan"), dtype=torch.float32, device=h.device)
     if T == 0:
         return target_logit, target_logit.clone(), target_logit.clone()
@@ -137,7 +139,7 @@ def linear_logprob_backward(
     grad_logprob = grad_logprob.contiguous()
     grad_entropy = None if grad_entropy is None else grad_entropy.contiguous()
     (T, d), V = h.shape, weight.shape[0]
-    config = tile(h.dtype, h.device)
+    config = tile(d, h.dtype, h.device)
     dh = torch.empty_like(h)
     dweight = torch.zeros(V, d, dtype=torch.float32, device=h.device) if weight_grad else None
     step = max(SCRATCH // V // config["BLOCK_T"], 2) * config["BLOCK_T"]

@@ -18,15 +18,14 @@ MIN_SHARE, MAX_SPLITS = 512, 16
 
 
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
-    """Block shape. Unmeasured on a card: the largest that spill nowhere and fit the 99 KB of sm_86 and sm_89."""
-    half, d = dtype.itemsize == 2, power_of_2(d)
+    """Block shape. Unmeasured on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89."""
+    d, packed = power_of_2(d), max(power_of_2(group), 16)
+    if dtype == torch.float32:  # three-term tf32 needs many registers: without the cap ptxas spills for occupancy
+        keys, warps = (32, 4) if d <= 128 else (16, 8)
+        return dict(BLOCK_M=packed if decode else 16, BLOCK_N=keys, num_warps=warps, num_stages=2, maxnreg=255)
     if decode:
-        rows = max(power_of_2(group), 16)
-        keys = 64 if half else 32 if d <= 128 else 16
-        return dict(BLOCK_M=rows, BLOCK_N=keys, num_warps=4 if half or d <= 128 else 8, num_stages=2)
-    if half:
-        return dict(BLOCK_M=64, BLOCK_N=64 if d <= 128 else 32, num_warps=4 if d <= 64 else 8, num_stages=2)
-    return dict(BLOCK_M=32 if d <= 128 else 16, BLOCK_N=16, num_warps=4 if d <= 128 else 8, num_stages=2)
+        return dict(BLOCK_M=packed, BLOCK_N=64, num_warps=4, num_stages=2)
+    return dict(BLOCK_M=64, BLOCK_N=64 if d <= 128 else 32, num_warps=4 if d <= 64 else 8, num_stages=2)
 
 
 @triton.jit

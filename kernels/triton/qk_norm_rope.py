@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .chip import cdiv, power_of_2, processors
 
-ROWS = 16
+ROWS = 8
 
 
 @triton.jit
@@ -136,8 +136,9 @@ def _backward(
 
 
 def _constants(D, H, Hk, q_weight, k_weight):
+    # maxnreg: without it ptxas spills a register to fit more warps.
     return dict(H=H, HK=Hk, D=D, HALF_BLOCK=power_of_2(D // 2), Q_NORM=q_weight is not None,
-                K_NORM=k_weight is not None, ROWS=ROWS, num_warps=4)  # fmt: skip
+                K_NORM=k_weight is not None, ROWS=ROWS, num_warps=4, maxnreg=255)  # fmt: skip
 
 
 def qk_norm_rope_forward(
