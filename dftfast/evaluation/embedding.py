@@ -33,36 +33,39 @@ def rbf(x: np.ndarray, y: np.ndarray, bandwidth: float) -> np.ndarray:
     return np.exp(d, out=d)
 
 
-def frechet(x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None, v: np.ndarray | None = None) -> float:
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
     """Squared Fréchet (2-Wasserstein) distance of the Gaussians fitted to x [n, d] and y [m, d].
 
-    |μx - μy|² + tr Σx + tr Σy - 2 tr (Σx Σy)^½ (Dowson and Landau 1982), covariances with n - 1. w and v are optional
-    weights (counts) of the rows. The last trace is the nuclear norm of X Yᵀ, X and Y centred and scaled: no matrix
-    square root, and exact also where there are fewer texts than dimensions.
+    |μx - μy|² + tr Σx + tr Σy - 2 tr (Σx Σy)^½ (Dowson and Landau 1982), covariances with n - 1. The last trace is the
+    nuclear norm of X Yᵀ, X and Y centred and scaled: exact also where there are fewer texts than dimensions.
     """
-    mx, x = _centred(x, w)
-    my, y = _centred(y, v)
-    if min(len(x), len(y)) <= x.shape[1]:
-        cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    else:
-        # the squares of the singular values of X Yᵀ are the eigenvalues of Lᵀ Σy L where Σx = L Lᵀ
-        values, vectors = np.linalg.eigh(x.T @ x)
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ (y.T @ y) @ root), 0)).sum()
-    return float(((mx - my) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * cross)
-
-
-def _centred(x: np.ndarray, w: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    x = x.astype(np.float64)
-    w = np.ones(len(x)) if w is None else w
-    x, w = x[w > 0], w[w > 0]
-    mean = w @ x / w.sum()
-    return mean, (x - mean) * np.sqrt(w / (w.sum() - 1))[:, None]
+    mx, my, x, y, (_, s, _) = _frechet_parts(x, y)
+    return float(((mx - my) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * s.sum())
 
 
 def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Fréchet distance with rows drawn w and v times in each round."""
-    return np.array([frechet(x, y, a, b) for a, b in zip(w, v)])
+    """Fréchet distance with rows drawn w and v times in each round, to first order in w - 1 and v - 1.
+
+    The derivative of the nuclear norm of X Yᵀ = U S Vᵀ by the weight of row i of X is (U S Uᵀ)_ii / 2, so that one
+    decomposition serves all rounds. [rounds]
+    """
+    mx, my, cx, cy, (u, s, v_) = _frechet_parts(x, y)
+    of_x = (cx**2).sum(1) - u**2 @ s + 2 * np.sqrt(len(x) - 1) / len(x) * (cx @ (mx - my))
+    of_y = (cy**2).sum(1) - v_**2 @ s - 2 * np.sqrt(len(y) - 1) / len(y) * (cy @ (mx - my))
+    return frechet(x, y) + (w - 1) @ of_x + (v - 1) @ of_y
+
+
+def _frechet_parts(x: np.ndarray, y: np.ndarray):
+    """Means, rows centred and divided by sqrt(n - 1), and the singular value decomposition (U, S, V) of X Yᵀ."""
+    (mx, x), (my, y) = _centred(x), _centred(y)
+    (qx, rx), (qy, ry) = np.linalg.qr(x), np.linalg.qr(y)
+    u, s, vt = np.linalg.svd(rx @ ry.T, full_matrices=False)
+    return mx, my, x, y, (qx @ u, s, qy @ vt.T)
+
+
+def _centred(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x = x.astype(np.float64)
+    return x.mean(0), (x - x.mean(0)) / np.sqrt(len(x) - 1)
 
 
 def c2st_correct(x: np.ndarray, y: np.ndarray, paired: bool, seed: int = 0, folds: int = 5) -> np.ndarray:

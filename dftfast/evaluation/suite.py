@@ -12,7 +12,6 @@ from . import embedding, ngrams, overlap, quadratic, text_stats
 from .figure import Figure, figure, interval, p_value, resampling_weights, signed_root, undefined
 from .textset import TextSet, align
 
-FRECHET_ROUNDS = 100  # one round is an eigendecomposition
 NGRAM_ORDERS = (1, 2, 3)
 
 
@@ -214,9 +213,8 @@ class _Comparison:
         problem = _embedding_problem(x, y)
         if problem:
             return {name: undefined(problem) for name in ("frechet", "c2st")}
-        some = slice(FRECHET_ROUNDS)
         floor = self.ref.split_floor("frechet", lambda a, b: embedding.frechet(y[a], y[b]))
-        frechet = figure(embedding.frechet(x, y), embedding.frechet_rounds(x, y, self.w[some], self.v[some]),
+        frechet = figure(embedding.frechet(x, y), embedding.frechet_rounds(x, y, self.w, self.v),
                          human=_floor(floor))
         if min(len(x), len(y)) < 20:
             return {"frechet": frechet, "c2st": undefined("fewer than 20 texts")}

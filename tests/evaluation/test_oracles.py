@@ -55,18 +55,24 @@ def test_swapping_pairs_is_the_statistic_of_the_swapped_sets():
     assert {round(v, 12) for v in u.permuted(400, seed=0)} == every
 
 
+def frechet_by_eigenvalues(x, y, w, v):
+    """tr (Cx Cy)^1/2 from the eigenvalues of the product, which are real and not negative."""
+    cx, cy = np.cov(x.T, aweights=w, ddof=0) * w.sum() / (w.sum() - 1), np.cov(y.T, aweights=v, ddof=0) * v.sum() / (v.sum() - 1)
+    root = np.sqrt(np.maximum(linalg.eigvals(cx @ cy).real, 0)).sum()
+    return ((w @ x / w.sum() - v @ y / v.sum()) ** 2).sum() + np.trace(cx) + np.trace(cy) - 2 * root
+
+
 @pytest.mark.parametrize("texts", [60, 12])  # more and fewer than dimensions
 def test_frechet(texts):
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(texts, 20)), rng.normal(size=(texts, 20)) @ np.diag(np.linspace(0.5, 2, 20)) + 0.3
-    cx, cy = np.cov(x.T), np.cov(y.T)
-    # tr (Cx Cy)^1/2 from the eigenvalues of the product, which are real and not negative
-    root = np.sqrt(np.maximum(linalg.eigvals(cx @ cy).real, 0)).sum()
-    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cx) + np.trace(cy) - 2 * root
-    assert embedding.frechet(x, y) == pytest.approx(expected, rel=1e-6)
-    twice = resampling_weights(texts, 1, 0)[0]
-    repeat = np.repeat(np.arange(texts), twice.astype(int))
-    assert embedding.frechet(x, y, twice, twice) == pytest.approx(embedding.frechet(x[repeat], y[repeat]), rel=1e-6)
+    one = np.ones(texts)
+    assert embedding.frechet(x, y) == pytest.approx(frechet_by_eigenvalues(x, y, one, one), rel=1e-6)
+    for _ in range(3):  # the rounds are the derivative
+        w, v = (1e-3 * (a - a.mean()) for a in rng.normal(size=(2, texts)))
+        change = frechet_by_eigenvalues(x, y, one + w, one + v) - frechet_by_eigenvalues(x, y, one - w, one - v)
+        rounds = embedding.frechet_rounds(x, y, np.array([one + w, one - w]), np.array([one + v, one - v]))
+        assert rounds[0] - rounds[1] == pytest.approx(change, rel=1e-4, abs=5e-7)  # the noise of the eigenvalues
 
 
 def test_frechet_of_gaussians_with_diagonal_covariance():
