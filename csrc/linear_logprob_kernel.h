@@ -10,7 +10,7 @@ namespace DFTFAST_SIMD {
 constexpr int64_t kBlock = 4096;         // entries summed in float before the sum moves to a double
 constexpr float kLowest = -1e30f;        // stands in for -inf where it meets a factor of zero
 
-// Calls f(first entry, Floats of logits / temperature, entries) along the row; a last partial vector is filled with -inf.
+// Calls f(first entry, logits / temperature, entries) along the row; a last partial vector is filled with -inf.
 template <class T, class F>
 inline void along(T* row, int64_t begin, int64_t end, float inverse_temperature, F&& f) {
   const Floats factor = Floats::all(inverse_temperature);

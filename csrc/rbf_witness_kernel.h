@@ -5,8 +5,8 @@
 namespace dftfast {
 namespace DFTFAST_SIMD {
 
-// |x|² + |y|² - 2 x·y carries an error of about 1e-7 (|x|² + |y|²). Where the distance is below this share of the norms
-// it is computed again as |x - y|²: coinciding points then are at distance 0, and near ones keep their digits.
+// |x|² + |y|² - 2 x·y carries an error of about 1e-7 (|x|² + |y|²). Where the distance is below this share of the
+// norms it is computed again as |x - y|²: coinciding points then are at distance 0, and near ones keep their digits.
 constexpr float kNear = 1e-3f;
 
 inline float direct_distance(const float* x, const float* y, int64_t d) {

@@ -114,7 +114,9 @@ inline Floats round(Floats a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEARE
 // a * 2^n in two factors, so that neither leaves the range of a float for n in [-150, 128].
 inline Floats scale(Floats a, Floats n) {
   __m256i whole = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(whole, 1);
-  auto power = [](__m256i e) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23)); };
+  auto power = [](__m256i e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+  };
   return {_mm256_mul_ps(_mm256_mul_ps(a.v, power(half)), power(_mm256_sub_epi32(whole, half)))};
 }
 

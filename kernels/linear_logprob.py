@@ -124,7 +124,7 @@ class _Gradients:
     def __init__(self, h: Tensor, weight: Tensor, weight_grad: bool):
         self.h, self.weight = h, weight
         self.of_h = torch.empty_like(h, memory_format=torch.contiguous_format)
-        self.of_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_grad else None
+        self.of_weight = weight.new_zeros(weight.shape, dtype=torch.float32) if weight_grad else None
 
     def add(self, block: _Block) -> None:
         torch.mm(block.logits, self.weight, out=self.of_h[block.tokens])

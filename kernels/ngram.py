@@ -35,7 +35,7 @@ def ngram_l2(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor)
 
 
 def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
-    """Jensen-Shannon divergence, base 2, in [0, 1], of two normalised histograms (Lin, 1991, equation 4.1)."""
+    """Jensen-Shannon divergence in bits, 0 to 1, of two normalised histograms (Lin, 1991, eq. 4.1)."""
     _check_histograms(keys_p, counts_p, keys_q, counts_q)
     return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[1].item()
 
@@ -80,7 +80,7 @@ def _check_histograms(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q
         if counts.dtype != torch.int64 or counts.shape != keys.shape[:1]:
             raise ValueError(f"{keys.shape[0]} keys but counts {counts.dtype} of shape {tuple(counts.shape)}")
         if not len(counts):
-            raise ValueError("an n-gram histogram is empty: every sequence is shorter than n; frequencies are undefined")
+            raise ValueError("an n-gram histogram is empty (every sequence is shorter than n): no frequencies")
 
 
 def _ragged(tokens: Tensor, offsets: Tensor) -> tuple[int, int, int, int]:

@@ -103,7 +103,8 @@ def _backward(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_di
     out = torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
     row_sums = out.new_zeros(x.shape[0])
     centred_x = x
-    for tile, weights, rows, columns, centred_x, centred_y in _tiles(x.float(), y.float(), bandwidths, exclude_diagonal):
+    tiles = _tiles(x.float(), y.float(), bandwidths, exclude_diagonal)
+    for tile, weights, rows, columns, centred_x, centred_y in tiles:
         _C.rbf_weights(tile, factor.data_ptr(), row_sums.data_ptr())
         out[rows].addmm_(weights, centred_y[columns])
     return (out - row_sums[:, None] * centred_x).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of `dftfast.kernels.linear_logprob`: the ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twins of `dftfast.kernels.linear_logprob`: ground truth of its tests, differentiable, any device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every C++ path against the oracle: the oracle tests again, in a process that is held to a narrower instruction set."""
+"""The oracle tests again, in a process that is held to a narrower instruction set: every C++ path against fp64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("name", NAMES[: NAMES.index(_C.isa())])
 def test_narrower_instruction_set(name):
     environment = {**os.environ, "DFTFAST_ISA": name}
-    script = f"from dftfast import _C; assert _C.isa() == {name!r}; import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+    script = f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; sys.exit(pytest.main(sys.argv[1:]))"
     files = [str(HERE / f"test_{op}.py") for op in ("rbf_witness", "linear_logprob")]
     command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", *files, "-k", "oracle or special"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -71,8 +71,14 @@ def compare_cross_entropy(h, weight, target, cotangents, temperature, mutation=1
         assert_close("linear_cross_entropy", h.dtype, a * mutation if i >= 2 else a, o, p)
 
 
-# From 4 tokens of 8 words on: where every row is saturated the gradient is a small difference, without a scale of its own.
-SHAPES = st.integers(4, 12), st.integers(8, 90), st.integers(1, 20), st.sampled_from(DTYPES), st.sampled_from([0.7, 1.0])
+# From 4 tokens of 8 words on: where every row is saturated the gradient is a small difference without a scale.
+SHAPES = (
+    st.integers(4, 12),
+    st.integers(8, 90),
+    st.integers(1, 20),
+    st.sampled_from(DTYPES),
+    st.sampled_from([0.7, 1.0]),
+)
 
 
 @settings(max_examples=60, deadline=None)

@@ -36,7 +36,12 @@ def decode(keys, n, vocab):
 
 
 @settings(max_examples=150, deadline=None)
-@given(SEQUENCES, st.integers(1, 4), st.sampled_from([7, 49152, 55108, 55109, 151936]), st.lists(st.integers(0, 7), max_size=2))
+@given(
+    SEQUENCES,
+    st.integers(1, 4),
+    st.sampled_from([7, 49152, 55108, 55109, 151936]),
+    st.lists(st.integers(0, 7), max_size=2),
+)
 def test_counts_are_those_of_a_counter(sequences, n, vocab, exclude):
     sequences = [[vocab - 1 if t == 6 else t for t in s] for s in sequences]
     keys, counts = ngram_counts(*ragged(sequences), n, vocab, torch.tensor(exclude, dtype=torch.int64))
@@ -69,9 +74,8 @@ def test_lookup_gives_each_token_the_value_of_its_ngram(known, sequences, n, voc
     keys, counts = ngram_counts(*ragged(known), n, vocab)
     expected = counter(known, n)
     found = ngram_lookup(*ragged(sequences), n, vocab, keys, counts.float(), default=-1.0)
-    wanted = [
-        expected.get(tuple(s[i - n + 1 : i + 1]), -1.0) if i >= n - 1 else -1.0 for s in sequences for i in range(len(s))
-    ]
+    ends = [(s, i + 1) for s in sequences for i in range(len(s))]
+    wanted = [expected.get(tuple(s[end - n : end]), -1.0) if end >= n else -1.0 for s, end in ends]
     assert found.tolist() == wanted
 
 
