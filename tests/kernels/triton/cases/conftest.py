@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 import triton.language as tl
+from tolerance import assert_close
 from triton.runtime import interpreter
-
-# Error allowed beyond twice that of plain torch in the same dtype, as a share of the norm of the result.
-FLOOR = {torch.float32: 3e-6, torch.float16: 1e-3, torch.bfloat16: 4e-3}
 
 
 def _exact_bf16(convert):
@@ -53,21 +51,13 @@ def seeded():
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def relative_error(value, exact):
-    value, exact = value.detach().double().cpu(), exact.detach().double().cpu()
-    assert value.shape == exact.shape
-    assert torch.isfinite(value).all()
-    return ((value - exact).norm() / exact.norm().clamp_min(1e-30)).item() if exact.numel() else 0.0
-
-
 @pytest.fixture
-def check():
-    """check(got, exact fp64, the same from plain torch in the working dtype, dtype)."""
+def check(request):
+    """check(got, exact fp64, the same from plain torch in the working dtype, dtype), within the table of tolerance.py."""
+    op = request.path.stem
 
     def compare(got, exact, plain, dtype):
         for one, true, usual in zip(got, exact, plain, strict=True):
-            allowed = 2 * relative_error(usual, true) + FLOOR[dtype]
-            error = relative_error(one, true)
-            assert error <= allowed, f"error {error:.2e} where {allowed:.2e} is allowed"
+            assert_close(op, dtype, one, true, usual)
 
     return compare

@@ -91,3 +91,18 @@ def test_store(device, dtype):
             expected_k[slot // 2, slot % 2], expected_v[slot // 2, slot % 2] = k[token], v[token]
     op.store_kv_forward(k, v, k_cache, v_cache, slots)
     assert torch.equal(k_cache, expected_k) and torch.equal(v_cache, expected_v)
+
+
+def test_a_cache_of_more_than_two_to_the_31_elements(check, device):
+    page, Hk, D = 16, 8, 128
+    blocks = 2**31 // (page * Hk * D) + 2  # untouched pages of the allocation take no memory on a CPU
+    k_cache, v_cache = (torch.empty(blocks, page, Hk, D, dtype=torch.float16, device=device) for _ in range(2))
+    k, v = torch.randn(2, 5, Hk, D, device=device).half()
+    slots = (blocks - 1) * page + torch.arange(5, device=device)
+    op.store_kv_forward(k, v, k_cache, v_cache, slots)
+    assert torch.equal(k_cache[-1, :5], k) and torch.equal(v_cache[-1, :5], v)
+    q = torch.randn(1, 8, D, device=device).half()
+    table, offsets, length = (torch.tensor(t, dtype=torch.int32, device=device) for t in ([[blocks - 1]], [0, 1], [5]))
+    out = op.paged_attention_forward(q, k_cache, v_cache, table, offsets, length, 0.1)
+    exact, plain = (formula(q, [k], [v], [1], 0.1, t) for t in (torch.float64, torch.float16))
+    check((out,), (exact,), (plain,), torch.float16)
