@@ -88,7 +88,7 @@ def select_population(
 
     def record(exchanges: int) -> dict[str, float]:
         values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-        objective = sum(weights[name] * value for name, value in values.items())
+        objective = float(sum(weights[name] * value for name, value in values.items()))
         return {"J": objective, **values, "exchanges": exchanges, **{f"weight_{k}": w for k, w in weights.items()}}
 
     records = [record(0)]

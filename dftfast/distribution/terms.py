@@ -47,7 +47,8 @@ class KernelTerm:
         self.sums, self.place = np.zeros(len(candidates)), np.zeros(len(candidates), dtype=np.int64)
 
     def start(self, chosen: np.ndarray) -> None:
-        self.population, self.size = dict.fromkeys(chosen.tolist()), len(chosen)
+        self.size, self.population = len(chosen), self._rows(chosen)
+        self.row = {text: row for row, text in enumerate(chosen.tolist())}
         self.removed, self.added = [], []
         self.left_at, self.number = {}, None
 
@@ -56,9 +57,10 @@ class KernelTerm:
         since = self.left_at.get(number)
         x = self._rows(block)
         if since is None or 2 * (len(self.added) - since) > self.size:
-            self.sums[block] = self._kernel_sum(x, list(self.population))
+            self.sums[block] = self._kernel_sum(x, self.population)
         elif since < len(self.added):
-            self.sums[block] += self._kernel_sum(x, self.added[since:]) - self._kernel_sum(x, self.removed[since:])
+            self.sums[block] += self._kernel_sum(x, self._rows(self.added[since:]))
+            self.sums[block] -= self._kernel_sum(x, self._rows(self.removed[since:]))
         self.block, self.number, self.points = block, number, x.cpu().numpy()
         self.norms = np.einsum("id,id->i", self.points, self.points)
         self.place[block] = np.arange(len(block))
@@ -72,8 +74,8 @@ class KernelTerm:
         self.sums[self.block] += self._kernel(everyone, self.place[new]) - self._kernel(everyone, self.place[current])
         self.removed.append(current)
         self.added.append(new)
-        del self.population[current]
-        self.population[new] = None
+        self.row[new] = self.row.pop(current)
+        self.population[self.row[new]] = self.x[new]
 
     def value(self, chosen: np.ndarray) -> float:
         x = self._rows(chosen)
@@ -88,8 +90,8 @@ class KernelTerm:
         squared = self.norms[rows] + self.norms[one] - 2 * (self.points[rows] @ self.points[one])
         return np.exp(self.rates * np.maximum(squared, 0)).mean(0)
 
-    def _kernel_sum(self, x: Tensor, index: list[int]) -> np.ndarray:
-        return len(index) * rbf_witness(x, self._rows(index), self.mmd.bandwidths).double().mean(1).cpu().numpy()
+    def _kernel_sum(self, x: Tensor, others: Tensor) -> np.ndarray:
+        return len(others) * rbf_witness(x, others, self.mmd.bandwidths).double().mean(1).cpu().numpy()
 
 
 class NGramTerm:
@@ -122,12 +124,15 @@ class NGramTerm:
         pass
 
     def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        self._put(current, -1)
-        dots = np.array([self._dot(i) for i in group.tolist()])
-        squared = self.squared + 2 * dots + self.with_itself[group]
-        dot_p = self.dot_p + self.with_p[group]
-        size = np.maximum(self.size + self.total[group], 1)
-        self._put(current, 1)
+        row = self.rows[current]
+        grams, counts = self.grams[row], self.counts[row]
+        self.population[grams] -= counts
+        dots = np.array([self._dot(i) for i in [*group.tolist(), current]])
+        self.population[grams] += counts
+        others = self.squared - 2 * dots[-1] - self.with_itself[current]
+        squared = others + 2 * dots[:-1] + self.with_itself[group]
+        dot_p = self.dot_p - self.with_p[current] + self.with_p[group]
+        size = np.maximum(self.size - self.total[current] + self.total[group], 1)
         return squared / size**2 - 2 * dot_p / size
 
     def exchange(self, current: int, new: int) -> None:
