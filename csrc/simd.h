@@ -60,6 +60,7 @@ struct Floats {
 inline Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
 inline Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; }
 inline Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Floats operator/(Floats a, Floats b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where either is NaN
 inline Floats min(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
@@ -107,6 +108,7 @@ struct Floats {
 inline Floats operator+(Floats a, Floats b) { return {_mm256_add_ps(a.v, b.v)}; }
 inline Floats operator-(Floats a, Floats b) { return {_mm256_sub_ps(a.v, b.v)}; }
 inline Floats operator*(Floats a, Floats b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline Floats operator/(Floats a, Floats b) { return {_mm256_div_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.v, b.v)}; }
@@ -180,6 +182,7 @@ struct Floats {
 inline Floats operator+(Floats a, Floats b) { return {a.v + b.v}; }
 inline Floats operator-(Floats a, Floats b) { return {a.v - b.v}; }
 inline Floats operator*(Floats a, Floats b) { return {a.v * b.v}; }
+inline Floats operator/(Floats a, Floats b) { return {a.v / b.v}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {a.v * b.v + c.v}; }
 inline Floats max(Floats a, Floats b) { return {a.v > b.v ? a.v : b.v}; }
 inline Floats min(Floats a, Floats b) { return {a.v < b.v ? a.v : b.v}; }

@@ -2,10 +2,13 @@
 
 from .linear_logprob import linear_cross_entropy, linear_logprob
 from .ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
+from .lora_linear import lora_linear
 from .paged_attention import paged_attention, store_kv
-from .plain import add_rms_norm, lora_linear, qk_norm_rope, rms_norm, swiglu
+from .qk_norm_rope import qk_norm_rope
 from .rbf_witness import rbf_witness
+from .rms_norm import add_rms_norm, rms_norm
 from .sample_tokens import sample_tokens
+from .swiglu import swiglu
 
 __all__ = [
     "add_rms_norm",

@@ -7,41 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    y = x.float()
-    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
-
-
-def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    total = x + residual
-    return rms_norm(total, weight, eps), total
-
-
-def qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H: int, Hk: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    head_dim = qkv.shape[1] // (H + 2 * Hk)
-    q, k, v = qkv.view(len(qkv), -1, head_dim).split([H, Hk, Hk], 1)
-    if q_weight is not None:
-        q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
-    return _rotate(q, cos, sin), _rotate(k, cos, sin), v
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    a, b = x.float().chunk(2, -1)
-    cos, sin = cos[:, None], sin[:, None]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
-
-
-def swiglu(gate_up: Tensor) -> Tensor:
-    gate, up = gate_up.chunk(2, -1)
-    return F.silu(gate) * up
-
-
-def lora_linear(x, weight, a, b, scale: float, bias=None, splits=None, dropout: float = 0.0, seed: int = 0) -> Tensor:
-    u = (x @ a.to(x.dtype).T).split(b.shape[1], -1)
-    low_rank = [ui @ bi.to(x.dtype).T for ui, bi in zip(u, b.split(splits or [len(b)]))]
-    return F.linear(x, weight, bias) + scale * torch.cat(low_rank, -1)
-
-
 def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
     kept = slots >= 0
     k_cache.flatten(0, 1)[slots[kept]] = k[kept]

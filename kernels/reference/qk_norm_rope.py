@@ -1,0 +1,22 @@
+"""Plain PyTorch twin of `qk_norm_rope`: the ground truth of its tests, differentiable, any device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .rms_norm import rms_norm
+
+
+def qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H: int, Hk: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    head_dim = qkv.shape[1] // (H + 2 * Hk)
+    q, k, v = qkv.view(len(qkv), H + 2 * Hk, head_dim).split([H, Hk, Hk], 1)
+    if q_weight is not None:
+        q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
+    return _rotate(q, cos, sin), _rotate(k, cos, sin), v
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    a, b = x.to(torch.promote_types(x.dtype, cos.dtype)).chunk(2, -1)
+    cos, sin = cos[:, None], sin[:, None]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)

@@ -1,0 +1,11 @@
+"""Plain PyTorch twin of `swiglu`: the ground truth of its tests, differentiable, any device."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def swiglu(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, -1)
+    return F.silu(gate) * up
