@@ -21,6 +21,9 @@ FLOOR = {
 
 # Floors of ops that need other ones, by (op, dtype); the reason stands beside each.
 FLOOR_BY_OP = {
+    # The base product is rounded to the dtype before the low-rank part is added to it in place.
+    ("lora_linear", torch.bfloat16): (4e-3, 1.6e-2, 4e-3),
+    ("lora_linear", torch.float16): (6e-4, 2e-3, 6e-4),
     # Sums of exponentials of squared distances: |x|² + |y|² - 2xy rounds once more than (x - y)².
     ("rbf_witness", torch.float32): (5e-6, 2e-5, 3e-6),
     # The backward gets max + log Σ exp as one float, so every log-probability carries its rounding.
