@@ -77,21 +77,17 @@ def without_parts(rows: Sequence[Overused]) -> list[Overused]:
 
 def _joined(rows: list[Overused], order: int = 4) -> list[Overused]:
     """Phrases of `order` words that overlap in all but one word, in equally many texts, become one long phrase."""
-    pieces = {row.phrase: row for row in rows if len(row.phrase.split()) == order}
-    for row in list(pieces.values()):
-        phrase, words_ = row.phrase, row.phrase.split()
-        while True:
-            tail = " ".join(words_[1 - order:])
-            following = next((o for o in pieces.values() if o.phrase.startswith(f"{tail} ") and o.phrase != phrase
-                              and (o.outputs, o.human) == (row.outputs, row.human)), None)
-            last = following and following.phrase.split()[-1]
-            if following is None or len(words_) > 30:
-                break
-            words_.append(last)
-            del pieces[following.phrase]
-        if len(words_) > order and phrase in pieces:
-            rows = [replace(row, phrase=" ".join(words_)) if o is row else o for o in rows]
-    return rows
+    pieces = [row for row in rows if len(row.phrase.split()) == order]
+    follows = lambda b, a: (a is not b and (a.outputs, a.human) == (b.outputs, b.human)
+                            and a.phrase.split()[1:] == b.phrase.split()[:-1])
+    heads = [row for row in pieces if not any(follows(row, a) for a in pieces)]
+    joined: dict[str, str] = {}
+    for head in heads:
+        chain = [head]
+        while (after := next((b for b in pieces if b not in chain and follows(b, chain[-1])), None)) is not None:
+            chain.append(after)
+        joined[head.phrase] = " ".join([head.phrase, *(row.phrase.split()[-1] for row in chain[1:])])
+    return [replace(row, phrase=joined.get(row.phrase, row.phrase)) for row in rows]
 
 
 def human_against_human(human: Sequence[set[str]], seed: int = 0) -> list[Overused]:

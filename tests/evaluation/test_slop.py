@@ -28,6 +28,12 @@ def test_p_values_are_those_of_scipy():
     assert abs(apart.p - 2 * stats.fisher_exact([[12, 8], [3, 17]], alternative="greater").pvalue) < 1e-12
 
 
+def test_long_phrases_are_joined_from_any_order_of_their_parts():
+    text = phrases_of("not just a tool but a way of life")
+    rows = without_parts(overused([text] * 10 + [set()] * 10, [set()] * 20, paired=True))
+    assert [row.phrase for row in rows] == ["not just a tool but a way of life"]
+
+
 def test_nothing_overused_in_equal_sets():
     texts = [{"a", "b"}] * 10
     assert overused(texts, texts, paired=True) == []
