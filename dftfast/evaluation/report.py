@@ -170,7 +170,7 @@ class _Page:
         for i in spread:
             texts = [("human", escape(self.human.texts[place["human"][i]]))]
             for name in self.shown:
-                flagged = [o.phrase for o in slop[name] if o.p <= 0.05]
+                flagged = [o.phrase for o in slop[name] if o.p <= 0.05 and o.ratio >= 2]
                 texts.append((name, highlight(self.generations[name].texts[place[name][i]], flagged)))
             rows.append({"prompt": self.human.prompts[place["human"][i]], "texts": texts})
         return rows
