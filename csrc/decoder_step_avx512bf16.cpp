@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kPanel = 64;  // outputs of a packed panel: four vectors
 constexpr int64_t kRows = 6;    // rows of a tile: 24 accumulators
 constexpr int64_t kBlock = 16;  // tokens of a cache block
+constexpr int64_t kFewRows = 8;  // row by row work of fewer is done before other threads would wake
 
 void store_bf16(uint16_t* p, __m512 x) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(x)); }
 
@@ -165,11 +166,15 @@ void pack_matrix_avx512bf16(const uint16_t* weight, int64_t out, int64_t in, uin
   const int64_t panels = (out + kPanel - 1) / kPanel;
 #pragma omp parallel for num_threads(threads)
   for (int64_t panel = 0; panel < panels; ++panel)
-    for (int64_t j = 0; j < kPanel; ++j) {
-      const int64_t row = panel * kPanel + j;
-      for (int64_t k = 0; k < in; ++k)
-        packed[panel * kPanel * in + (k / 2) * 2 * kPanel + 2 * j + k % 2] = row < out ? weight[row * in + k] : 0;
-    }
+    for (int64_t k = 0; k < in; k += 2)
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const int64_t row = panel * kPanel + j;
+        uint16_t* pair = packed + panel * kPanel * in + k * kPanel + 2 * j;
+        if (row < out)
+          std::memcpy(pair, weight + row * in + k, 4);
+        else
+          pair[0] = pair[1] = 0;
+      }
 }
 
 void decoder_step_avx512bf16(const DecoderWeights& w, const DecoderStep& s, int threads) {
@@ -185,7 +190,7 @@ void decoder_step_avx512bf16(const DecoderWeights& w, const DecoderStep& s, int 
       longest = std::max(longest, seen[t]);
     }
   const auto each_row = [&](int64_t rows, auto&& body) {
-#pragma omp parallel for num_threads(rows > 1 ? threads : 1)
+#pragma omp parallel for num_threads(rows >= kFewRows ? threads : 1)
     for (int64_t t = 0; t < rows; ++t) body(t);
   };
   const auto add_row = [&](int64_t t) {  // h += x
@@ -213,7 +218,7 @@ void decoder_step_avx512bf16(const DecoderWeights& w, const DecoderStep& s, int 
         std::copy_n(row + (H + Hk) * D, Hk * D, values + s.slots[t] * Hk * D);
       }
     });
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(T * longest >= kFewRows * 64 ? threads : 1)
     {
       std::vector<float> scores(longest + kBlock);
 #pragma omp for schedule(dynamic, 1) collapse(2)

@@ -21,10 +21,6 @@ class PackedDecoder(PagedDecoder):
         fits = CPUDecoder.supports(c.hidden_size, c.intermediate_size, c.head_dim, decoder.embed.dtype)
         return decoder.embed.device.type == "cpu" and block_size == BLOCK and fits
 
-    def release(self) -> None:
-        super().release()
-        self.packed, self.version = None, -1
-
     def logits(self, inputs: Inputs) -> Tensor:
         if self.version != self.decoder.version:
             self.packed, self.version = None, self.decoder.version  # the old copy goes before the new one is made
