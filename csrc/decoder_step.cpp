@@ -42,12 +42,22 @@ void step(const DecoderWeights& weights, int64_t tokens, int64_t slots, int64_t 
       threads);
 }
 
+void packed_product(int64_t x, int64_t rows, int64_t in, int64_t packed, int64_t bias, int64_t out, int64_t y,
+                    bool wide, int threads) {
+  const auto run = [&](auto* result) {
+    packed_product_avx512bf16(at<const uint16_t>(x), rows, in, at<const uint16_t>(packed), at<const uint16_t>(bias),
+                              out, result, threads);
+  };
+  wide ? run(at<float>(y)) : run(at<uint16_t>(y));
+}
+
 }  // namespace
 
 void bind_decoder_step(py::module_& m) {
   const py::call_guard<py::gil_scoped_release> released;
   py::class_<DecoderWeights>(m, "DecoderWeights").def(py::init(&weights_of));
   m.def("pack_matrix", &pack, released);
+  m.def("packed_product", &packed_product, released);
   m.def("decoder_step", &step, released);
 }
 

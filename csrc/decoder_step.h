@@ -31,6 +31,11 @@ struct DecoderStep {  // shapes as in kernels/decoder_step.py
 };
 
 void pack_matrix_avx512bf16(const uint16_t* weight, int64_t out, int64_t in, uint16_t* packed, int threads);
+// y[rows, out] = x[rows, in] Wᵀ + bias on a packed W, rounded to bf16 or left in fp32; bias may be null.
+void packed_product_avx512bf16(const uint16_t* x, int64_t rows, int64_t in, const uint16_t* packed,
+                               const uint16_t* bias, int64_t out, uint16_t* y, int threads);
+void packed_product_avx512bf16(const uint16_t* x, int64_t rows, int64_t in, const uint16_t* packed,
+                               const uint16_t* bias, int64_t out, float* y, int threads);
 void decoder_step_avx512bf16(const DecoderWeights& weights, const DecoderStep& step, int threads);
 
 }  // namespace dftfast

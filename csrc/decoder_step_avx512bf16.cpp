@@ -177,6 +177,16 @@ void pack_matrix_avx512bf16(const uint16_t* weight, int64_t out, int64_t in, uin
       }
 }
 
+void packed_product_avx512bf16(const uint16_t* x, int64_t rows, int64_t in, const uint16_t* packed,
+                               const uint16_t* bias, int64_t out, uint16_t* y, int threads) {
+  product(x, rows, in, packed, bias, out, y, threads);
+}
+
+void packed_product_avx512bf16(const uint16_t* x, int64_t rows, int64_t in, const uint16_t* packed,
+                               const uint16_t* bias, int64_t out, float* y, int threads) {
+  product(x, rows, in, packed, bias, out, y, threads);
+}
+
 void decoder_step_avx512bf16(const DecoderWeights& w, const DecoderStep& s, int threads) {
   const int64_t T = s.num_tokens, d = w.hidden, D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
   const int64_t width = (H + 2 * Hk) * D, plane = s.num_blocks * kBlock * Hk * D;

@@ -3,6 +3,7 @@
 from .linear_logprob import linear_cross_entropy, linear_logprob
 from .ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
 from .lora_linear import lora_linear
+from .packed_linear import PackedWeight, pack_weight, packed_linear
 from .paged_attention import paged_attention, store_kv
 from .qk_norm_rope import qk_norm_rope
 from .rbf_witness import rbf_witness
@@ -11,6 +12,7 @@ from .sample_tokens import sample_tokens
 from .swiglu import swiglu
 
 __all__ = [
+    "PackedWeight",
     "add_rms_norm",
     "linear_cross_entropy",
     "linear_logprob",
@@ -19,6 +21,8 @@ __all__ = [
     "ngram_jsd",
     "ngram_l2",
     "ngram_lookup",
+    "pack_weight",
+    "packed_linear",
     "paged_attention",
     "qk_norm_rope",
     "rbf_witness",
