@@ -60,7 +60,7 @@ def test_resolved_tree_reads_back(write):
     (["--sft.warmup=nan"], "sft.warmup: .*found"),
     (["--sweep.temperatures=0.5,hot"], "sweep.temperatures: should be a valid number.*found 'hot'"),
     (["--sweep.temperatures=none"], "sweep.temperatures: list should have at least 1 item"),
-    (["--dft.method=magic"], "dft.method: should be 'selection' or 'policy_gradient', found 'magic'"),
+    (["--sft.method=magic"], "sft.method: should be 'lora' or 'full', found 'magic'"),
     (["--sft"], "--sft needs a value"),
     (["--sft.rank", "--run.seed=1"], "--sft.rank needs a value"),
     (["train.jsonl"], "'train.jsonl' is not an option"),

@@ -48,15 +48,15 @@ class SFT(Section):
     """supervised fine-tuning on the human texts"""
 
     method: Literal["lora", "full"] = Field("lora", description="train an adapter on all linear layers, or all weights")
-    learning_rates: list[Positive] = Field([3e-4], min_length=1, description="one fine-tuned model for each; all are "
+    learning_rates: list[Positive] = Field([1e-3], min_length=1, description="one fine-tuned model for each; all are "
                                            "in the super-baseline")
     fractions: list[Fraction] = Field([1.0], min_length=1, description="shares of the training texts to fine-tune on; "
                                       "one model for each and each learning rate")
-    max_texts: Count | None = Field(None, description="fine-tune on at most this many texts")
+    max_texts: Count | None = Field(480, description="fine-tune on at most this many texts")
     rank: Count = Field(32, description="rank of the adapter")
     alpha: Positive = Field(32.0, description="scale of the adapter: its product counts alpha / rank")
     epochs: Count = Field(1, description="passes over the training texts")
-    batch_tokens: Count = Field(8192, description="tokens an update, prompts included")
+    batch_tokens: Count = Field(4096, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
     warmup: Share = Field(0.05, description="share of the updates in which the learning rate rises to its peak; it "
                           "then falls to zero along a cosine")
@@ -67,7 +67,7 @@ class SFT(Section):
 class Sweep(Section):
     """samplers tried on every fine-tuned model; the best value of each metric is the super-baseline"""
 
-    temperatures: list[NotNegative] = Field([0.6, 0.7, 0.8, 0.9, 1.0], min_length=1,
+    temperatures: list[NotNegative] = Field([0.7, 0.8, 0.9, 1.0], min_length=1,
                                             description="sampling temperatures")
     top_p: list[Fraction] = Field([1.0], min_length=1, description="nucleus shares; 1 is off")
     top_k: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="numbers of most likely tokens "
@@ -88,14 +88,14 @@ class Weights(Section):
 class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
-    phases: Count = Field(2, description="times to sample, choose and train; each leaves one adapter")
-    prompts: Count = Field(700, description="training prompts a phase")
+    phases: Count = Field(1, description="times to sample, choose and train; each leaves one adapter")
+    prompts: Count = Field(320, description="training prompts a phase")
     candidates: Annotated[int, Field(ge=2)] = Field(4, description="samples a prompt, spread over the candidate "
                                                     "temperatures")
     candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
                                                    "candidates")
-    bank: Count = Field(2000, description="human training texts that the discrepancies are measured against")
-    tuning_prompts: Count = Field(200, description="tuning prompts that choose the phase to keep")
+    bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
+    tuning_prompts: Count = Field(100, description="tuning prompts that choose the phase to keep")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
     bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")
@@ -103,16 +103,16 @@ class DFT(Section):
     weights: Weights = Weights()
     rank: Count = Field(32, description="rank of a phase's adapter")
     alpha: Positive = Field(32.0, description="scale of a phase's adapter: its product counts alpha / rank")
-    learning_rate: Positive = Field(3e-4, description="peak learning rate of a phase")
+    learning_rate: Positive = Field(5e-4, description="peak learning rate of a phase")
     epochs: Count = Field(1, description="passes over the chosen texts")
-    batch_tokens: Count = Field(4096, description="tokens an update, prompts included")
+    batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
 
 
 class Evaluation(Section):
     """measuring outputs against human texts"""
 
-    prompts: Count | None = Field(None, description="held-out prompts to report on; none is all")
+    prompts: Count | None = Field(200, description="held-out prompts to report on; none is all")
     embedder: str | None = Field(None, description="sentence-transformers folder or hub id; none is all-MiniLM-L6-v2 "
                                  "from PyPI")
     unseen_embedder: str = Field("character-ngrams", description="a second embedder, never used in training: folder, "
@@ -128,7 +128,6 @@ class Run(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="seed of everything random")
     threads: Count | None = Field(None, description="CPU threads; none is one a core")
     tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")
-    profile: bool = Field(False, description="write a profile of the first steps")
 
 
 class Config(Section):

@@ -27,8 +27,8 @@ def packed_causal(offsets: Tensor) -> Attend:
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if q.is_cuda and q.dtype != torch.float32:  # the flash kernel takes half precision
             return _varlen_cuda(q, k, v, cu_seq, max(lengths))
-        documents = zip(q.split(lengths), k.split(lengths), v.split(lengths))
-        return torch.cat([_causal(*document) for document in documents])
+        documents = zip(*(x.float().split(lengths) for x in (q, k, v)))  # on a CPU faster than in half precision
+        return torch.cat([_causal(*document) for document in documents]).to(q.dtype)
 
     return attend
 

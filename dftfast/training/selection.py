@@ -25,11 +25,19 @@ def selection_phase(task: Task, phase: int) -> dict:
     candidates = rollouts.samples
     terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
     chosen, course = select_population(rollouts.prompt, terms, seed)
-    for name in course[0]:
-        log.info("dft phase %d: %s of the population %.5f at random, %.5f chosen", phase, name, course[0][name], course[-1][name])
+    _log_choice(phase, course[0], course[-1])
     examples = [Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i)) for i in chosen]
     examples += prompts[: round(c.human_share * len(examples))]
     parameters = task.policy.begin_phase(c.rank, c.alpha, seed)
     settings = FitSettings(c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens)
     fit(task.policy.decoder, parameters, examples, settings, seed, task.log.steps(f"dft {phase}"))
     return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course}
+
+
+def _log_choice(phase: int, at_random: dict, chosen: dict) -> None:
+    """What the choice did to each discrepancy, and by which weight each entered."""
+    for name in at_random:
+        if f"weight_{name}" in at_random:
+            weight = at_random[f"weight_{name}"]
+            values = f"{at_random[name]:.5f} at random, {chosen[name]:.5f} chosen"
+            log.info("dft phase %d: %s of the population %s (weight %.4g)", phase, name, values, weight)
