@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from . import plain
+from .reference import paged_attention as reference
 
 
 def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
@@ -17,7 +17,7 @@ def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tens
 
         store_kv_forward(k, v, k_cache, v_cache, slots)
     else:
-        plain.store_kv(k, v, k_cache, v_cache, slots)
+        reference.store_kv(k, v, k_cache, v_cache, slots)
 
 
 def paged_attention(
@@ -39,4 +39,4 @@ def paged_attention(
         from .triton.paged_attention import paged_attention_forward
 
         return paged_attention_forward(q, k_cache, v_cache, block_table, query_offsets, lengths, scale)
-    return plain.paged_attention(q, k_cache, v_cache, block_table, query_offsets, lengths, scale)
+    return reference.paged_attention(q, k_cache, v_cache, block_table, query_offsets, lengths, scale)

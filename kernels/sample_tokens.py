@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dftfast import _C
 
-from . import plain
+from .reference.sample_tokens import sample_tokens as reference
 
 
 def sample_tokens(
@@ -45,7 +45,7 @@ def _sample(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     settings = (temperature, top_k, top_p, min_p, seed, request_id, position)
     if not _C.isa().startswith("avx512"):
-        return plain.sample_tokens(logits, *settings)
+        return reference(logits, *settings)
     rows, vocab = logits.shape
     values = logits.float().contiguous()
     token = torch.empty(rows, dtype=torch.int64)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -117,6 +118,26 @@ def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, 
     assert (finished / "report.html").stat().st_mtime_ns > report
 
 
+def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    arguments = [*options(model, corpus, out), "--dft.epochs=1"]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr("dftfast.pipeline.run_phases", interrupt)
+        run(main)
+    assert stopped.value.code == 130 and "stopped" in capsys.readouterr().err
+    assert "dft" not in json.loads((out / "stages.json").read_text())
+    main(arguments)
+    assert json.loads((out / "stages.json").read_text()).keys() == {"sft", "sweep", "dft", "report"}
+    same = "sft/full lr=0.01 data=1/model.safetensors"
+    assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(finished, model, corpus):
     run_options = [option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)]
     pipeline = Pipeline(load_config(overrides=run_options))
@@ -198,8 +219,6 @@ def test_bad_line_is_named_with_file_line_and_field(model, corpus, tmp_path, mon
 
 
 def test_truncated_weights_are_named(model, corpus, tmp_path, monkeypatch, capsys):
-    import shutil
-
     broken = tmp_path / "model"
     shutil.copytree(model, broken)
     path = broken / "model.safetensors"
