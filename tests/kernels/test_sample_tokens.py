@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dftfast.kernels import sample_tokens
+from dftfast.kernels.reference.sample_tokens import philox_uniform
 from dftfast.kernels.reference.sample_tokens import sample_tokens as reference
 
 ROWS, VOCAB = 64, 1003
