@@ -239,7 +239,7 @@ class Pipeline:
         documents = self.held_out[: self.config.sweep.prompts]
         unseen = Embedder(c.unseen_embedder)
         human = self.text_set("human", documents, [d.text for d in documents], unseen)
-        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.bootstrap, seed=self.config.run.seed)
+        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed)
         files = [path for name in self.sft_variants() for path in self.sweep_files(name)]
         outputs, results = {"human": human}, {}
         for path in tqdm([*files, self.path / "generations" / "dft.jsonl"], desc="evaluate", unit="set"):

@@ -79,8 +79,8 @@ def options(model, corpus, out):
         "model.name": model, "model.dtype": "float32", "model.device": "cpu", "data.train": corpus, "run.folder": out,
         "data.tuning_share": 0.15, "data.held_out_share": 0.15, "evaluation.embedder": "character-ngrams",
         "sft.method": "full", "sft.learning_rates": 0.01, "sft.epochs": 6, "sft.batch_tokens": 1024,
-        "sweep.temperatures": "0.7,1.0", "sweep.prompts": 40, "evaluation.prompts": 40, "evaluation.bootstrap": 40,
-        "evaluation.permutations": 20, "dft.phases": 1, "dft.prompts": 120, "dft.candidates": 6, "dft.learning_rate": 0.01,
+        "sweep.temperatures": "0.7,1.0", "sweep.prompts": 40, "evaluation.prompts": 40, "evaluation.rounds": 40,
+        "dft.phases": 1, "dft.prompts": 120, "dft.candidates": 6, "dft.learning_rate": 0.01,
         "dft.epochs": 3, "dft.batch_tokens": 1024, "dft.tuning_prompts": 40, "dft.rank": 8, "dft.alpha": 8,
         "dft.bake_temperature": 1.0,
     }  # fmt: skip
@@ -112,7 +112,7 @@ def test_every_stage_leaves_its_output(finished):
 def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.jsonl") if path.parent.name != "tensorboard"}
     report = (finished / "report.html").stat().st_mtime_ns
-    main([*options(model, corpus, finished), "--evaluation.bootstrap=60"])
+    main([*options(model, corpus, finished), "--evaluation.rounds=60"])
     after = {path: path.stat().st_mtime_ns for path in before}
     assert after == before  # neither trained nor sampled again
     assert (finished / "report.html").stat().st_mtime_ns > report

@@ -97,14 +97,14 @@ class DFT(Section):
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
     tuning_prompts: Count = Field(100, description="tuning prompts that choose the phase to keep")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
-    bake_temperature: Positive = Field(0.95, description="temperature of the fine-tuned model that sampling at 1 "
+    bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")
     temperature: Positive = Field(1.0, description="the one sampling temperature that the result is reported at")
     weights: Weights = Weights()
     rank: Count = Field(32, description="rank of a phase's adapter")
     alpha: Positive = Field(32.0, description="scale of a phase's adapter: its product counts alpha / rank")
     learning_rate: Positive = Field(5e-4, description="peak learning rate of a phase")
-    epochs: Count = Field(2, description="passes over the chosen texts")
+    epochs: Count = Field(1, description="passes over the chosen texts")
     batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
 
@@ -117,8 +117,8 @@ class Evaluation(Section):
                                  "from PyPI")
     unseen_embedder: str = Field("character-ngrams", description="a second embedder, never used in training: folder, "
                                  "hub id or character-ngrams")
-    bootstrap: Annotated[int, Field(ge=0)] = Field(1000, description="resamples for the confidence intervals")
-    permutations: Annotated[int, Field(ge=0)] = Field(500, description="permutations for the p-value of MMD")
+    rounds: Annotated[int, Field(ge=20)] = Field(1000, description="resamples for each interval and permutations for "
+                                                 "each p-value")
 
 
 class Run(Section):
