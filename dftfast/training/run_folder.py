@@ -46,7 +46,7 @@ class RunFolder:
         """
         unfinished = f"{name} (unfinished)"
         stages = self.stages()
-        if stages.get(name) == digest:
+        if stages.get(name) == digest and all((self.path / output).exists() for output in outputs):
             yield False
             return
         if stages.get(unfinished) != digest:
