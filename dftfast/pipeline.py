@@ -146,13 +146,13 @@ class Pipeline:
             log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
         write_json(self.path / "sft" / "results.json", results)
 
-    def sft_policy(self, name: str) -> Policy:
-        """A fine-tuned model of the ``sft`` stage."""
-        folder, dtype = self.path / "sft" / name, getattr(torch, self.config.model.dtype)
-        if self.config.sft.method == "full":
-            return Policy(folder, dtype, self.device)
-        policy = Policy(self.model_folder, dtype, self.device)
-        policy.adapters.append(Adapter.load(folder))
+    def sft_policy(self, name: str, temperature: float = 1.0) -> Policy:
+        """A fine-tuned model of the ``sft`` stage, with this temperature baked in."""
+        folder, lora = self.path / "sft" / name, self.config.sft.method == "lora"
+        policy = Policy(self.model_folder if lora else folder, getattr(torch, self.config.model.dtype), self.device)
+        if lora:
+            policy.adapters.append(Adapter.load(folder))
+        policy.temperature = temperature
         policy.materialise()
         return policy
 
@@ -187,9 +187,7 @@ class Pipeline:
         """The model to start from, with its temperature baked in, and the texts that a phase needs."""
         c = self.config.dft
         fitted = json.loads((self.path / "sft" / "results.json").read_text(encoding="utf-8"))
-        policy = self.sft_policy(min(fitted, key=lambda name: fitted[name]["tuning_nats"]))
-        policy.temperature = c.bake_temperature
-        policy.materialise()
+        policy = self.sft_policy(min(fitted, key=lambda name: fitted[name]["tuning_nats"]), c.bake_temperature)
         return Task(
             policy=policy,
             engine=RolloutEngine(policy.decoder, self.tokenizer),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import atomic_folder
-from .config import _read_json
+from .config import read_json
 from .lora import lora_layers
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -55,7 +55,7 @@ class Adapter:
         """
         folder = Path(folder)
         path = folder / "adapter_config.json"
-        config = _read_json(path)
+        config = read_json(path)
         if config.get("peft_type") != "LORA":
             raise UserError(f"{path}: peft_type {config.get('peft_type')!r} is not supported (LORA is)")
         for field in REFUSED:

@@ -47,7 +47,7 @@ class ModelConfig:
         path = Path(folder) / "config.json"
         if not Path(folder).is_dir():
             raise UserError(f"{folder}: no such model folder")
-        raw = _read_json(path)
+        raw = read_json(path)
         family = raw.get("model_type")
         if family not in FAMILIES:
             raise UserError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
@@ -92,15 +92,15 @@ class ModelConfig:
             raise UserError(f"{path}: sliding-window attention is not supported")
 
 
-def _read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; a model folder holds config.json and *.safetensors") from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as wrong:
-        raise UserError(f"{path}: not readable as JSON ({wrong})") from None
+        raise UserError(f"{path}: not valid JSON: {wrong}") from None
     if not isinstance(raw, dict):
-        raise UserError(f"{path}: a JSON object is expected")
+        raise UserError(f"{path}: expected a JSON object, found {type(raw).__name__}")
     return raw
 
 
@@ -126,7 +126,7 @@ def _rope_scaling(raw: dict, path: Path) -> dict | None:
 
 def _eos_token_ids(raw: dict, folder: Path) -> tuple[int, ...]:
     generation = folder / "generation_config.json"
-    eos = (_read_json(generation) if generation.exists() else {}).get("eos_token_id", raw.get("eos_token_id"))
+    eos = (read_json(generation) if generation.exists() else {}).get("eos_token_id", raw.get("eos_token_id"))
     if eos is None:
         return ()
     return tuple(int(token) for token in (eos if isinstance(eos, list) else [eos]))

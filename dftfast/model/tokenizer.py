@@ -1,13 +1,13 @@
 """Tokenizer of a Hugging Face-format folder, on the `tokenizers` library alone."""
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import tokenizers
 
 from dftfast.errors import UserError
 from dftfast.model.chat_template import compile_template, render
+from dftfast.model.config import read_json
 
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -88,15 +88,7 @@ class Tokenizer:
 
 
 def _read_json(file: Path) -> dict:
-    if not file.is_file():
-        return {}
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file}: expected a JSON object, found {type(value).__name__}")
-    return value
+    return read_json(file) if file.is_file() else {}
 
 
 def _special_tokens(config: dict) -> dict[str, str]:
