@@ -1,4 +1,4 @@
-"""Maximum likelihood on (prompt, completion) pairs: the one training loop of SFT and of DFT's selected texts."""
+"""The one training loop: likelihood of (prompt, completion) pairs, or another loss of the same packed batches."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..kernels import linear_cross_entropy
+from ..kernels import linear_cross_entropy, linear_logprob
 from ..model.attention import packed_causal
 from ..model.decoder import Decoder
 from .optimiser import Optimiser
 from .packing import Example, PackedBatch, batches, by_budget, pack
+
+Loss = Callable[[Decoder, PackedBatch, float], Tensor]  # (decoder, batch, scale) -> scalar
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,18 @@ def fit(
     settings: FitSettings,
     seed: int,
     log: Callable[[dict], None],
+    loss: Loss | None = None,
+    reweigh: Callable[[list[Example]], list[Example]] | None = None,
 ) -> None:
     """Train ``parameters`` on the completions of ``examples``.
 
     The loss of a step is the mean over its completion tokens, weighted by ``Example.weight``, exactly: however
     the step is cut into micro-batches, the gradient is that of the whole. ``log`` gets one dict a step: step,
     steps, loss (nats per token), grad_norm, learning_rate, tokens, tokens_per_second, skipped.
+
+    Args:
+        loss: in place of ``likelihood``; it multiplies its sum over the batch by the scale that it is given.
+        reweigh: gives the examples of a step their weights under the policy as it stands, just before the step.
     """
     plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed))
     optimiser = Optimiser(
@@ -49,10 +57,11 @@ def fit(
     )
     for step, batch in enumerate(plan, 1):
         start, rate = time.perf_counter(), optimiser.rate()
-        total = sum(abs(example.weight) * len(example.completion) for example in batch)
-        loss = 0.0
+        total = sum(abs(weight) for example in batch for weight in example.weights)
+        batch = reweigh(batch) if reweigh else batch
+        value = 0.0
         for group in by_budget(batch, settings.micro_tokens):
-            loss += backward(decoder, pack(group).to(decoder.embed.device), 1 / total)
+            value += backward(decoder, pack(group).to(decoder.embed.device), 1 / total, loss or likelihood)
         norm, taken = optimiser.step()
         decoder.version += 1
         tokens = sum(map(len, batch))
@@ -60,7 +69,7 @@ def fit(
             {
                 "step": step,
                 "steps": len(plan),
-                "loss": loss,
+                "loss": value,
                 "grad_norm": norm,
                 "learning_rate": rate,
                 "tokens": tokens,
@@ -70,23 +79,36 @@ def fit(
         )
 
 
-def backward(decoder: Decoder, batch: PackedBatch, scale: float) -> float:
-    """Add the gradient of ``scale · Σ weight · −logprob`` over the batch's completion tokens; returns that sum."""
-    hidden = decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))
-    loss, _ = linear_cross_entropy(hidden[batch.rows], decoder.head_weight, batch.targets, batch.weights * scale)
-    loss.backward()
-    return float(loss.detach())
+def backward(decoder: Decoder, batch: PackedBatch, scale: float, loss: Loss) -> float:
+    """Add the gradient of the batch's loss, times ``scale``; returns that product."""
+    value = loss(decoder, batch, scale)
+    value.backward()
+    return float(value.detach())
+
+
+def likelihood(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
+    """``scale · Σ weight · −logprob`` over the batch's completion tokens."""
+    hidden = completion_states(decoder, batch)
+    return linear_cross_entropy(hidden, decoder.head_weight, batch.targets, batch.weights * scale)[0]
+
+
+def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
+    """Final hidden states [M, d] that predict the completion tokens."""
+    return decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))[batch.rows]
 
 
 @torch.no_grad()
-def nats_per_token(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> float:
-    """Mean negative log-likelihood of the completions, nats per token, under the decoder as it stands."""
-    total = count = 0.0
+def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
+    """Log-probability of every completion token, in nats, under the decoder as it stands."""
+    found: list[list[float]] = []
     for group in by_budget(examples, micro_tokens):
         batch = pack(group).to(decoder.embed.device)
-        hidden = decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))
-        loss, _ = linear_cross_entropy(
-            hidden[batch.rows], decoder.head_weight, batch.targets, torch.ones_like(batch.weights)
-        )
-        total, count = total + float(loss), count + len(batch.targets)
-    return total / count
+        logprobs, _ = linear_logprob(completion_states(decoder, batch), decoder.head_weight, batch.targets)
+        found += [part.tolist() for part in logprobs.cpu().split([len(example.completion) for example in group])]
+    return found
+
+
+def nats_per_token(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> float:
+    """Mean negative log-likelihood of the completions, nats per token, under the decoder as it stands."""
+    logprobs = [value for part in token_logprobs(decoder, examples, micro_tokens) for value in part]
+    return -sum(logprobs) / len(logprobs)

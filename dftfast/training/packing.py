@@ -12,14 +12,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn; ``weight`` multiplies the loss of each completion token."""
+    """A prompt and the completion to learn; ``weight`` multiplies the loss of its tokens, all alike or one by one."""
 
     prompt: list[int]
     completion: list[int]
-    weight: float = 1.0
+    weight: float | Sequence[float] = 1.0
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
+
+    @property
+    def weights(self) -> Sequence[float]:
+        """One weight for each completion token."""
+        return [self.weight] * len(self.completion) if isinstance(self.weight, (int, float)) else self.weight
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def pack(examples: Sequence[Example]) -> PackedBatch:
         offsets.append(len(tokens))
         rows += range(start + len(example.prompt) - 1, start + len(sequence) - 1)
         targets += example.completion
-        weights += [example.weight] * len(example.completion)
+        weights += example.weights
     integers = [torch.tensor(x, dtype=torch.int64) for x in (tokens, positions, offsets, rows, targets)]
     return PackedBatch(*integers, torch.tensor(weights, dtype=torch.float32))
 

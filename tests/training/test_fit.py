@@ -12,7 +12,7 @@ from families import save_random_model
 from dftfast.model.lora import adapter_tensors
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
-from dftfast.training.fit import FitSettings, backward, fit, nats_per_token
+from dftfast.training.fit import FitSettings, backward, fit, likelihood, nats_per_token
 from dftfast.training.optimiser import Optimiser, TrainingStopped
 from dftfast.training.packing import Example, batches, by_budget, pack
 
@@ -55,7 +55,7 @@ def test_gradient_does_not_depend_on_micro_batches(tmp_path):
     gradients = []
     for budget in (10_000, 40):
         for group in by_budget(examples, budget):
-            backward(policy.decoder, pack(group), 1 / 100)
+            backward(policy.decoder, pack(group), 1 / 100, likelihood)
         gradients.append([p.grad.clone() for p in parameters])
         for parameter in parameters:
             parameter.grad = None
