@@ -18,7 +18,8 @@ from .config import Config
 from .data import Document, Split, docstring_corpus, load_corpus, prompt_messages, split_corpus
 from .data.generations import generation, read_generations, write_generations
 from .distribution.samples import Samples
-from .evaluation import Reference, TextSet, evaluate, terminal_table, write_report, write_results
+from .distribution.selection import make_terms, select_population
+from .evaluation import RIVAL, Reference, TextSet, evaluate, terminal_table, write_report, write_results
 from .files import atomic_file
 from .model.adapter import Adapter
 from .model.device import pick_device
@@ -32,10 +33,14 @@ from .training.dft import Task, run_phases
 from .training.fit import FitSettings, fit, nats_per_token
 from .training.log import RunLog, progress_bar
 from .training.packing import Example
+from .training.policy_gradient import policy_gradient_phase
+from .training.rivals import RIVALS
 from .training.run_folder import RunFolder, digest, environment, write_json
 from .training.selection import selection_phase
 
 log = logging.getLogger(__name__)
+
+METHODS = {"selection": selection_phase, "policy_gradient": policy_gradient_phase}
 
 
 class Pipeline:
@@ -54,11 +59,13 @@ class Pipeline:
         tuned = (c.model, c.data, c.sft, c.run.seed)
         sampled = (*tuned, c.sweep, c.evaluation.prompts)
         trained = (*tuned, c.dft, c.evaluation.prompts, c.evaluation.embedder)
+        rivals = [("rivals", (*trained, c.rivals), ["rivals", "generations/rivals"], self.rivals)] if c.rivals.methods else []
         stages = [
             ("sft", tuned, ["sft"], self.sft),
             ("sweep", sampled, ["generations/sft"], self.sweep),
             ("dft", trained, ["dft", "merged", "generations/dft.jsonl"], self.dft),
-            ("report", (*sampled, *trained, c.evaluation), ["results.json", "report.html"], self.report),
+            *rivals,
+            ("report", (*sampled, *trained, c.rivals, c.evaluation), ["results.json", "report.html"], self.report),
         ]
         check_model(self.model_folder)
         self.split  # bad input is refused before anything is written
@@ -175,17 +182,37 @@ class Pipeline:
             for t, p, k in grid
         }
 
+    @property
+    def dft_sampler(self) -> Sampler:
+        return Sampler(self.config.dft.temperature, max_tokens=self.max_tokens)
+
     def dft(self) -> None:
         """Train the phases from the best fine-tuned model; answer the held-out prompts at the one fixed sampler."""
-        task = self.dft_task()
-        run_phases(task, selection_phase)
+        task = self.dft_task(self.path / "dft")
+        run_phases(task, METHODS[self.config.dft.method])
         save_decoder(task.policy.decoder, self.path / "merged", task.policy.folder)
-        sampler = Sampler(self.config.dft.temperature, max_tokens=self.max_tokens)
-        self.answer(task.engine, self.held_out, sampler, self.path / "generations" / "dft.jsonl")
+        self.answer(task.engine, self.held_out, self.dft_sampler, self.path / "generations" / "dft.jsonl")
 
-    def dft_task(self) -> Task:
+    def rivals(self) -> None:
+        """The same as ``dft`` by each other method that was asked for."""
+        for name, path in self.rival_files().items():
+            if path.exists():
+                continue
+            task = self.dft_task(self.path / "rivals" / name)
+            if name == "select":
+                write_generations(path, self.selected_answers(task))
+            else:
+                run_phases(task, RIVALS[name])
+                self.answer(task.engine, self.held_out, self.dft_sampler, path)
+
+    def rival_files(self) -> dict[str, Path]:
+        folder = self.path / "generations" / "rivals"
+        return {name: folder / f"{RIVAL}{name}.jsonl" for name in self.config.rivals.methods}
+
+    def dft_task(self, folder: Path) -> Task:
         """The model to start from, with its temperature baked in, and the texts that a phase needs."""
         c = self.config.dft
+        folder.mkdir(parents=True, exist_ok=True)
         fitted = json.loads((self.path / "sft" / "results.json").read_text(encoding="utf-8"))
         policy = self.sft_policy(min(fitted, key=lambda name: fitted[name]["tuning_nats"]), c.bake_temperature)
         return Task(
@@ -200,9 +227,25 @@ class Pipeline:
             max_tokens=self.max_tokens,
             settings=c,
             seed=self.config.run.seed,
-            folder=self.path / "dft",
+            folder=folder,
             log=self.log,
         )
+
+    def selected_answers(self, task: Task) -> list[dict]:
+        """Of several answers to each held-out prompt the one that population selection chooses: no training."""
+        c = task.settings
+        prompts = self.examples(self.held_out)
+        rollouts = task.candidates(0, prompts)
+        terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
+        chosen, _ = select_population(rollouts.prompt, terms, task.seed)
+        answer = {rollouts.prompt[i]: i for i in chosen}
+        how = {"candidates": c.candidates, "temperatures": c.candidate_temperatures, "seed": task.seed}
+        rows = []
+        for number, document in enumerate(self.held_out):
+            i = answer.get(number)  # none where every candidate was cut off or empty
+            text, tokens = ("", []) if i is None else (rollouts.samples.texts[i], rollouts.samples.tokens_of(i))
+            rows.append(generation(document, text, tokens, "length" if i is None else "stop", how, f"{RIVAL}select"))
+        return rows
 
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
@@ -239,6 +282,7 @@ class Pipeline:
         human = self.text_set("human", documents, [d.text for d in documents], unseen)
         reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed)
         files = [path for name in self.sft_variants() for path in self.sweep_files(name)]
+        files += self.rival_files().values()
         outputs, results = {"human": human}, {}
         for path in tqdm([*files, self.path / "generations" / "dft.jsonl"], desc="evaluate", unit="set"):
             rows = read_generations(path)[: len(documents)]

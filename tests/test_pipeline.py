@@ -134,6 +134,24 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, t
     assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
 
 
+def test_policy_gradient_and_rivals(finished, model, corpus, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    names = ["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]
+    small = {"dft.method": "policy_gradient", "dft.prompts": 24, "dft.candidates": 3, "dft.epochs": 1,
+             "dft.gradient.rounds": 2, "dft.gradient.prompts": 8, "dft.gradient.reuse": 2,
+             "rivals.methods": ",".join(names)}  # fmt: skip
+    main([*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())])
+    record = json.loads((out / "results.json").read_text())
+    rivals = {f"rival {name}" for name in names}
+    assert rivals <= set(record["systems"])
+    assert not rivals & {best["system"] for best in record["super_baseline"].values()}
+    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["rounds"]) == 2
+    for name in names:
+        phases = out / "rivals" / name / "phases.json"
+        assert phases.exists() == (name != "select")
+
+
 def interrupt(*_):
     raise KeyboardInterrupt
 
@@ -142,7 +160,7 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
     run_options = [option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)]
     pipeline = Pipeline(load_config(overrides=run_options))
     pipeline.open_log()
-    task = pipeline.dft_task()
+    task = pipeline.dft_task(finished / "dft")
     prompts = [example.prompt for example in task.phase_prompts(1)]
     temperatures = [task.settings.candidate_temperatures[k % 2] for k in range(task.settings.candidates)]
     rollouts = task.sample(prompts, temperatures, task.seed + 1, "again")

@@ -85,9 +85,25 @@ class Weights(Section):
     length: NotNegative = Field(0.5, description="energy distance of length distributions")
 
 
+class PolicyGradient(Section):
+    """phases of dft.method=policy_gradient"""
+
+    rounds: Count = Field(60, description="times to sample and update in a phase")
+    prompts: Count = Field(16, description="prompts a round; each is answered dft.candidates times")
+    reuse: Count = Field(1, description="updates for each round's samples")
+    clip: Positive = Field(0.2, description="how far a token's probability may move from the one it was sampled with, "
+                           "as a share, before it stops being pushed")
+    kl: NotNegative = Field(0.05, description="penalty on log(p / p at the phase's start), in units of the reward's "
+                            "spread")
+    average: Share = Field(0.9, description="decay of the running average of the weights that is kept")
+    learning_rate: Positive = Field(1e-4, description="peak learning rate")
+
+
 class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
+    method: Literal["selection", "policy_gradient"] = Field("selection", description="learn a chosen population, or "
+                                                            "follow the same discrepancies by policy gradient")
     phases: Count = Field(1, description="times to sample, choose and train; each leaves one adapter")
     prompts: Count = Field(320, description="training prompts a phase")
     candidates: Annotated[int, Field(ge=2)] = Field(4, description="samples a prompt, spread over the candidate "
@@ -107,6 +123,15 @@ class DFT(Section):
     epochs: Count = Field(1, description="passes over the chosen texts")
     batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
+    gradient: PolicyGradient = PolicyGradient()
+
+
+class Rivals(Section):
+    """other methods in the same table, each from the same start, with the prompts, phases and sampler of dft"""
+
+    methods: list[Literal["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]] = Field(
+        [], description="best of K by likelihood; MMD of hidden states; inverse soft-Q; population selection without "
+        "training; self-play; KL to a corpus-derived distribution; discriminator with PPO")
 
 
 class Evaluation(Section):
@@ -138,6 +163,7 @@ class Config(Section):
     sft: SFT = SFT()
     sweep: Sweep = Sweep()
     dft: DFT = DFT()
+    rivals: Rivals = Rivals()
     evaluation: Evaluation = Evaluation()
     run: Run = Run()
 

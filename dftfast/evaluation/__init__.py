@@ -1,5 +1,5 @@
 """How far a set of texts is from human writing: figures with intervals, comparison of systems, report."""
-from .baseline import Comparison, compare, super_baseline, verdicts
+from .baseline import RIVAL, Comparison, compare, super_baseline, verdicts
 from .figure import Figure
 from .metrics import METRICS, Metric
 from .report import write_report
@@ -7,5 +7,5 @@ from .results import read_results, terminal_table, write_results
 from .suite import Reference, evaluate
 from .textset import TextSet
 
-__all__ = ["METRICS", "Comparison", "Figure", "Metric", "Reference", "TextSet", "compare", "evaluate", "read_results",
+__all__ = ["METRICS", "RIVAL", "Comparison", "Figure", "Metric", "Reference", "TextSet", "compare", "evaluate", "read_results",
            "super_baseline", "terminal_table", "verdicts", "write_report", "write_results"]

@@ -9,6 +9,8 @@ import numpy as np
 from .figure import Figure, interval
 from .metrics import METRICS
 
+RIVAL = "rival "  # the names of systems that are shown beside the super-baseline but are no part of it begin so
+
 Results = Mapping[str, Mapping[str, Figure]]  # system -> key of METRICS -> Figure
 
 
@@ -18,6 +20,11 @@ def loss(metric: str, value, figure: Figure):
     if better == "human":
         return abs(value - figure.human)
     return -value if better == "higher" else value
+
+
+def baselines(results: Results, candidate: str | None) -> Results:
+    """The systems that make the super-baseline: all but the candidate and its rivals."""
+    return {name: figures for name, figures in results.items() if name != candidate and not name.startswith(RIVAL)}
 
 
 def super_baseline(results: Results) -> dict[str, tuple[str, Figure]]:
@@ -77,7 +84,7 @@ def _verdict(gain: float, low: float | None, high: float | None, a: Figure, b: F
 
 def verdicts(results: Results, candidate: str) -> dict[str, tuple[str, Comparison]]:
     """For each metric, the super-baseline's system over all others and how the candidate compares with it."""
-    best = super_baseline({name: figures for name, figures in results.items() if name != candidate})
+    best = super_baseline(baselines(results, candidate))
     out = {}
     for metric, (name, figure) in best.items():
         comparison = compare(metric, results[candidate].get(metric, Figure()), figure)

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from dftfast.files import atomic_file
 
 from . import report_plots as plots
-from .baseline import Results, super_baseline, verdicts
+from .baseline import Results, baselines, super_baseline, verdicts
 from .figure import Figure
 from .metrics import METRICS
 from .results import cell
@@ -60,7 +60,7 @@ class _Page:
         self.results, self.generations, self.candidate, self.folder = results, generations, candidate, folder
         self.samplers = {name: dict(samplers.get(name) or sampler_of(name)) for name in results}
         self.human = generations["human"]
-        self.baselines = {name: figures for name, figures in results.items() if name != candidate}
+        self.baselines = baselines(results, candidate)
         self.best = super_baseline(self.baselines)
         self.verdicts = verdicts(results, candidate) if candidate else {}
         self.shown = self._shown()

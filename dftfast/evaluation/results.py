@@ -9,7 +9,7 @@ from pathlib import Path
 from dftfast.errors import UserError
 from dftfast.files import atomic_file
 
-from .baseline import Results, super_baseline, verdicts
+from .baseline import Results, baselines, super_baseline, verdicts
 from .figure import Figure
 from .metrics import METRICS
 
@@ -22,14 +22,14 @@ def write_results(folder: str | Path, results: Results, candidate: str | None = 
 
     Schema: `format` (1); `about` (free: bandwidth, embedder, number of texts, ...); `systems`: name -> metric -> {value, low,
     high, p, human, human_low, human_high, reason}, null for what is undefined; `super_baseline`: metric -> {system, value}
-    over all systems but the candidate; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high, verdict}.
+    over all systems but the candidate and its rivals; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high, verdict}.
     """
-    baselines = {name: figures for name, figures in results.items() if name != candidate}
+    rest = baselines(results, candidate)
     record = {
         "format": FORMAT,
         "about": dict(about or {}),
         "systems": {name: {metric: f.to_json() for metric, f in figures.items()} for name, figures in results.items()},
-        "super_baseline": {m: {"system": name, "value": f.value} for m, (name, f) in super_baseline(baselines).items()},
+        "super_baseline": {m: {"system": name, "value": f.value} for m, (name, f) in super_baseline(rest).items()},
         "candidate": candidate,
         "verdicts": {m: {"against": name, **asdict(c)} for m, (name, c) in verdicts(results, candidate).items()}
         if candidate in results else {},
@@ -58,14 +58,14 @@ def terminal_table(results: Results, candidate: str | None = None, metrics: list
     """
     from rich.table import Table
 
-    baselines = {name: figures for name, figures in results.items() if name != candidate}
-    best = super_baseline(baselines)
+    rest = baselines(results, candidate)
+    best = super_baseline(rest)
     against = verdicts(results, candidate) if candidate in results else {}
-    wide = len(baselines) <= 3
+    wide = len(rest) <= 3
     table = Table(title="Outputs against human texts (95% intervals)", title_justify="left", caption_justify="left",
                   caption="p: permutation test that outputs and human texts are exchangeable")
     table.add_column("")
-    for name in baselines if wide else ["best baseline"]:
+    for name in rest if wide else ["best baseline"]:
         table.add_column(name, justify="right")
     if not wide:
         table.add_column("which", overflow="fold")
@@ -80,7 +80,7 @@ def terminal_table(results: Results, candidate: str | None = None, metrics: list
         if not have:
             continue
         m = METRICS[metric]
-        shown = [f.get(metric, Figure()) for f in baselines.values()] if wide else [best[metric][1] if metric in best else Figure()]
+        shown = [f.get(metric, Figure()) for f in rest.values()] if wide else [best[metric][1] if metric in best else Figure()]
         row = [f"{m.title} {_arrow(m.better)}", *(cell(metric, f) for f in shown)]
         if not wide:
             row.append(best[metric][0] if metric in best else "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +72,19 @@ def add_adapter(decoder: nn.Module, rank: int, alpha: float, seed: int) -> list[
 def remove_adapter(decoder: nn.Module) -> None:
     for module in lora_layers(decoder).values():
         module.remove_adapter()
+
+
+@contextmanager
+def adapter_off(decoder: nn.Module) -> Iterator[None]:
+    """The decoder without its live adapter, for the length of a with-block."""
+    modules = list(lora_layers(decoder).values())
+    live = [(module.a, module.b, module.scale) for module in modules]
+    remove_adapter(decoder)
+    try:
+        yield
+    finally:
+        for module, (a, b, scale) in zip(modules, live):
+            module.a, module.b, module.scale = a, b, scale
 
 
 def adapter_tensors(decoder: nn.Module) -> dict[str, Tensor]:

@@ -13,15 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..distribution.mmd import MMD
 from ..distribution.ngram import NGramL2
+from ..distribution.protocol import Discrepancy
 from ..distribution.samples import Samples
 from ..model.adapter import Adapter
 from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
 from ..rollout import Request, RolloutEngine, Sampler
+from .fit import FitSettings, fit
 from .log import RunLog, progress_bar
 from .packing import Example
 from .run_folder import write_json
@@ -31,10 +34,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Rollouts:
-    """Finished samples, the index of each one's prompt, and the share that was cut off or empty and left out."""
+    """Finished samples, and the share that was cut off or empty and left out.
+
+    Attributes:
+        prompt: the index of each sample's prompt.
+        logprobs: of each sample's tokens under the model, untempered, in nats.
+    """
 
     samples: Samples
     prompt: list[int]
+    logprobs: list[list[float]]
     left_out: float
 
 
@@ -81,7 +90,26 @@ class Task:
         usable = [i for i, text in enumerate(texts) if batch.finish_reason[i] == "stop" and text]
         kept = [texts[i] for i in usable]
         samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept)
-        return Rollouts(samples, [i // len(temperatures) for i in usable], 1 - len(usable) / len(texts))
+        logprobs = batch.logprobs.split(batch.offsets.diff().tolist())
+        return Rollouts(
+            samples=samples,
+            prompt=[i // len(temperatures) for i in usable],
+            logprobs=[logprobs[i].tolist() for i in usable],
+            left_out=1 - len(usable) / len(texts),
+        )
+
+    def candidates(self, phase: int, prompts: list[Example]) -> Rollouts:
+        """``settings.candidates`` samples for each prompt, spread over the candidate temperatures."""
+        c = self.settings
+        temperatures = [c.candidate_temperatures[k % len(c.candidate_temperatures)] for k in range(c.candidates)]
+        return self.sample([e.prompt for e in prompts], temperatures, self.seed + phase, f"dft {phase}: candidates")
+
+    def learn(self, phase: int, examples: list[Example], **how) -> None:
+        """Train a fresh adapter on the examples and leave it live; ``how`` goes to ``fit``."""
+        c, seed = self.settings, self.seed + phase
+        parameters = self.policy.begin_phase(c.rank, c.alpha, seed)
+        settings = FitSettings(c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens)
+        fit(self.policy.decoder, parameters, examples, settings, seed, self.log.steps(f"dft {phase}"), **how)
 
     def phase_prompts(self, phase: int) -> list[Example]:
         """The prompts of a phase: the next ones in the training set, around and around."""
@@ -93,8 +121,9 @@ class Task:
 def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the best one.
 
-    ``method`` trains one adapter, left live on the policy, and returns a report.
-    Stops early when a phase fails to improve on the best so far. ``folder/phases.json`` holds one record a
+    ``method`` trains one adapter, left live on the policy, and returns a report. A phase's score is the mean change of
+    the discrepancies since the start, each in units of its start, or of its noise between human texts where
+    the start is within that. Stops early when a phase fails to improve on the best so far. ``folder/phases.json`` holds one record a
     phase: figures on the tuning prompts and what the method reports; record 0 is the start.
     """
     start = len(task.policy.adapters)
@@ -103,8 +132,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     for record in records[1:]:
         task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
     task.policy.materialise()
-    task.folder.mkdir(exist_ok=True)
     discrepancies = {"mmd": MMD(), "ngram": NGramL2(task.policy.decoder.config.vocab_size)}
+    noise = {name: _noise(discrepancy, task.tuning_human) for name, discrepancy in discrepancies.items()}
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)
     for phase in range(len(records), task.settings.phases + 1):
@@ -118,7 +147,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
         rollouts = task.sample([e.prompt for e in task.tuning], [task.settings.temperature], task.seed, f"dft {phase}: tuning")
         figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
         first = records[0]["tuning"] if records else figures
-        score = sum(figures[name] / max(first[name], 1e-12) for name in figures) / len(figures)
+        scales = {name: max(abs(first[name]), noise[name]) for name in figures}
+        score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
         records.append({"phase": phase, "score": score, "tuning": figures, "left_out": rollouts.left_out, **report})
         write_json(file, records)
         task.log.write("dft", {"phase": phase, "score": score, **figures}, phase)
@@ -128,6 +158,16 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     task.policy.materialise()
     log.info("dft: phase %d is the best on the tuning prompts", best)
     return records
+
+
+def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
+    """Standard deviation of a discrepancy between random halves of the human texts."""
+    values = []
+    for seed in range(splits):
+        order = torch.randperm(len(human), generator=torch.Generator().manual_seed(seed))
+        discrepancy.fit(human.select(order[: len(order) // 2]))
+        values.append(discrepancy.value(human.select(order[len(order) // 2 :])))
+    return float(torch.tensor(values).std())
 
 
 def _stalled(records: list[dict]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,8 +52,22 @@ def fit(
         reweigh: gives the examples of a step their weights under the policy as it stands, just before the step.
     """
     plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed))
+    train(decoder, parameters, plan, len(plan), settings, log, loss, reweigh)
+
+
+def train(
+    decoder: Decoder,
+    parameters: Sequence[nn.Parameter],
+    plan: Iterable[list[Example]],
+    steps: int,
+    settings: FitSettings,
+    log: Callable[[dict], None],
+    loss: Loss | None = None,
+    reweigh: Callable[[list[Example]], list[Example]] | None = None,
+) -> None:
+    """``fit`` on a given plan: the examples of each of ``steps`` updates, asked for just before the update."""
     optimiser = Optimiser(
-        parameters, settings.learning_rate, len(plan), settings.warmup, settings.weight_decay, settings.grad_clip
+        parameters, settings.learning_rate, steps, settings.warmup, settings.weight_decay, settings.grad_clip
     )
     for step, batch in enumerate(plan, 1):
         start, rate = time.perf_counter(), optimiser.rate()
@@ -68,7 +82,7 @@ def fit(
         log(
             {
                 "step": step,
-                "steps": len(plan),
+                "steps": steps,
                 "loss": value,
                 "grad_norm": norm,
                 "learning_rate": rate,

@@ -42,6 +42,11 @@ class PackedBatch:
     targets: Tensor
     weights: Tensor
 
+    @property
+    def documents(self) -> Tensor:
+        """int64 [M]: the document of each completion token."""
+        return torch.searchsorted(self.offsets, self.rows, right=True) - 1
+
     def to(self, device: torch.device | str) -> PackedBatch:
         return PackedBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 

@@ -10,7 +10,6 @@ import logging
 
 from ..distribution.selection import make_terms, select_population
 from .dft import Task
-from .fit import FitSettings, fit
 from .packing import Example
 
 log = logging.getLogger(__name__)
@@ -18,19 +17,15 @@ log = logging.getLogger(__name__)
 
 def selection_phase(task: Task, phase: int) -> dict:
     """Train one adapter and leave it live on the policy. Returns what was chosen from and the course of the choice."""
-    c, seed = task.settings, task.seed + phase
+    c = task.settings
     prompts = task.phase_prompts(phase)
-    temperatures = [c.candidate_temperatures[k % len(c.candidate_temperatures)] for k in range(c.candidates)]
-    rollouts = task.sample([e.prompt for e in prompts], temperatures, seed, f"dft {phase}: candidates")
+    rollouts = task.candidates(phase, prompts)
     candidates = rollouts.samples
     terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-    chosen, course = select_population(rollouts.prompt, terms, seed)
+    chosen, course = select_population(rollouts.prompt, terms, task.seed + phase)
     _log_choice(phase, course[0], course[-1])
     examples = [Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i)) for i in chosen]
-    examples += prompts[: round(c.human_share * len(examples))]
-    parameters = task.policy.begin_phase(c.rank, c.alpha, seed)
-    settings = FitSettings(c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens)
-    fit(task.policy.decoder, parameters, examples, settings, seed, task.log.steps(f"dft {phase}"))
+    task.learn(phase, examples + prompts[: round(c.human_share * len(examples))])
     return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course}
 
 

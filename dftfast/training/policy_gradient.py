@@ -1,0 +1,152 @@
+"""One phase of DFT by on-policy policy gradient: the witness of each discrepancy is the reward of a sample.
+
+Policy gradient on the witness is gradient descent on the discrepancy. Samples of one prompt are compared with each
+other (leave-one-out baselines), updates are clipped as in PPO (Schulman et al. 2017, https://arxiv.org/abs/1707.06347),
+and the adapter that is kept is an average of those along the way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..distribution.classifier import DensityRatio
+from ..distribution.length import LengthEnergy
+from ..distribution.mmd import MMD, StyleMMD
+from ..distribution.ngram import NGramL2
+from ..distribution.samples import Samples
+from ..distribution.selection import FACTORS
+from ..kernels import linear_cross_entropy
+from ..model.decoder import Decoder
+from ..model.lora import adapter_off
+from .dft import Rollouts, Task
+from .expected_reward import expected_reward
+from .fit import FitSettings, completion_states, token_logprobs, train
+from .ngram_reward import NGramReward
+from .packing import Example, PackedBatch
+
+BANK = 8  # rounds of rollouts that stand for the policy's distribution
+
+
+def policy_gradient_phase(task: Task, phase: int) -> dict:
+    """Train one adapter and leave it live on the policy. Returns the rewards' course."""
+    return PolicyGradient(task, phase, task.settings.weights.model_dump()).run()
+
+
+class PolicyGradient:
+    """Rounds of sampling and updating.
+
+    Args:
+        weights: of the discrepancies by name, as in ``dft.weights``. The n-gram term has per-token rewards of every
+            possible next token and enters by its exact expected gradient; the others reward whole samples.
+        demonstrations: human texts in each round for each sample, with the reward of one spread above the mean.
+    """
+
+    def __init__(self, task: Task, phase: int, weights: dict[str, float], demonstrations: float = 0.0):
+        self.task, self.phase, self.demonstrations = task, phase, demonstrations
+        self.settings = task.settings.gradient
+        kinds = {"mmd": MMD(FACTORS), "style": StyleMMD(FACTORS), "length": LengthEnergy(), "classifier": DensityRatio()}
+        self.terms = [(weights[name], term) for name, term in kinds.items() if weights.get(name)]
+        for _, term in self.terms:
+            term.fit(task.human)
+        self.ngram_weight = weights.get("ngram", 0.0)
+        self.ngram = NGramL2(task.policy.decoder.config.vocab_size)
+        self.ngram.fit(task.human)
+        self.bank: deque[Samples] = deque(maxlen=BANK)
+        self.course: list[dict] = []
+
+    def run(self) -> dict:
+        c, task = self.settings, self.task
+        parameters = task.policy.begin_phase(task.settings.rank, task.settings.alpha, task.seed + self.phase)
+        average = [p.detach().clone() for p in parameters]
+        log = task.log.steps(f"dft {self.phase}")
+
+        def after_step(record: dict) -> None:
+            for kept, parameter in zip(average, parameters):
+                kept.lerp_(parameter.detach(), 1 - c.average)
+            log(record)
+
+        settings = FitSettings(c.learning_rate, micro_tokens=task.settings.micro_tokens)
+        plan, steps = self.plan(), c.rounds * c.reuse
+        train(task.policy.decoder, parameters, plan, steps, settings, after_step, self.loss, self.reweigh)
+        with torch.no_grad():
+            for parameter, kept in zip(parameters, average):
+                parameter.copy_(kept)
+        return {"rounds": self.course}
+
+    def plan(self) -> Iterator[list[Example]]:
+        """The texts of each update, sampled from the policy as it stands; weight 1 each until ``reweigh``."""
+        c, task = self.settings, self.task
+        prompts = task.phase_prompts(self.phase)
+        for number in range(c.rounds):
+            some = [prompts[(number * c.prompts + i) % len(prompts)] for i in range(c.prompts)]
+            temperatures = [1.0] * task.settings.candidates
+            seed = task.seed + 1000 * self.phase + number
+            rollouts = task.sample([e.prompt for e in some], temperatures, seed, f"dft {self.phase}: round {number + 1}")
+            texts = rollouts.samples
+            examples = [Example(some[p].prompt, texts.tokens_of(i)) for i, p in enumerate(rollouts.prompt)]
+            advantages = self.advantages(rollouts)
+            human = some[: round(self.demonstrations * len(examples))]
+            logprobs = rollouts.logprobs + token_logprobs(task.policy.decoder, human, task.settings.micro_tokens)
+            with adapter_off(task.policy.decoder):
+                start = token_logprobs(task.policy.decoder, examples + human, task.settings.micro_tokens)
+            self.known = {
+                id(example): (advantage, torch.tensor(old), torch.tensor(reference))
+                for example, advantage, old, reference in zip(
+                    examples + human, advantages + [1.0] * len(human), logprobs, start
+                )
+            }
+            for self.use in range(c.reuse):
+                yield examples + human
+
+    def advantages(self, rollouts: Rollouts) -> list[float]:
+        """Reward of each sample over the mean of its prompt's other samples; unit spread."""
+        samples = rollouts.samples
+        self.bank.append(samples)
+        everything = Samples.concat(list(self.bank))
+        self.ngram_reward = NGramReward(self.ngram, everything)
+        prompt = torch.tensor(rollouts.prompt)
+        total = torch.zeros(len(samples))
+        record = {"left_out": rollouts.left_out, "length": float(samples.lengths.float().mean())}
+        for weight, term in self.terms:
+            reward = term.witness(everything)[-len(samples) :].float().cpu()
+            gap = leave_one_out(reward, prompt)
+            total += weight * gap / gap.square().mean().sqrt().clamp(min=1e-12)
+            record[type(term).__name__] = term.value(everything)
+        record["NGramL2"] = self.ngram.value(everything)
+        self.course.append(record)
+        return (total / total.square().mean().sqrt().clamp(min=1e-12)).tolist()
+
+    def reweigh(self, batch: list[Example]) -> list[Example]:
+        """Weights whose likelihood gradient is that of PPO's clipped objective with a penalty on KL to the start."""
+        c, decoder = self.settings, self.task.policy.decoder
+        now = token_logprobs(decoder, batch, self.task.settings.micro_tokens) if self.use else [None] * len(batch)
+        weighted = []
+        for example, logprobs in zip(batch, now):
+            advantage, old, start = self.known[id(example)]
+            ratio = torch.ones(len(old)) if logprobs is None else (torch.tensor(logprobs) - old).exp()
+            token = advantage - c.kl * (old - start)
+            clipped = torch.where(token > 0, ratio > 1 + c.clip, ratio < 1 - c.clip)
+            weight = torch.where(clipped, 0.0, ratio * token)
+            weighted.append(Example(example.prompt, example.completion, weight.tolist()))
+        return weighted
+
+    def loss(self, decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
+        hidden = completion_states(decoder, batch)
+        value, _ = linear_cross_entropy(hidden, decoder.head_weight, batch.targets, batch.weights * scale)
+        if not self.ngram_weight:
+            return value
+        expected = expected_reward(hidden, decoder.head_weight, lambda rows, _: self.ngram_reward.of(batch, rows))
+        return value - self.ngram_weight * scale * expected
+
+
+def leave_one_out(reward: Tensor, prompt: Tensor) -> Tensor:
+    """fp32 [n]: each reward less the mean of the others of its prompt; 0 where there are no others."""
+    _, group = prompt.unique(return_inverse=True)
+    count = torch.bincount(group)
+    total = torch.zeros(len(count)).index_add(0, group, reward)
+    others = count[group] - 1
+    return torch.where(others > 0, reward - (total[group] - reward) / others.clamp(min=1), 0.0)
