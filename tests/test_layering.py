@@ -17,6 +17,7 @@ ROOMS = {
     "model": {"kernels"},
     "rollout": {"kernels", "model"},
     "distribution": {"kernels"},
+    "integrations": {"kernels", "distribution"},
     "data": set(),
     "evaluation": {"kernels", "model", "rollout", "distribution", "data"},
     "training": {"kernels", "model", "rollout", "distribution"},
