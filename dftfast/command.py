@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from dftfast.errors import UserError
+from dftfast.errors import Interrupted, TrainingStopped, UserError
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -21,15 +24,34 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Call `main(arguments)` and exit: 0, 2 with one line for a UserError, 130 for Ctrl-C."""
+    """Call `main(arguments)` and exit, with one line for what a user can act on.
+
+    Statuses: 0 done; 2 bad input; 3 the run cannot go on (diverged, disk full); 75 stopped by a signal at a point that
+    the same command goes on from; 130 stopped at once; 1 and a traceback for a bug.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dftfast").setLevel(logging.INFO)
     try:
         main(sys.argv[1:])
     except UserError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        _complain(error)
         sys.exit(2)
+    except TrainingStopped as error:
+        _complain(error)
+        sys.exit(3)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _complain(error)
+        sys.exit(3)
+    except Interrupted:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+        sys.exit(75)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(130)
     sys.exit(0)
+
+
+def _complain(error: Exception) -> None:
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")

@@ -1,5 +1,14 @@
-"""The one exception for bad input: commands print it as one line and exit with status 2."""
+"""What ends a command in one line, and with which exit status."""
 
 
 class UserError(Exception):
-    """Something that the user can put right. The message says what, where (file, line, field) and what to do."""
+    """Something that the user can put right (status 2). The message says what, where (file, line, field) and what to
+    do."""
+
+
+class TrainingStopped(Exception):
+    """A run that must not or cannot go on (status 3): diverged, or the disk is full. What it has saved is intact."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped on request, at a point that the same command continues from (status 75, the system's EX_TEMPFAIL)."""

@@ -29,6 +29,8 @@ from .model.pretrained import resolve_model
 from .model.tokenizer import Tokenizer
 from .model.weights import check_model, save_decoder
 from .rollout import Request, RolloutEngine, Sampler
+from .signals import stop_on_signals
+from .training.checkpoint import Checkpoints
 from .training.dft import Task, run_phases
 from .training.fit import FitSettings, fit, nats_per_token
 from .training.log import RunLog, progress_bar
@@ -69,9 +71,12 @@ class Pipeline:
         ]
         check_model(self.model_folder)
         self.split  # bad input is refused before anything is written
-        folder = RunFolder(self.path)
+        with stop_on_signals(), RunFolder(self.path) as folder:
+            self.run_stages(folder, stages)
+
+    def run_stages(self, folder: RunFolder, stages: list[tuple]) -> None:
         with atomic_file(self.path / "config.yaml") as temporary:
-            temporary.write_text(c.to_yaml(), encoding="utf-8")
+            temporary.write_text(self.config.to_yaml(), encoding="utf-8")
         write_json(self.path / "environment.json", environment())
         self.open_log()
         for name, depends_on, outputs, work in stages:
@@ -81,6 +86,11 @@ class Pipeline:
                 else:
                     log.info("%s: done already in %s", name, self.path)
         self.log.close()
+
+    def checkpoints(self, loop: str | Path) -> Checkpoints:
+        """Those of a training loop, named stage/loop."""
+        c = self.config.run
+        return Checkpoints(self.path / "checkpoints" / loop, c.checkpoint_seconds, c.checkpoint_steps)
 
     def open_log(self) -> None:
         self.log = RunLog(self.path, self.config.run.tensorboard)
@@ -133,25 +143,29 @@ class Pipeline:
         """Fine-tune every variant, keep them all, and note how well each predicts the tuning texts."""
         c = self.config.sft
         train, tuning = self.examples(self.split.train[: c.max_texts]), self.examples(self.split.tuning)
-        results = {}
+        file = self.path / "sft" / "results.json"
+        results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         for name, (rate, fraction) in self.sft_variants().items():
+            if name in results:
+                continue
             policy = Policy(self.model_folder, getattr(torch, self.config.model.dtype), self.device)
             if c.method == "lora":
                 parameters = policy.begin_phase(c.rank, c.alpha, self.config.run.seed)
             else:
                 parameters = [parameter.requires_grad_() for parameter in policy.decoder.parameters()]
             settings = FitSettings(
-                rate, c.epochs, c.batch_tokens, c.micro_tokens, c.warmup, c.weight_decay, c.grad_clip
+                *(rate, c.epochs, c.batch_tokens, c.micro_tokens, c.warmup, c.weight_decay, c.grad_clip, c.loss_limit)
             )
             texts = train[: round(fraction * len(train))]
-            fit(policy.decoder, parameters, texts, settings, self.config.run.seed, self.log.steps(f"sft {name}"))
+            steps, checkpoints = self.log.steps(f"sft {name}"), self.checkpoints(f"sft/{name}")
+            fit(policy.decoder, parameters, texts, settings, self.config.run.seed, steps, checkpoints=checkpoints)
             if c.method == "lora":
                 policy.end_phase().save(self.path / "sft" / name, self.model_folder)
             else:
                 save_decoder(policy.decoder, self.path / "sft" / name, self.model_folder)
             results[name] = {"texts": len(texts), "tuning_nats": nats_per_token(policy.decoder, tuning)}
             log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
-        write_json(self.path / "sft" / "results.json", results)
+            write_json(file, results)
 
     def sft_policy(self, name: str, temperature: float = 1.0) -> Policy:
         """A fine-tuned model of the ``sft`` stage, with this temperature baked in."""
@@ -229,6 +243,7 @@ class Pipeline:
             seed=self.config.run.seed,
             folder=folder,
             log=self.log,
+            checkpoints=lambda loop: self.checkpoints(folder.relative_to(self.path) / loop),
         )
 
     def selected_answers(self, task: Task) -> list[dict]:

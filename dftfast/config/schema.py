@@ -62,6 +62,8 @@ class SFT(Section):
                           "then falls to zero along a cosine")
     weight_decay: NotNegative = Field(0.0, description="decay of the trained weights (AdamW)")
     grad_clip: Positive = Field(1.0, description="largest norm of a gradient")
+    loss_limit: NotNegative = Field(3.0, description="a loss of this many times the usual one skips the update and "
+                                    "halves the learning rate; 0 is no limit")
 
 
 class Sweep(Section):
@@ -153,6 +155,9 @@ class Run(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="seed of everything random")
     threads: Count | None = Field(None, description="CPU threads; none is one a core")
     tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")
+    checkpoint_seconds: NotNegative = Field(60.0, description="save the training loop that often (or less often where "
+                                            "that would take more than 5% of the time)")
+    checkpoint_steps: Count | None = Field(None, description="save it after every so many updates instead")
 
 
 class Config(Section):

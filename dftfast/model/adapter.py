@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import UserError
 from ..files import atomic_folder
 from .config import read_json
 from .lora import lora_layers
+from .weights import save_tensors
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 REFUSED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "fan_in_fan_out")
@@ -44,7 +45,7 @@ class Adapter:
         }
         with atomic_folder(folder) as partial:
             (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            save_file(self.tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+            save_tensors(self.tensors, partial / "adapter_model.safetensors")
 
     @classmethod
     def load(cls, folder: str | Path) -> Adapter:

@@ -19,3 +19,8 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here")
     return device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or (torch raises a plain RuntimeError there) in ordinary memory."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)

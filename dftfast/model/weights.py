@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -148,9 +150,18 @@ def write_weights(decoder: Decoder, folder: Path) -> None:
     weight_map = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        save_tensors(shard, folder / file)
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
         total = sum(view.nbytes for _, view in hf_views(decoder))
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file. Raises OSError when it cannot be written (the library's own error hides the errno)."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as wrong:
+        number = re.search(r"os error (\d+)", str(wrong))
+        raise OSError(int(number[1]) if number else errno.EIO, str(wrong), str(path)) from None

@@ -24,6 +24,7 @@ from ..model.adapter import Adapter
 from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
 from ..rollout import Request, RolloutEngine, Sampler
+from .checkpoint import Checkpoints
 from .fit import FitSettings, fit
 from .log import RunLog, progress_bar
 from .packing import Example
@@ -59,6 +60,7 @@ class Task:
         max_tokens: length limit of a rollout.
         settings: the ``dft`` section of the configuration.
         folder: where phases are kept.
+        checkpoints: those of a training loop by name.
     """
 
     policy: Policy
@@ -74,6 +76,7 @@ class Task:
     seed: int
     folder: Path
     log: RunLog
+    checkpoints: Callable[[str], Checkpoints]
 
     def sample(self, prompts: list[list[int]], temperatures: list[float], seed: int, what: str) -> Rollouts:
         """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p)."""
@@ -109,7 +112,8 @@ class Task:
         c, seed = self.settings, self.seed + phase
         parameters = self.policy.begin_phase(c.rank, c.alpha, seed)
         settings = FitSettings(c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens)
-        fit(self.policy.decoder, parameters, examples, settings, seed, self.log.steps(f"dft {phase}"), **how)
+        steps, checkpoints = self.log.steps(f"dft {phase}"), self.checkpoints(f"phase-{phase}")
+        fit(self.policy.decoder, parameters, examples, settings, seed, steps, checkpoints=checkpoints, **how)
 
     def phase_prompts(self, phase: int) -> list[Example]:
         """The prompts of a phase: the next ones in the training set, around and around."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,14 @@ from torch import Tensor, nn
 from ..kernels import linear_cross_entropy, linear_logprob
 from ..model.attention import packed_causal
 from ..model.decoder import Decoder
+from ..model.device import is_out_of_memory
+from ..signals import held
+from .checkpoint import Checkpoints
 from .optimiser import Optimiser
 from .packing import Example, PackedBatch, batches, by_budget, pack
+from .run_folder import digest
 
+logger = logging.getLogger(__name__)
 Loss = Callable[[Decoder, PackedBatch, float], Tensor]  # (decoder, batch, scale) -> scalar
 
 
@@ -29,6 +35,7 @@ class FitSettings:
     warmup: float = 0.05
     weight_decay: float = 0.0
     grad_clip: float = 1.0
+    loss_limit: float = 0.0  # times the usual loss at which a step is skipped; 0 is none
 
 
 def fit(
@@ -40,6 +47,7 @@ def fit(
     log: Callable[[dict], None],
     loss: Loss | None = None,
     reweigh: Callable[[list[Example]], list[Example]] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train ``parameters`` on the completions of ``examples``.
 
@@ -50,9 +58,15 @@ def fit(
     Args:
         loss: in place of ``likelihood``; it multiplies its sum over the batch by the scale that it is given.
         reweigh: gives the examples of a step their weights under the policy as it stands, just before the step.
+        checkpoints: where to go on from, if there is something, and to save to.
+
+    Raises:
+        TrainingStopped: too many bad steps in a row, or a checkpoint could not be written.
+        Interrupted: a signal came; the last step is done and saved.
     """
     plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed))
-    train(decoder, parameters, plan, len(plan), settings, log, loss, reweigh)
+    inputs = digest(asdict(settings), seed, examples)
+    train(decoder, parameters, plan, len(plan), settings, log, loss, reweigh, checkpoints, inputs)
 
 
 def train(
@@ -64,33 +78,73 @@ def train(
     log: Callable[[dict], None],
     loss: Loss | None = None,
     reweigh: Callable[[list[Example]], list[Example]] | None = None,
+    checkpoints: Checkpoints | None = None,
+    inputs: str = "",
 ) -> None:
     """``fit`` on a given plan: the examples of each of ``steps`` updates, asked for just before the update."""
     optimiser = Optimiser(
-        parameters, settings.learning_rate, steps, settings.warmup, settings.weight_decay, settings.grad_clip
+        parameters,
+        settings.learning_rate,
+        steps,
+        settings.warmup,
+        settings.weight_decay,
+        settings.grad_clip,
+        settings.loss_limit,
     )
-    for step, batch in enumerate(plan, 1):
-        start, rate = time.perf_counter(), optimiser.rate()
-        total = sum(abs(weight) for example in batch for weight in example.weights)
-        batch = reweigh(batch) if reweigh else batch
-        value = 0.0
-        for group in by_budget(batch, settings.micro_tokens):
-            value += backward(decoder, pack(group).to(decoder.embed.device), 1 / total, loss or likelihood)
-        norm, taken = optimiser.step()
-        decoder.version += 1
-        tokens = sum(map(len, batch))
-        log(
-            {
-                "step": step,
-                "steps": steps,
-                "loss": value,
-                "grad_norm": norm,
-                "learning_rate": rate,
-                "tokens": tokens,
-                "tokens_per_second": tokens / (time.perf_counter() - start),
-                "skipped": not taken,
-            }
-        )
+    done, micro_tokens = 0, settings.micro_tokens
+    if checkpoints and (saved := checkpoints.load(inputs)):
+        optimiser.restore(saved.tensors, saved.state)
+        done, micro_tokens = saved.step, saved.state["micro_tokens"]
+    with held() as stop_requested:
+        for step, batch in enumerate(plan, 1):
+            if step <= done:
+                continue
+            start, rate = time.perf_counter(), optimiser.rate()
+            total = sum(abs(weight) for example in batch for weight in example.weights)
+            batch = reweigh(batch) if reweigh else batch
+            value, micro_tokens = gradient(decoder, batch, 1 / total, loss or likelihood, micro_tokens)
+            norm, taken = optimiser.step(value)
+            decoder.version += 1
+            tokens = sum(map(len, batch))
+            log(
+                {
+                    "step": step,
+                    "steps": steps,
+                    "loss": value,
+                    "grad_norm": norm,
+                    "learning_rate": rate,
+                    "tokens": tokens,
+                    "tokens_per_second": tokens / (time.perf_counter() - start),
+                    "skipped": not taken,
+                }
+            )
+            stop = stop_requested()
+            if checkpoints:
+                state = {**optimiser.numbers(), "micro_tokens": micro_tokens}
+                checkpoints.offer(step, optimiser.tensors, state, now=stop)
+            if stop:
+                break
+    if checkpoints:
+        checkpoints.wait()
+
+
+def gradient(
+    decoder: Decoder, batch: Sequence[Example], scale: float, loss: Loss, micro_tokens: int
+) -> tuple[float, int]:
+    """Add the gradient of the batch's loss, times ``scale``. Returns that product and ``micro_tokens``, which is
+    halved, and the batch begun again, as often as memory runs out."""
+    while True:
+        groups = by_budget(batch, micro_tokens)
+        try:
+            device = decoder.embed.device
+            return sum(backward(decoder, pack(group).to(device), scale, loss) for group in groups), micro_tokens
+        except (MemoryError, RuntimeError) as wrong:
+            if not is_out_of_memory(wrong) or len(groups) == len(batch):
+                raise
+        for parameter in decoder.parameters():
+            parameter.grad = None
+        micro_tokens = min(micro_tokens, sum(map(len, batch))) // 2
+        logger.warning("out of memory: going on with at most %d tokens in a forward pass", micro_tokens)
 
 
 def backward(decoder: Decoder, batch: PackedBatch, scale: float, loss: Loss) -> float:

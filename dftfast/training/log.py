@@ -37,7 +37,7 @@ class RunLog:
         def step(record: dict) -> None:
             bar.total = record["steps"]
             bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['tokens_per_second']:,.0f} tokens/s", refresh=False)
-            bar.update()
+            bar.update(record["step"] - bar.n)  # a continued run begins further on
             self.write(stage, record, record["step"])
             if record["step"] == record["steps"]:
                 bar.close()

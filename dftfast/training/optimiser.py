@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..errors import TrainingStopped
+from .checkpoint import put, whole
 
-class TrainingStopped(Exception):
-    """Too many steps in a row had a non-finite loss or gradient."""
+log = logging.getLogger(__name__)
 
 
 class Optimiser:
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101), decoupled weight decay.
 
-    Parameters in half precision get fp32 masters; fp32 parameters (LoRA) are their own. A step whose
-    gradient norm is not finite is skipped; ``MAX_SKIPPED`` in a row raise TrainingStopped.
+    Parameters in half precision get fp32 masters; fp32 parameters (LoRA) are their own. A step whose loss or
+    gradient norm is not finite is skipped; one whose loss explodes is skipped and the rate halved from then on.
+    ``MAX_SKIPPED`` in a row raise TrainingStopped.
 
     Args:
         learning_rate: the peak, reached after ``warmup`` (a share of ``total_steps``), then a cosine to zero.
         grad_clip: largest L2 norm of the whole gradient; 0 leaves it alone.
+        loss_limit: a loss of more than this many times its running mean is an explosion; 0 is no limit.
     """
 
     MAX_SKIPPED = 10
@@ -34,11 +38,13 @@ class Optimiser:
         warmup: float = 0.05,
         weight_decay: float = 0.0,
         grad_clip: float = 1.0,
+        loss_limit: float = 0.0,
     ):
         self.parameters = list(parameters)
         half = [p.dtype != torch.float32 for p in self.parameters]
         self.masters = [p.detach().float() if h else p for p, h in zip(self.parameters, half)]
         self.learning_rate, self.total_steps, self.grad_clip = learning_rate, total_steps, grad_clip
+        self.loss_limit, self.usual_loss = loss_limit, 0.0
         self.warmup_steps = max(1, round(warmup * total_steps))
         self.steps_taken = self.skipped_in_a_row = 0
         self.adamw = torch.optim.AdamW(self.masters, lr=0.0, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
@@ -51,14 +57,14 @@ class Optimiser:
         progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def step(self) -> tuple[float, bool]:
+    def step(self, loss: float = 0.0) -> tuple[float, bool]:
         """Update from the gradients and clear them. Returns (gradient norm before clipping, step was taken)."""
         for parameter, master in zip(self.parameters, self.masters):
             if master is not parameter:
                 master.grad = parameter.grad.float()
         norm = nn.utils.get_total_norm([m.grad for m in self.masters])
-        finite = bool(norm.isfinite())
-        if finite:
+        taken = self._sound(loss, float(norm))
+        if taken:
             if self.grad_clip:
                 nn.utils.clip_grads_with_norm_(self.masters, self.grad_clip, norm)
             for group in self.adamw.param_groups:
@@ -69,9 +75,55 @@ class Optimiser:
                     if master is not parameter:
                         parameter.copy_(master)
         self.steps_taken += 1
-        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        self.skipped_in_a_row = 0 if taken else self.skipped_in_a_row + 1
         for tensor in (*self.parameters, *self.masters):
             tensor.grad = None
         if self.skipped_in_a_row >= self.MAX_SKIPPED:
-            raise TrainingStopped(f"{self.MAX_SKIPPED} steps in a row had a non-finite gradient; lower the rate")
-        return float(norm), finite
+            raise TrainingStopped(
+                f"{self.MAX_SKIPPED} steps in a row had a non-finite or exploding loss; lower the learning rate"
+            )
+        return float(norm), taken
+
+    def _sound(self, loss: float, norm: float) -> bool:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            log.warning("step %d skipped: loss %g, gradient norm %g", self.steps_taken + 1, loss, norm)
+            return False
+        if self.loss_limit and loss > self.loss_limit * self.usual_loss > 0:
+            self.learning_rate /= 2
+            log.warning("step %d skipped: loss %g, usually %g; the learning rate is halved from here on",
+                        self.steps_taken + 1, loss, self.usual_loss)  # fmt: skip
+            return False
+        self.usual_loss = 0.9 * self.usual_loss + 0.1 * loss if self.usual_loss else loss
+        return True
+
+    # What a checkpoint holds.
+
+    NUMBERS = ("steps_taken", "skipped_in_a_row", "learning_rate", "usual_loss")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """fp32 masters and both moments, whole."""
+        found = {}
+        for i, master in enumerate(self.masters):
+            moments = self.adamw.state.get(master, {})
+            named = {"master": master, "step": moments.get("step"), "exp_avg": moments.get("exp_avg")}
+            named["exp_avg_sq"] = moments.get("exp_avg_sq")
+            found |= {f"{i}.{name}": whole(tensor) for name, tensor in named.items() if tensor is not None}
+        return found
+
+    def numbers(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self.NUMBERS}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
+        """Go on from what ``tensors`` and ``numbers`` gave."""
+        for name in self.NUMBERS:
+            setattr(self, name, numbers[name])
+        for i, (parameter, master) in enumerate(zip(self.parameters, self.masters)):
+            put(master, tensors[f"{i}.master"])
+            if master is not parameter:
+                parameter.copy_(master)
+            if f"{i}.step" in tensors:
+                moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
+                for name, moment in moments.items():
+                    put(moment, tensors[f"{i}.{name}"])
+                self.adamw.state[master] = {"step": tensors[f"{i}.step"].to(master.device), **moments}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import platform
@@ -19,7 +20,8 @@ class RunFolder:
     """``stages.json`` maps each finished stage to a digest of everything that it depended on.
 
     A stage whose digest is unchanged is skipped; one whose digest changed is run again, and what it had
-    written is removed first.
+    written is removed first. ``checkpoints/<stage>`` lives until the stage is done. Used in a ``with`` block, for
+    whose length it belongs to this process alone.
     """
 
     def __init__(self, path: str | Path):
@@ -29,6 +31,20 @@ class RunFolder:
         except OSError as wrong:
             raise UserError(f"run.folder: {path} cannot be made ({wrong.strerror})") from None
         self.record = self.path / "stages.json"
+        self.lock = open(self.path / ".lock", "a")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lifts it when the process ends
+        except OSError:
+            self.lock.close()
+            raise UserError(f"run.folder: another process is at work in {path}; wait for it or name another folder") from None
+        for leftover in self.path.rglob(".*.tmp"):  # what a killed process was writing
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.lock.close()
 
     def stages(self) -> dict[str, str]:
         try:
@@ -49,15 +65,16 @@ class RunFolder:
         if stages.get(name) == digest and all((self.path / output).exists() for output in outputs):
             yield False
             return
+        checkpoints = self.path / "checkpoints" / name
         if stages.get(unfinished) != digest:
-            for output in outputs:
-                target = self.path / output
+            for target in (*(self.path / output for output in outputs), checkpoints):
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         stages.pop(name, None)
         write_json(self.record, stages | {unfinished: digest})
         yield True
         stages.pop(unfinished, None)
         write_json(self.record, stages | {name: digest})
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def digest(*parts: object) -> str:
