@@ -14,9 +14,13 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
+    if options.select and options.n < 2:
+        raise UserError("command line: --select chooses among several texts for each prompt; give --n as well")
     documents = _documents(Path(options.prompts), options.limit)
     out = _output(options.out)
     rows = generate(documents, options)
+    if options.select:
+        rows = select(rows, options)
     from dftfast.data.generations import write_generations
 
     write_generations(out, rows)
@@ -38,6 +42,9 @@ def _parser() -> ArgumentParser:
         help="least share of the likeliest token's probability; 0 is off (default %(default)s)")
     add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
     add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
+    add("--select", metavar="CORPUS", help="of the --n texts for each prompt keep one, so that those kept are together "
+        "distributed like the human texts of this corpus")
+    add("--embedder", help="sentence-transformers folder or hub id for --select; none is all-MiniLM-L6-v2")
     add("--seed", type=int, default=0, help="seed of the sampler (default %(default)s)")
     add("--limit", type=int, help="use only this many of the prompts")
     add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
@@ -88,6 +95,39 @@ def generate(documents: list, options) -> list[dict]:
         | ({"sample": int(batch.sample[i])} if options.n > 1 else {})
         for i in range(len(batch))
     ]
+
+
+def select(rows: list[dict], options) -> list[dict]:
+    """One row for each prompt, by population selection against the texts of a corpus, all discrepancies alike.
+
+    Texts that were cut off or are empty are not chosen, unless a prompt has no other.
+    """
+    from dftfast.config import Config
+    from dftfast.data import load_corpus
+    from dftfast.distribution.samples import Samples
+    from dftfast.distribution.selection import make_terms, select_population
+    from dftfast.model.embedder import Embedder
+    from dftfast.model.pretrained import resolve_model
+    from dftfast.model.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.from_folder(resolve_model(options.model))
+    embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
+
+    def samples(texts: list[str]) -> Samples:
+        return Samples.of(embedder.encode(texts), [ids + [end] for ids in tokenizer.encode_batch(texts)], texts)
+
+    usable = [row for row in rows if row["finish_reason"] == "stop" and row["text"]]
+    kept = {row["id"]: row for row in reversed(rows)}  # the first of each prompt
+    if usable:
+        human = samples([document.text for document in load_corpus([options.select])])
+        prompts = {identifier: number for number, identifier in enumerate(kept)}
+        weights = Config().dft.weights.model_dump()
+        terms = make_terms(samples([row["text"] for row in usable]), human, tokenizer.vocab_size, weights)
+        chosen, course = select_population([prompts[row["id"]] for row in usable], terms, options.seed)
+        kept |= {usable[i]["id"]: usable[i] for i in chosen}
+        log.info("chosen by what they are like together: J %.3f at random, %.3f chosen", course[0]["J"], course[-1]["J"])
+    order = dict.fromkeys(row["id"] for row in rows)
+    return [{name: value for name, value in kept[i].items() if name != "sample"} for i in order]
 
 
 def _documents(path: Path, limit: int | None) -> list:

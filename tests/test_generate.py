@@ -153,3 +153,22 @@ def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(interrupted)
     assert stopped.value.code == 130 and capsys.readouterr().err == "stopped\n"
+
+
+def test_select_keeps_the_texts_that_are_together_like_the_corpus(model, tmp_path):
+    human = tmp_path / "human.jsonl"
+    texts = [f"A person wrote this short note, number {i}. It ends here." for i in range(60)]
+    human.write_text("".join(json.dumps({"id": str(i), "text": t, "title": "Note"}) + "\n" for i, t in enumerate(texts)))
+    rows = []
+    for i in range(20):
+        wrong = [{"text": "", "finish_reason": "stop"}, {"text": "!!" * 40 + str(i), "finish_reason": "stop"},
+                 {"text": texts[i], "finish_reason": "length"}]  # fmt: skip
+        rows += [{"id": str(i), "sample": k, **row} for k, row in enumerate([*wrong, {"text": texts[-i - 1], "finish_reason": "stop"}])]
+    rows += [{"id": "cut", "sample": k, "text": f"cut {k}", "finish_reason": "length"} for k in range(2)]
+    parsed = generate._parser().parse_args(
+        options(model, human, "out", "--n", "4", "--select", str(human), "--embedder", "character-ngrams")
+    )
+    kept = generate.select(rows, parsed)
+    assert [row["id"] for row in kept] == [*map(str, range(20)), "cut"] and kept[-1]["text"] == "cut 0"
+    assert sum(row["text"].startswith("A person") for row in kept[:-1]) >= 18
+    assert all("sample" not in row for row in kept)
