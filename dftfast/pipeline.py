@@ -264,9 +264,11 @@ class Pipeline:
 
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
-        texts = [document.text for document in documents]
-        tokens = [example.completion for example in self.examples(documents)]
-        return Samples.of(self.embedder.encode(texts), tokens, texts)
+        texts, examples = [document.text for document in documents], self.examples(documents)
+        prompts = None
+        if self.config.dft.weights.conditional_mmd:
+            prompts = self.embedder.encode([self.tokenizer.decode(example.prompt) for example in examples])
+        return Samples.of(self.embedder.encode(texts), [e.completion for e in examples], texts, prompts)
 
     def answer(self, engine: RolloutEngine, documents: list[Document], sampler: Sampler, path: Path) -> None:
         """Write one generation for each document."""

@@ -92,14 +92,22 @@ class Task:
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
         usable = [i for i, text in enumerate(texts) if batch.finish_reason[i] == "stop" and text]
         kept = [texts[i] for i in usable]
-        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept)
+        prompt = [i // len(temperatures) for i in usable]
+        about = self.embed_prompts(prompts)
+        about = None if about is None else about[prompt]
+        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept, about)
         logprobs = batch.logprobs.split(batch.offsets.diff().tolist())
         return Rollouts(
             samples=samples,
-            prompt=[i // len(temperatures) for i in usable],
+            prompt=prompt,
             logprobs=[logprobs[i].tolist() for i in usable],
             left_out=1 - len(usable) / len(texts),
         )
+
+    def embed_prompts(self, prompts: list[list[int]]) -> Tensor | None:
+        """fp32 [prompts, d] where a discrepancy is conditional on the prompt, else None."""
+        conditional = self.settings.weights.conditional_mmd
+        return self.embed([self.tokenizer.decode(prompt) for prompt in prompts]) if conditional else None
 
     def candidates(self, phase: int, prompts: list[Example]) -> Rollouts:
         """``settings.candidates`` samples for each prompt, spread over the candidate temperatures."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..distribution.classifier import DensityRatio
 from ..distribution.length import LengthEnergy
-from ..distribution.mmd import MMD, StyleMMD
+from ..distribution.mmd import MMD, ConditionalMMD, StyleMMD
 from ..distribution.ngram import NGramL2
 from ..distribution.samples import Samples
 from ..distribution.selection import FACTORS
@@ -28,6 +28,13 @@ from .fit import FitSettings, completion_states, token_logprobs, train
 from .ngram_reward import NGramReward
 from .packing import Example, PackedBatch
 
+KINDS = {
+    "mmd": lambda: MMD(FACTORS),
+    "conditional_mmd": lambda: ConditionalMMD(FACTORS),
+    "style": lambda: StyleMMD(FACTORS),
+    "length": LengthEnergy,
+    "classifier": DensityRatio,
+}
 BANK = 8  # rounds of rollouts that stand for the policy's distribution
 
 
@@ -48,8 +55,7 @@ class PolicyGradient:
     def __init__(self, task: Task, phase: int, weights: dict[str, float], demonstrations: float = 0.0):
         self.task, self.phase, self.demonstrations = task, phase, demonstrations
         self.settings = task.settings.gradient
-        kinds = {"mmd": MMD(FACTORS), "style": StyleMMD(FACTORS), "length": LengthEnergy(), "classifier": DensityRatio()}
-        self.terms = [(weights[name], term) for name, term in kinds.items() if weights.get(name)]
+        self.terms = [(weights[name], make()) for name, make in KINDS.items() if weights.get(name)]
         for _, term in self.terms:
             term.fit(task.human)
         self.ngram_weight = weights.get("ngram", 0.0)
