@@ -10,5 +10,9 @@ class TrainingStopped(Exception):
     """A run that must not or cannot go on (status 3): diverged, or the disk is full. What it has saved is intact."""
 
 
+class Diverged(TrainingStopped):
+    """The weights in training are of no more use; a phase of DFT is given up for the one before."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Stopped on request, at a point that the same command continues from (status 75, the system's EX_TEMPFAIL)."""

@@ -88,6 +88,20 @@ class Weights(Section):
     length: NotNegative = Field(0.5, description="energy distance of length distributions")
 
 
+class Limits(Section):
+    """a phase that goes beyond one of these is given up, and the one before it is the result"""
+
+    loss: NotNegative = Field(3.0, description="a loss of this many times the usual one skips the update and halves the "
+                              "learning rate; 0 is no limit")
+    empty: Fraction = Field(0.1, description="rise of the share of empty texts since the start")
+    cut: Fraction = Field(0.2, description="rise of the share of texts that the length limit cut")
+    repetition: Fraction = Field(0.1, description="rise of the share of 4-grams of tokens that repeat one of their text")
+    length: Annotated[float, Field(gt=1)] = Field(2.0, description="factor between the mean lengths of outputs and of "
+                                                  "human texts, either way (or the start's, where that is larger)")
+    entropy: Share = Field(0.5, description="least share of the start's entropy a token")
+    kl: Positive = Field(1.0, description="KL divergence from the phase before, nats a token")
+
+
 class PolicyGradient(Section):
     """phases of dft.method=policy_gradient"""
 
@@ -126,6 +140,7 @@ class DFT(Section):
     epochs: Count = Field(1, description="passes over the chosen texts")
     batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
+    limits: Limits = Limits()
     gradient: PolicyGradient = PolicyGradient()
 
 

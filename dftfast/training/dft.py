@@ -20,14 +20,18 @@ from ..distribution.mmd import MMD
 from ..distribution.ngram import NGramL2
 from ..distribution.protocol import Discrepancy
 from ..distribution.samples import Samples
+from ..errors import Diverged
 from ..model.adapter import Adapter
+from ..model.lora import remove_adapter
 from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
 from ..rollout import Request, RolloutEngine, Sampler
 from .checkpoint import Checkpoints
 from .fit import FitSettings, fit
-from .log import RunLog, progress_bar
+from .health import breaches, health, kl
+from .log import RunLog
 from .packing import Example
+from .rollouts import generate
 from .run_folder import write_json
 
 log = logging.getLogger(__name__)
@@ -40,12 +44,14 @@ class Rollouts:
     Attributes:
         prompt: the index of each sample's prompt.
         logprobs: of each sample's tokens under the model, untempered, in nats.
+        health: of all samples, those left out included.
     """
 
     samples: Samples
     prompt: list[int]
     logprobs: list[list[float]]
     left_out: float
+    health: dict[str, float]
 
 
 @dataclass
@@ -85,23 +91,25 @@ class Task:
             for p, prompt in enumerate(prompts)
             for t, temperature in enumerate(temperatures)
         ]
-        with progress_bar(what) as progress:
-            batch = self.engine.generate(requests, progress)
-        self.engine.release()
-        outputs = [batch.output(i) for i in range(len(batch))]
+        batches = generate(self.engine, requests, self.checkpoints("rollouts").folder, what)
+        outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
+        reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
-        usable = [i for i, text in enumerate(texts) if batch.finish_reason[i] == "stop" and text]
+        usable = [i for i, text in enumerate(texts) if reasons[i] == "stop" and text]
+        if len(usable) < 2:
+            raise Diverged(f"{what}: of {len(texts)} samples {len(usable)} are neither empty nor cut off")
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
         about = self.embed_prompts(prompts)
         about = None if about is None else about[prompt]
         samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept, about)
-        logprobs = batch.logprobs.split(batch.offsets.diff().tolist())
+        logprobs = [part for batch in batches for part in batch.logprobs.split(batch.offsets.diff().tolist())]
         return Rollouts(
             samples=samples,
             prompt=prompt,
             logprobs=[logprobs[i].tolist() for i in usable],
             left_out=1 - len(usable) / len(texts),
+            health=health(batches, texts),
         )
 
     def embed_prompts(self, prompts: list[list[int]]) -> Tensor | None:
@@ -119,7 +127,9 @@ class Task:
         """Train a fresh adapter on the examples and leave it live; ``how`` goes to ``fit``."""
         c, seed = self.settings, self.seed + phase
         parameters = self.policy.begin_phase(c.rank, c.alpha, seed)
-        settings = FitSettings(c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens)
+        settings = FitSettings(
+            c.learning_rate, c.epochs, c.batch_tokens, c.micro_tokens, loss_limit=0 if how else c.limits.loss
+        )
         steps, checkpoints = self.log.steps(f"dft {phase}"), self.checkpoints(f"phase-{phase}")
         fit(self.policy.decoder, parameters, examples, settings, seed, steps, checkpoints=checkpoints, **how)
 
@@ -135,41 +145,81 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
 
     ``method`` trains one adapter, left live on the policy, and returns a report. A phase's score is the mean change of
     the discrepancies since the start, each in units of its start, or of its noise between human texts where
-    the start is within that. Stops early when a phase fails to improve on the best so far. ``folder/phases.json`` holds one record a
-    phase: figures on the tuning prompts and what the method reports; record 0 is the start.
+    the start is within that. Stops early when a phase fails to improve on the best so far, or is given up because it
+    diverged or broke one of ``dft.limits``. ``folder/phases.json`` holds one record a phase: figures and health on the
+    tuning prompts, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
     """
     start = len(task.policy.adapters)
     file = task.folder / "phases.json"
     records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     for record in records[1:]:
-        task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
+        if "dropped" not in record:
+            task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
     task.policy.materialise()
     discrepancies = {"mmd": MMD(), "ngram": NGramL2(task.policy.decoder.config.vocab_size)}
     noise = {name: _noise(discrepancy, task.tuning_human) for name, discrepancy in discrepancies.items()}
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)
+    before = None
     for phase in range(len(records), task.settings.phases + 1):
         if _stalled(records):
             break
+        if before is None and records:
+            before = tuning_rollouts(task, len(records) - 1)
         report = {}
-        if phase:
-            report = method(task, phase)
-            adapter = task.policy.end_phase()
-            adapter.save(task.folder / f"phase-{phase}", task.policy.folder)
-        rollouts = task.sample([e.prompt for e in task.tuning], [task.settings.temperature], task.seed, f"dft {phase}: tuning")
-        figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
-        first = records[0]["tuning"] if records else figures
-        scales = {name: max(abs(first[name]), noise[name]) for name in figures}
-        score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
-        records.append({"phase": phase, "score": score, "tuning": figures, "left_out": rollouts.left_out, **report})
+        try:
+            if phase:
+                report = method(task, phase)
+                adapter = task.policy.end_phase()
+                adapter.save(task.folder / f"phase-{phase}", task.policy.folder)
+            rollouts = tuning_rollouts(task, phase)
+        except Diverged as wrong:
+            if not phase:
+                raise
+            records.append({"phase": phase, "dropped": [str(wrong)], **report})
+        else:
+            figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
+            first = records[0]["tuning"] if records else figures
+            scales = {name: max(abs(first[name]), noise[name]) for name in figures}
+            score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
+            found = rollouts.health | ({"kl": _drift(task, before)} if phase else {})
+            dropped = _broken(task, found, records[0]["health"]) if phase else {}
+            records.append(
+                {"phase": phase, "score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}
+                | dropped
+                | report
+            )
+            task.log.write("dft", {"phase": phase, "score": score, **figures, **found, **dropped}, phase)
+            log.info("dft phase %d: %s", phase, ", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
+            before = rollouts
         write_json(file, records)
-        task.log.write("dft", {"phase": phase, "score": score, **figures}, phase)
-        log.info("dft phase %d: %s", phase, ", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
-    best = min(records, key=lambda record: record["score"])["phase"]
+        if "dropped" in records[-1]:
+            log.warning("dft phase %d is given up: %s", phase, "; ".join(records[-1]["dropped"]))
+    best = min((record for record in records if "dropped" not in record), key=lambda record: record["score"])["phase"]
+    remove_adapter(task.policy.decoder)
     del task.policy.adapters[start + best :]
     task.policy.materialise()
     log.info("dft: phase %d is the best on the tuning prompts", best)
     return records
+
+
+def tuning_rollouts(task: Task, phase: int) -> Rollouts:
+    """What the policy, as ``phase`` left it, answers to the tuning prompts."""
+    prompts = [example.prompt for example in task.tuning]
+    return task.sample(prompts, [task.settings.temperature], task.seed, f"dft {phase}: tuning")
+
+
+def _drift(task: Task, before: Rollouts) -> float:
+    """KL of the policy from the one that gave the rollouts ``before``."""
+    texts = before.samples
+    examples = [Example(task.tuning[p].prompt, texts.tokens_of(i)) for i, p in enumerate(before.prompt)]
+    return kl(task.policy.decoder, examples, before.logprobs, task.settings.micro_tokens)
+
+
+def _broken(task: Task, found: dict[str, float], start: dict[str, float]) -> dict[str, list[str]]:
+    human_length = float(task.tuning_human.lengths.float().mean())
+    broken = breaches(found, start, human_length, task.settings.limits)
+    return {"dropped": broken} if broken else {}
 
 
 def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
@@ -183,6 +233,8 @@ def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
 
 
 def _stalled(records: list[dict]) -> bool:
-    """Whether the last phase was not the best one so far."""
+    """Whether the last phase was given up, or not the best one so far."""
+    if records and "dropped" in records[-1]:
+        return True
     scores = [record["score"] for record in records]
     return len(scores) > 1 and scores[-1] > min(scores)

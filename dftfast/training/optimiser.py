@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..errors import TrainingStopped
+from ..errors import Diverged
 from .checkpoint import put, whole
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class Optimiser:
 
     Parameters in half precision get fp32 masters; fp32 parameters (LoRA) are their own. A step whose loss or
     gradient norm is not finite is skipped; one whose loss explodes is skipped and the rate halved from then on.
-    ``MAX_SKIPPED`` in a row raise TrainingStopped.
+    ``MAX_SKIPPED`` in a row raise Diverged.
 
     Args:
         learning_rate: the peak, reached after ``warmup`` (a share of ``total_steps``), then a cosine to zero.
@@ -79,7 +79,7 @@ class Optimiser:
         for tensor in (*self.parameters, *self.masters):
             tensor.grad = None
         if self.skipped_in_a_row >= self.MAX_SKIPPED:
-            raise TrainingStopped(
+            raise Diverged(
                 f"{self.MAX_SKIPPED} steps in a row had a non-finite or exploding loss; lower the learning rate"
             )
         return float(norm), taken

@@ -9,11 +9,12 @@ import pytest
 import torch
 from families import save_random_model
 
+from dftfast.errors import Diverged
 from dftfast.model.lora import adapter_tensors
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
 from dftfast.training.fit import FitSettings, backward, fit, likelihood, nats_per_token
-from dftfast.training.optimiser import Optimiser, TrainingStopped
+from dftfast.training.optimiser import Optimiser
 from dftfast.training.packing import Example, batches, by_budget, pack
 
 
@@ -121,7 +122,7 @@ def test_non_finite_gradients_are_skipped_and_then_stop_the_run():
     weight.grad = torch.full((3,), float("nan"))
     norm, taken = optimiser.step()
     assert not taken and norm != norm and torch.equal(weight.data, torch.ones(3))
-    with pytest.raises(TrainingStopped, match="non-finite"):
+    with pytest.raises(Diverged, match="non-finite"):
         for _ in range(Optimiser.MAX_SKIPPED):
             weight.grad = torch.full((3,), float("inf"))
             optimiser.step()

@@ -1,0 +1,57 @@
+"""Signs that a policy has collapsed, read from its rollouts, and the limits at which a phase is given up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..model.decoder import Decoder
+from ..rollout import RolloutBatch
+from .fit import token_logprobs
+from .packing import Example
+
+NGRAM = 4
+
+
+def health(batches: Sequence[RolloutBatch], texts: Sequence[str]) -> dict[str, float]:
+    """Shares of empty and of cut texts, share of 4-grams that the same text had before, tokens a text, nats a token."""
+    outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
+    tokens = sum(map(len, outputs))
+    return {
+        "empty": sum(not text for text in texts) / len(texts),
+        "cut": sum(batch.finish_reason.count("length") for batch in batches) / len(texts),
+        "repetition": repetition(outputs),
+        "length": tokens / len(texts),
+        "entropy": sum(float(batch.entropies.double().sum()) for batch in batches) / tokens,
+    }
+
+
+def repetition(outputs: Sequence[Sequence[int]]) -> float:
+    """Share of the 4-grams of tokens that occurred earlier in the same text."""
+    found = distinct = 0
+    for output in outputs:
+        grams = list(zip(*(output[i:] for i in range(NGRAM))))
+        found, distinct = found + len(grams), distinct + len(set(grams))
+    return 1 - distinct / found if found else 0.0
+
+
+def kl(decoder: Decoder, examples: Sequence[Example], logprobs: Sequence[Sequence[float]], micro_tokens: int) -> float:
+    """Estimate of KL(then ‖ now) in nats a token, from samples of then with their log-probabilities."""
+    now = sum(map(sum, token_logprobs(decoder, examples, micro_tokens)))
+    return (sum(map(sum, logprobs)) - now) / sum(map(len, logprobs))
+
+
+def breaches(found: dict[str, float], start: dict[str, float], human_length: float, limits) -> list[str]:
+    """What is beyond the ``dft.limits`` of the configuration, in words; ``start`` is the health before DFT."""
+    broken = []
+    for name in ("empty", "cut", "repetition"):
+        if found[name] > start[name] + getattr(limits, name):
+            broken.append(f"{name} {found[name]:.3f}, at the start {start[name]:.3f}")
+    drift, before = (abs(math.log(max(each["length"], 1e-9) / human_length)) for each in (found, start))
+    if drift > max(math.log(limits.length), before):
+        broken.append(f"length {found['length']:.1f} tokens, human {human_length:.1f}")
+    if found["entropy"] < limits.entropy * start["entropy"]:
+        broken.append(f"entropy {found['entropy']:.3f} nats a token, at the start {start['entropy']:.3f}")
+    if not found.get("kl", 0.0) <= limits.kl:
+        broken.append(f"KL {found['kl']:.3f} nats a token from the phase before")
+    return broken
