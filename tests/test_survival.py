@@ -14,7 +14,7 @@ from test_pipeline import corpus, model, options  # noqa: F401
 SHORT = {
     "sft.epochs": 2, "sft.max_texts": 60, "sweep.temperatures": "1.0", "sweep.prompts": 20, "evaluation.prompts": 20,
     "evaluation.rounds": 20, "dft.phases": 2, "dft.prompts": 24, "dft.candidates": 2, "dft.epochs": 2, "dft.tuning_prompts": 8,
-    "run.tensorboard": False, "run.checkpoint_steps": 1, "dft.batch_tokens": 256, "sft.batch_tokens": 512, "dft.learning_rate": 0.002,
+    "run.tensorboard": False, "data.limit": 250, "run.checkpoint_steps": 1, "dft.batch_tokens": 256, "sft.batch_tokens": 512, "dft.learning_rate": 0.002,
 }  # fmt: skip
 
 
