@@ -12,7 +12,7 @@ def corpus(seed: int, n: int = 2000, words: int = 300) -> TextSet:
     rng = np.random.default_rng(seed)
     tokens = rng.zipf(1.25, size=(n, words)) % 20000
     ends = np.arange(words) % 14 == 13
-    texts = [" ".join(f"w{t}{'.' * e}" for t, e in zip(row, ends)) for row in tokens]
+    texts = [" ".join(f"w{t}{'.' if e else ''}" for t, e in zip(row, ends)) for row in tokens]
     return TextSet([str(i) for i in range(n)], ["prompt"] * n, texts, tokens.tolist(),
                    rng.normal(size=(n, 384)).astype(np.float32), finish_reason=["stop"] * n)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +21,9 @@ def mmd2_unbiased(x: Tensor, y: Tensor, bandwidths: Tensor) -> float:
     return float(_within(x, bandwidths) + _within(y, bandwidths) - 2 * rbf_witness(x, y, bandwidths).mean())
 
 
-def signed_root(mmd2: float) -> float:
-    """The root of an estimate of MMD² that keeps its sign: below zero means below the noise floor."""
-    return math.copysign(math.sqrt(abs(mmd2)), mmd2)
+def signed_root(mmd2):
+    """The root of an estimate of MMD² (number or array) that keeps its sign: below zero means below the noise floor."""
+    return np.sign(mmd2) * np.sqrt(np.abs(mmd2))
 
 
 class MMD:

@@ -33,8 +33,8 @@ _MARKS = {
     "brackets": "()[]",
     "list and heading marks": "*#•",
 }
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"”')\]]*\s+|\n+")
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”'’)\]]*\s+|\n+")
 
 STYLE_FEATURES = (
     "log words", "word length", "sentence length", "spread of sentence length", "log paragraphs", "type-token ratio",
@@ -48,9 +48,9 @@ def style_features(text: str) -> list[float]:
     Counts enter as rates or logarithms. The type-token ratio is Guiraud's, types / sqrt(tokens), which depends
     little on length; a sentence has the same start as the one before when its first word is the same.
     """
-    words = [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+    words = [word.lower().replace("’", "'") for word in WORD.findall(text)]
     count, characters = max(len(words), 1), max(len(text), 1)
-    sentences = [found for part in _SENTENCE_END.split(text) if (found := _WORD.findall(part))]
+    sentences = [found for part in SENTENCE_END.split(text) if (found := WORD.findall(part))]
     lengths = [math.log1p(len(sentence)) for sentence in sentences] or [0.0]
     starts = [sentence[0].lower() for sentence in sentences]
     trigrams = list(zip(words, words[1:], words[2:]))

@@ -78,7 +78,3 @@ def p_value(value: float, null: np.ndarray) -> float:
     """Share of permutations at least as extreme; the observed one counts (Phipson and Smyth 2010), so never 0."""
     slack = 1e-9 * max(abs(value), float(np.abs(null).max(initial=0.0)))  # equal up to rounding is as extreme
     return float((1 + (null >= value - slack).sum()) / (1 + len(null)))
-
-
-def signed_root(x):
-    return np.sign(x) * np.sqrt(np.abs(x))

@@ -37,6 +37,8 @@ METRICS: dict[str, Metric] = {
     "token_l2_1": Metric("Token L2", "lower", _L2.format("single tokens")),
     "token_l2_2": Metric("Token L2, pairs", "lower", _L2.format("pairs of tokens")),
     "token_l2_3": Metric("Token L2, triples", "lower", _L2.format("triples of tokens")),
+    "style_mmd": Metric("Style MMD", "lower", "MMD over 27 style features (rates of punctuation and of word classes, lengths of "
+                        "sentences, repetition, ...), each in units of its spread in the human texts.", digits=3),
     "jmq": Metric("JMQ", "higher", "Twice the rate at which a judge prefers the output to the human text of the same "
                   "prompt. 1 is parity.", digits=2),
     "jsd": Metric("JSD", "lower", "Jensen-Shannon divergence of token frequencies, in bits: 0 for equal frequencies, 1 "
@@ -52,15 +54,31 @@ METRICS: dict[str, Metric] = {
     "bleu": Metric("BLEU", "higher", "BLEU-4 with the human text of the same prompt (sacrebleu), 0 to 100.", digits=2),
     "self_bleu": Metric("Self-BLEU", "human", "Mean BLEU-4 of each output with all others as references: how much the "
                         "outputs repeat one another.", digits=3),
+    "near_duplicates": Metric("Near-duplicates", "human", "Texts that share at least half of their word triples with another "
+                              "text of the set (Jaccard similarity).", percent=True),
+    "longest_copy": Metric("Longest copy", "human", "Words and punctuation marks in the longest run that a text has in common "
+                           "with the training texts, mean over texts. Human: what held-out human texts have in common "
+                           "with them.", digits=1),
+    "copied": Metric("Copied", "human", "Share of a text's words and punctuation marks in runs of 8 or more that are also in "
+                     "the training texts, mean over texts.", percent=True),
     "same_start": Metric("Same starts", "human", "Texts in which three consecutive sentences start with the same word.",
                          percent=True),
+    "not_but": Metric("Not X but Y", "human", "Texts with a construction such as “not just X but Y”, “not a X but a Y” or “it "
+                      "isn't X, it's Y”.", percent=True),
     "foreign_script": Metric("Foreign script", "lower", "Texts with a letter of a script that is in fewer than 1% of the "
                              "human texts.", percent=True),
     "em_dash": Metric("Em dashes", "human", "Texts with an em dash.", percent=True),
+    "punctuation": Metric("Punctuation", "human", "Punctuation marks per 100 words, mean over texts.", digits=1),
     "type_token_ratio": Metric("Type-token ratio", "human", "Distinct words by words, mean over texts. Falls with length.",
                                digits=3),
     "mtld": Metric("MTLD", "human", "Lexical diversity that does not fall with length: mean length of stretches of words "
                    "whose type-token ratio stays above 0.72 (McCarthy and Jarvis, 2010).", digits=1),
+    "sentence_length": Metric("Sentence length", "human", "Words per sentence, mean over the sentences of a text, then over "
+                              "texts.", digits=1),
+    "sentence_spread": Metric("Spread of sentences", "human", "Standard deviation of words per sentence within a text, mean "
+                              "over texts.", digits=1),
+    "paragraph_length": Metric("Paragraph length", "human", "Words per paragraph (line), mean over the paragraphs of a text, "
+                               "then over texts.", digits=1),
     "length_mean": Metric("Mean length", "human", "Words per text.", digits=1),
     "length_sd": Metric("Spread of length", "human", "Standard deviation of words per text.", digits=1),
     "cut_by_length": Metric("Cut by length", "lower", "Outputs that ended at the token limit, not by themselves.",

@@ -61,6 +61,11 @@ def gram(counts: sparse.csr_matrix, common: int = 64) -> np.ndarray:
     return out
 
 
+def frequencies(counts: sparse.csr_matrix) -> np.ndarray:
+    """Relative frequencies of the columns in all documents together, float64 [u]."""
+    return np.asarray(counts.sum(0)).ravel() / counts.sum()
+
+
 def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Jensen-Shannon divergence in bits, in [0, 1], of count vectors [..., u] along the last axis (Lin 1991)."""
     p = p / p.sum(-1, keepdims=True)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -13,7 +14,9 @@ def bleu_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndar
     """Per text: length, reference length, matches n=1..4, totals n=1..4 (sacrebleu, 13a tokens). float64 [n, 10]"""
     from sacrebleu.metrics import BLEU
 
-    return np.array(BLEU()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
+    bleu = BLEU()
+    bleu.tokenizer = _tokenizer()
+    return np.array(bleu._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
 
 
 def chrf_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
@@ -55,9 +58,7 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
     Exact in one pass: the clipping count of an n-gram is its largest count in another text, which is the largest of all
     unless this text holds it, and then the second largest. Smoothing and tokens are sacrebleu's.
     """
-    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
-
-    tokenize = Tokenizer13a()
+    tokenize = _tokenizer()
     vocabulary: dict[str, int] = {}
     documents = [np.array([vocabulary.setdefault(w, len(vocabulary)) for w in tokenize(t.rstrip()).split()], np.int64)
                  for t in texts]
@@ -75,6 +76,14 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
         statistics[:, 1 + n] = _clipped(rank[inside], document[:size][inside], len(texts))
         statistics[:, 1 + ORDER + n] = np.maximum(lengths - n + 1, 0)
     return bleu(statistics, effective_order=True) / 100
+
+
+@cache
+def _tokenizer():
+    """sacrebleu's 13a, one for all: it remembers texts, and BLEU and self-BLEU tokenise the same ones."""
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+    return Tokenizer13a()
 
 
 def _clipped(rank: np.ndarray, document: np.ndarray, texts: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Statistics of single texts: sentence starts, scripts, em dashes, lexical variety, length."""
+"""Statistics of single texts: sentences, constructions, scripts, punctuation, lexical variety, length."""
 from __future__ import annotations
 
 import re
@@ -8,19 +8,36 @@ from functools import lru_cache
 
 import numpy as np
 
-WORD = re.compile(r"[^\W_]+(?:['\u2019\-][^\W_]+)*")
-SENTENCE_END = re.compile(r"(?<=[.!?\u2026])[\"'\u201d\u2019)\]]*\s+|\n+")
+from dftfast.distribution.style import SENTENCE_END, WORD
+
 EM_DASH = "\u2014"
+_MARK = re.compile(r"[^\w\s]")
+_SMALL = r"(?:an?|the|about|because|by|in|for|to|as|from|with|of|through|on|at)"
+_NOT_BUT = re.compile(rf"""
+    \bnot\s+(?:just|only|merely|simply|so\s+much)\b [^.!?\n]{{1,120}}? \b(?:but|it['\u2019]s|it\s+is|they['\u2019]re)\b
+  | \bnot\s+{_SMALL}\b [^.!?\n]{{1,80}}? \bbut\s+(?:rather\s+)?{_SMALL}\b
+  | (?:\b(?:is|was|are|were)n['\u2019]t|(?:['\u2019]s|['\u2019]re|\b(?:is|was|are|were))\s+not)\b [^.!?;\u2014\n]{{1,80}}
+    [.;,\u2014]\s* (?:it|this|that|they|he|she)(?:['\u2019](?:s|re)|\s+(?:is|was|are|were))\b""", re.IGNORECASE | re.VERBOSE)
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case: letters and digits with inner apostrophes and hyphens."""
+    """Words in lower case: letters and digits with inner apostrophes."""
     return WORD.findall(text.lower())
 
 
 def sentences(text: str) -> list[str]:
     """Pieces between sentence-final punctuation or line breaks that hold a word."""
     return [s for s in SENTENCE_END.split(text) if s and WORD.search(s)]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Pieces between line breaks that hold a word."""
+    return [p for p in text.split("\n") if WORD.search(p)]
+
+
+def has_not_but(text: str) -> bool:
+    """Whether it has a construction of the kind "not just X but Y", "not a X but a Y", "it isn't X, it's Y"."""
+    return _NOT_BUT.search(text) is not None
 
 
 def repeats_start(text: str, run: int = 3) -> bool:
@@ -77,13 +94,23 @@ def _mtld_pass(w: Sequence[str], threshold: float) -> float:
 
 
 def per_text(texts: Sequence[str], known_scripts: set[str]) -> dict[str, np.ndarray]:
-    """Statistic of each text, float64 [n]; NaN where a text has none. Em dashes are per 1,000 words."""
-    counts = np.array([len(words(t)) for t in texts], dtype=np.float64)
+    """Statistics of each text by their names in METRICS, float64 [n]; NaN where a text has none."""
+    count = np.array([len(words(t)) for t in texts], dtype=np.float64)
+    in_sentences = [[len(words(s)) for s in sentences(t)] for t in texts]
+    in_paragraphs = [[len(words(p)) for p in paragraphs(t)] for t in texts]
+    has = lambda test: np.array([test(t) for t in texts], dtype=np.float64)
+    each = lambda statistic, groups, least=1: np.array([statistic(g) if len(g) >= least else np.nan for g in groups])
+    marks = np.array([len(_MARK.findall(t)) for t in texts])
     return {
-        "same_start": np.array([repeats_start(t) for t in texts], dtype=np.float64),
-        "foreign_script": np.array([bool(scripts(t) - known_scripts) for t in texts], dtype=np.float64),
-        "em_dash": np.array([EM_DASH in t for t in texts], dtype=np.float64),
+        "same_start": has(repeats_start),
+        "not_but": has(has_not_but),
+        "em_dash": has(lambda t: EM_DASH in t),
+        "foreign_script": has(lambda t: scripts(t) - known_scripts != set()),
+        "punctuation": np.where(count > 0, 100 * marks / np.maximum(count, 1), np.nan),
         "type_token_ratio": np.array([type_token_ratio(t) for t in texts]),
         "mtld": np.array([mtld(t) for t in texts]),
-        "length": counts,
+        "sentence_length": each(np.mean, in_sentences),
+        "sentence_spread": each(np.std, in_sentences, least=2),
+        "paragraph_length": each(np.mean, in_paragraphs),
+        "length_mean": count,
     }

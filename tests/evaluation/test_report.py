@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dftfast.evaluation import Reference, evaluate, write_report
-from dftfast.evaluation.report import highlight, sampler_of, short
+from dftfast.evaluation.report.page import highlight, sampler_of, short
 
 _VOID = {"meta", "br", "line", "circle", "rect", "path"}
 
@@ -89,7 +89,7 @@ def test_names_tell_the_sampler():
 
 
 def test_one_temperature_and_equal_values_still_plot():
-    from dftfast.evaluation.report_plots import lines, scatter, strip
+    from dftfast.evaluation.report.plots import lines, scatter, strip
 
     assert "circle" in lines({"a": [(1.0, 0.0, None, None)]}, x_title="temperature")
     assert "NaN" not in strip([("ours", 0.0, 0.0, 0.0)], None) and "nan" not in scatter({"a": np.zeros((3, 2))})

@@ -1,6 +1,6 @@
 from scipy import stats
 
-from dftfast.evaluation.slop import human_against_human, overused, phrases_of, without_parts
+from dftfast.evaluation.slop.overused import human_against_human, overused, phrases_of, without_parts
 
 
 def test_phrases_do_not_cross_sentences():

@@ -11,13 +11,13 @@ from markupsafe import Markup, escape
 
 from dftfast.files import atomic_file
 
-from . import report_plots as plots
-from .baseline import Results, baselines, super_baseline, verdicts
-from .figure import Figure
-from .metrics import METRICS
-from .results import cell
-from .slop import human_against_human, overused, phrases_of, without_parts
-from .textset import TextSet
+from ..baseline import Results, baselines, super_baseline, verdicts
+from ..figure import Figure
+from ..metrics import METRICS
+from ..results import cell
+from ..slop.overused import human_against_human, overused, phrases_of, without_parts
+from ..textset import TextSet
+from . import plots
 
 MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "frechet", "c2st", "jmq", "mauve", "self_bleu",
         "same_start", "foreign_script")  # what the verdict counts
@@ -47,7 +47,7 @@ def write_report(folder: str | Path, results: Results, generations: Mapping[str,
     candidate = candidate if candidate in results else None
     page = _Page(results, generations, candidate, samplers or {}, folder)
     context = page.context(samples, map_points) | {"about": dict(about or {}), "candidate": candidate}
-    environment = Environment(loader=PackageLoader("dftfast.evaluation", "."), undefined=StrictUndefined,
+    environment = Environment(loader=PackageLoader("dftfast.evaluation.report", "."), undefined=StrictUndefined,
                               autoescape=lambda name: ".html" in name, trim_blocks=True, lstrip_blocks=True)
     for name in ("report.md", "report.html"):
         with atomic_file(folder / name) as temporary:

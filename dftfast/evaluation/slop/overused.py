@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .text_stats import sentences, words
+from ..text_stats import sentences, words
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Outputs that are nearly the same as another output of their set."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import ngrams
+from ..text_stats import words
+
+SHINGLE = 3  # words
+ALIKE = 0.5  # Jaccard similarity from which two texts are near-duplicates
+
+
+def shingle_similarity(texts: Sequence[str]) -> np.ndarray:
+    """Jaccard similarity of the sets of word 3-grams of each two texts, float64 [n, n]; exact. The beginning and the end of
+    a text count as words, so that short texts have 3-grams too (Broder 1997, "On the resemblance of documents")."""
+    vocabulary: dict[str, int] = {}
+    documents = [[0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in words(t)), 1] for t in texts]
+    keys, document = ngrams.ngram_keys(documents, SHINGLE, len(vocabulary) + 2)
+    counts, _ = ngrams.count_matrix(keys, document, len(documents))
+    counts.data[:] = 1
+    both = ngrams.gram(counts)
+    size = np.diag(both)
+    return both / (size[:, None] + size[None, :] - both)
+
+
+def near_duplicates(texts: Sequence[str]) -> np.ndarray:
+    """Whether another text of the set has a similarity of at least 0.5: float64 [n]."""
+    similarity = shingle_similarity(texts)
+    np.fill_diagonal(similarity, 0)
+    return (similarity.max(1, initial=0) >= ALIKE).astype(np.float64)
+
+
+def closest_pairs(texts: Sequence[str], count: int = 10) -> list[tuple[int, int, float]]:
+    """(i, j, similarity) of the near-duplicates, most alike first; no text in two pairs."""
+    similarity = np.triu(shingle_similarity(texts), 1)
+    first, second = np.nonzero(similarity >= ALIKE)
+    order = np.argsort(-similarity[first, second], kind="stable")
+    used, pairs = set(), []
+    for i, j in zip(first[order].tolist(), second[order].tolist()):
+        if len(pairs) < count and used.isdisjoint((i, j)):
+            used |= {i, j}
+            pairs.append((i, j, float(similarity[i, j])))
+    return pairs

@@ -1,0 +1,82 @@
+"""Outputs and human texts aligned, and the resampling that all figures of the pair share."""
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from dftfast.errors import UserError
+
+from . import quadratic
+from .figure import Figure, figure, p_value, resampling_weights, undefined
+from .reference import Reference
+from .textset import TextSet, align
+
+
+class TwoSamples:
+    """Outputs x and human texts y.
+
+    Attributes:
+        paired: x_i and y_i answer one prompt; False where the sets share no prompt.
+        w, v: how often each text of x and y is drawn in each bootstrap round, [rounds, n] and [rounds, m]; the same when
+            paired.
+
+    Raises UserError where the sets share some prompts but not all.
+    """
+
+    def __init__(self, outputs: TextSet, reference: Reference):
+        if len(outputs) < 4:
+            raise UserError(f"{outputs.name or 'outputs'}: {len(outputs)} texts; at least 4 are needed")
+        self.reference, self.y = reference, reference.texts
+        self.paired = not set(outputs.ids).isdisjoint(self.y.ids)
+        self.x = align(outputs, self.y) if self.paired else outputs
+        self.rounds, self.seed = reference.rounds, reference.seed
+        self.w = resampling_weights(len(self.x), self.rounds, self.seed)
+        self.v = self.w if self.paired else resampling_weights(len(self.y), self.rounds, self.seed + 1)
+
+    @cached_property
+    def exchanged(self) -> np.ndarray:
+        """Indicator over [x; y] of the first group with labels permuted: within prompts when paired. [rounds, n + m]"""
+        rng = np.random.default_rng([self.seed, 4])
+        if self.paired:
+            return quadratic.swap_within_pairs(rng, self.rounds, len(self.x))
+        return quadratic.random_subsets(rng, self.rounds, len(self.x) + len(self.y), len(self.x))
+
+    def embedding_problem(self, x: np.ndarray | None, y: np.ndarray | None) -> str | None:
+        if x is None or y is None:
+            return "no embeddings"
+        if x.shape[1] != y.shape[1]:
+            raise UserError(f"outputs have {x.shape[1]}-dimensional embeddings, the reference {y.shape[1]}: use one embedder")
+        return None
+
+    def mean(self, x: np.ndarray, y: np.ndarray, test: bool = True) -> Figure:
+        """Mean over the texts that have the statistic; p of a permutation test of the difference of means."""
+        if not np.isfinite(x).any() or not np.isfinite(y).any():
+            return undefined("the texts are too short")
+        human = figure(float(np.nanmean(y)), weighted_mean(y, self.v))
+        return figure(float(np.nanmean(x)), weighted_mean(x, self.w), p=self.mean_difference_p(x, y) if test else None,
+                      human=(human.value, human.low, human.high))
+
+    def mean_difference_p(self, x: np.ndarray, y: np.ndarray) -> float:
+        """p of the permutation test that the statistic [n], [m] has the same mean in both sets."""
+        rng = np.random.default_rng([self.seed, 5])
+        if self.paired:
+            d = x - y
+            d = d[np.isfinite(d)]
+            null = np.abs(rng.choice([-1.0, 1.0], size=(self.rounds, len(d))) @ d)
+            return p_value(abs(d.sum()), null)
+        x, y = x[np.isfinite(x)], y[np.isfinite(y)]
+        pooled = np.r_[x, y] - np.r_[x, y].mean()
+        first = quadratic.random_subsets(rng, self.rounds, len(pooled), len(x))
+        return p_value(abs(pooled[:len(x)].sum()), np.abs(first @ pooled))
+
+
+def weighted_mean(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Mean of the finite entries of x [n] under each row of weights w [rounds, n]."""
+    has = np.isfinite(x)
+    return w[:, has] @ x[has] / np.maximum(w[:, has].sum(1), 1e-9)
+
+
+def weighted_sd(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    mean = w @ x / w.sum(1)
+    return np.sqrt(np.maximum(w @ x**2 / w.sum(1) - mean**2, 0))
