@@ -1,8 +1,7 @@
-// A row's sampler settings and the outcome of its draw.
+// One draw a row. The rows are shared out in sample_tokens.cpp; what is done to one is compiled per instruction set.
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 namespace dftfast {
 
@@ -18,8 +17,22 @@ struct Drawn {
   float logprob, sampler_logprob, entropy;
 };
 
-// `mass` and `sorted` are scratch space.
-Drawn sample_row_avx512(const float* logits, int64_t vocab, const SamplerRow& settings, std::vector<float>& mass,
-                        std::vector<float>& sorted);
+constexpr int64_t kShare = 256;  // entries whose largest and whose mass are kept, so that a search can skip them
+
+// Room of one thread, for a row and a vector more.
+struct SamplerScratch {
+  float *value, *mass;         // the entries that a cut may keep, in vocabulary order
+  int32_t* index;              // and their places in the vocabulary
+  float *some_value, *some_mass;  // those among which a selection still looks
+  float* share_top;            // [shares]
+  double* share_mass;          // [shares]
+};
+
+using DrawRow = Drawn (*)(const void* logits, int64_t vocab, const SamplerRow&, const SamplerScratch&);
+
+// By the logits' dtype: float32, bfloat16, float16.
+namespace scalar { extern const DrawRow draw_row[3]; }
+namespace avx2 { extern const DrawRow draw_row[3]; }
+namespace avx512 { extern const DrawRow draw_row[3]; }
 
 }  // namespace dftfast

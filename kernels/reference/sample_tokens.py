@@ -7,27 +7,31 @@ from torch import Tensor
 
 
 def sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, position):
-    logprobs = torch.log_softmax(logits.float(), -1)
-    greedy = temperature == 0
-    probs = torch.softmax(logits.double() / torch.where(greedy, 1.0, temperature)[:, None], -1)
-    if greedy.any() or (top_p < 1).any() or top_k.any() or min_p.any():
-        probs = _truncate(probs, greedy, top_k, top_p, min_p)
-    cumulative = probs.cumsum(1)
+    logprobs = torch.log_softmax(logits.double(), -1)
+    greedy = temperature < torch.finfo(torch.float32).tiny
+    scaled = logits.double() / torch.where(greedy, 1.0, temperature.double())[:, None]
+    cut = torch.log_softmax(scaled.masked_fill(scaled < _floor(scaled, top_k, top_p, min_p)[:, None], -torch.inf), -1)
+    cumulative = cut.exp().cumsum(1)
     draw = philox_uniform(seed, request_id, position).double()[:, None] * cumulative[:, -1:]
     token = torch.searchsorted(cumulative, draw, right=True).clamp(max=logits.shape[1] - 1)
-    entropy = -torch.where(logprobs.isinf(), 0.0, logprobs.exp() * logprobs).sum(1)
-    chosen = (logprobs.gather(1, token)[:, 0], probs.gather(1, token)[:, 0].log().float())
-    return token[:, 0], *chosen, entropy
+    token = torch.where(greedy, logits.argmax(1), token[:, 0])
+    chosen = (logprobs.gather(1, token[:, None])[:, 0], cut.gather(1, token[:, None])[:, 0].masked_fill(greedy, 0.0))
+    entropy = -torch.where(logprobs == -torch.inf, 0.0, logprobs.exp() * logprobs).sum(1)
+    undefined = logprobs.isnan().any(1)
+    figures = [figure.masked_fill(undefined, torch.nan).float() for figure in (*chosen, entropy)]
+    return token.masked_fill(undefined, 0), *figures
 
 
-def _truncate(probs, greedy, top_k, top_p, min_p):
-    ordered, index = probs.sort(descending=True, stable=True)
-    rank = torch.arange(probs.shape[1], device=probs.device)
-    kept = (rank < torch.where(top_k == 0, probs.shape[1], top_k)[:, None]) & (~greedy[:, None] | (rank == 0))
-    ordered = ordered * kept / (ordered * kept).sum(1, keepdim=True)  # top-p is of what top-k left
-    kept &= (ordered.cumsum(1) - ordered < top_p[:, None]) & (ordered >= min_p[:, None] * ordered[:, :1])
-    probs = probs * torch.zeros_like(kept).scatter(1, index, kept)
-    return probs / probs.sum(1, keepdim=True)
+def _floor(scaled, top_k, top_p, min_p):
+    """Smallest kept logit of each row; equal logits are kept or dropped together."""
+    ordered = scaled.sort(descending=True).values
+    size = scaled.shape[1]
+    by_count = ordered.gather(1, (torch.where(top_k > 0, top_k, size).clamp(max=size).long() - 1)[:, None])
+    p = torch.softmax(ordered.masked_fill(ordered < by_count, -torch.inf), -1)  # top-p is of what top-k left
+    within = (p.cumsum(1) - p < top_p[:, None]) | (top_p >= 1)[:, None]
+    by_mass = ordered.gather(1, within.sum(1, keepdim=True).clamp(min=1) - 1)
+    by_share = ordered[:, :1] + min_p.double().clamp(0, 1).log()[:, None]
+    return torch.cat([by_count, by_mass, by_share], 1).amax(1)
 
 
 def philox_uniform(seed: Tensor, request_id: Tensor, position: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Draws one token a row, with the log-probabilities and the entropy that training needs, in a fixed number of passes.
 
-Every truncation (top-k, top-p, min-p) is a threshold on the logit, ties kept. The top-k and top-p thresholds are the
+Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits are kept or dropped together, the rule
+of `dftfast.kernels.sample_tokens`. The top-k and top-p thresholds are the
 largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
 bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
 sorted. The draw inverts the distribution function over the kept tokens in vocabulary order.
@@ -100,7 +101,7 @@ def _sample(
     sampler_logprob = 0.0
 
     t = tl.load(temperature + index)
-    if t > 0.0:
+    if t >= 1.1754943508222875e-38:  # below the normal numbers 1 / t may be infinite: greedy as well
         inverse = 1.0 / t
         floor = float("-inf")
         k = tl.load(top_k + index)
@@ -108,7 +109,7 @@ def _sample(
             floor = _threshold(row, V, floor, m, inverse, k.to(tl.float32), False, BLOCK)
         p = tl.load(top_p + index)
         if p < 1.0:
-            target = p * _mass(row, V, floor, m, inverse, BLOCK)
+            target = tl.maximum(p * _mass(row, V, floor, m, inverse, BLOCK), 1e-30)
             floor = tl.maximum(floor, _threshold(row, V, floor, m, inverse, target, True, BLOCK))
         least = tl.load(min_p + index)
         if least > 0.0:
@@ -133,8 +134,11 @@ def _sample(
         token = tl.where(drawn < V, drawn, last)
         sampler_logprob = (tl.load(row + token).to(tl.float32) - m) * inverse - tl.log(kept)
 
+    defined = z >= 1.0  # neither NaN nor +inf in the row, and one logit above -inf
+    token = tl.where(defined, token, 0)
+    sampler_logprob = tl.where(defined, sampler_logprob, float("nan"))
     tl.store(token_out + index, token.to(tl.int64))
-    tl.store(logprob_out + index, tl.load(row + token).to(tl.float32) - m - log_z)
+    tl.store(logprob_out + index, tl.where(defined, tl.load(row + token).to(tl.float32) - m - log_z, float("nan")))
     tl.store(sampler_logprob_out + index, sampler_logprob)
     tl.store(entropy_out + index, log_z - s / z)
 

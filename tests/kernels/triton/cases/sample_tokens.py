@@ -124,3 +124,14 @@ def test_ties_at_the_threshold_all_stay(device):
 
 def test_no_rows(device):
     assert [t.shape for t in sample(torch.empty(0, 9), device)] == [(0,)] * 4
+
+
+def test_rows_without_a_distribution(device):
+    logits = torch.randn(6, 1100)
+    logits[0, 30], logits[1, 1099], logits[2], logits[3, 600] = torch.nan, torch.nan, float("-inf"), float("inf")
+    for cut in ({}, {"temperature": 0.0}, {"top_k": 5}, {"top_p": 0.5}, {"top_p": 0.0}, {"min_p": 0.1}):
+        token, *figures = sample(logits, device, **cut)
+        assert not token[:4].any()
+        assert all(f[:4].isnan().all() and f[4:].isfinite().all() for f in figures)
+        if cut == {"top_p": 0.0}:
+            assert torch.equal(token[4:], logits[4:].argmax(1))
