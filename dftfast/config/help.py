@@ -15,11 +15,12 @@ _WORDS = {float: "number", int: "integer", str: "text", bool: "true|false", type
 
 def help_text(program: str, about: str = "") -> str:
     """Every key with type, default and meaning, by section."""
-    lines = [f"usage: {program} [--preset NAME] [--config FILE.yaml] [--section.key=value ...]", ""]
+    lines = [f"usage: {program} [--preset NAME] [--config FILE.yaml | --resume FOLDER] [--section.key=value ...]", ""]
     if about:
         lines += [about, ""]
     lines += [f"presets: {', '.join(presets())}",
               "short for the keys used most: " + ", ".join(f"--{a} = --{b}" for a, b in SHORTHANDS.items()),
+              "--resume goes on with the run in a folder; so does the command that began it",
               "lists are comma-separated; none leaves a key to its automatic choice"]
     for section, meaning, fields in _sections():
         lines += ["", f"{section}: {meaning}"]
@@ -39,7 +40,7 @@ def markdown() -> str:
         "A run is configured by one tree of keys. Later layers win: built-in defaults, then `--preset NAME`, then",
         "`--config FILE.yaml` (sections as in the tables below), then `--section.key=value` on the command line.",
         "Unknown keys are refused and the nearest valid key is named. The resolved tree is written to `config.yaml` in",
-        "the run folder, which `--config` reads back.",
+        "the run folder, which `--config` reads back and `--resume FOLDER` goes on with.",
         "",
         f"Presets: {', '.join(f'`{name}`' for name in presets())}. Lists are comma-separated on the command line;",
         "`none` leaves a key to its automatic choice. Short forms: "

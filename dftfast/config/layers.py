@@ -25,6 +25,7 @@ SHORTHANDS = {
     "out": "run.folder",
     "seed": "run.seed",
 }
+LARGEST_FILE = 1 << 20  # characters
 Layer = dict[str, tuple[object, str]]  # dotted key -> value, where it was given
 
 
@@ -34,7 +35,8 @@ def presets() -> list[str]:
 
 def parse_command_line(arguments: Sequence[str], program: str = "python -m dftfast.train",
                        about: str = "") -> Config:
-    """The configuration that `--preset NAME`, `--config FILE` and `--section.key=value` ask for (`--key value` too).
+    """The configuration that `--preset NAME`, `--config FILE` and `--section.key=value` ask for (`--key value` too);
+    `--resume FOLDER` takes that of the run in the folder.
 
     `--help` prints every key with its default and exits. Raises UserError for anything unknown or invalid.
     """
@@ -59,6 +61,9 @@ def parse_command_line(arguments: Sequence[str], program: str = "python -m dftfa
             preset = value
         elif name == "config":
             files.append(value)
+        elif name == "resume":
+            files.append(Path(value) / "config.yaml")
+            overrides.append(("run.folder", value))
         else:
             overrides.append((name, value))
     return load_config(preset, files, overrides)
@@ -74,9 +79,12 @@ def load_config(preset: str | None = None, files: Sequence[str | Path] = (),
         merged |= _read_yaml((_preset_folder() / f"{preset}.yaml").read_text(encoding="utf-8"), f"preset {preset}")
     for file in files:
         try:
-            text = Path(file).read_text(encoding="utf-8")
+            with open(file, encoding="utf-8") as opened:
+                text = opened.read(LARGEST_FILE + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--config: {file} cannot be read: {error}") from error
+        if len(text) > LARGEST_FILE:
+            raise UserError(f"--config: {file} is longer than {LARGEST_FILE >> 20} MiB; that is no configuration")
         merged |= _read_yaml(text, str(file))
     for name, text in overrides:
         key = SHORTHANDS.get(name, name).replace("-", "_")
@@ -89,17 +97,29 @@ def _preset_folder():
     return resources.files("dftfast") / "presets"
 
 
+class _Loader(yaml.SafeLoader):
+    """Without aliases, by which a short file can stand for a huge one."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, f"the alias *{event.anchor} is not supported", event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def _read_yaml(text: str, source: str) -> Layer:
     try:
-        root = yaml.compose(text, yaml.SafeLoader)
+        root = yaml.compose(text, _Loader)
         layer: Layer = {}
         if root is not None:
             _flatten(root, "", source, layer)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UserError(f"{source}, line {line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise UserError(f"{source}: not valid YAML for a configuration: nested too deeply") from None
     return layer
 
 
@@ -116,7 +136,7 @@ def _flatten(node: yaml.Node, prefix: str, source: str, layer: Layer) -> None:
         _check_key(key, where)
         if key in layer:
             raise UserError(f"{where}: {key} is given twice (first: {layer[key][1]})")
-        loader = yaml.SafeLoader("")
+        loader = _Loader("")
         layer[key] = (loader.construct_document(value), where)
 
 
@@ -157,4 +177,4 @@ def _validated(merged: Layer) -> Config:
         key = next(key for end in range(len(path)) if (key := ".".join(path[:end + 1])) in merged)
         reason = problem["msg"][0].lower() + problem["msg"][1:]
         raise UserError(f"{merged[key][1]}: {key}: {reason.replace('input should', 'should')}, "
-                        f"found {problem['input']!r}") from None
+                        f"found {repr(problem['input'])[:200]}") from None

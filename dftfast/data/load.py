@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from dftfast.errors import UserError
 
 log = logging.getLogger(__name__)
 LONGEST_LINE = 4 * 2**20  # bytes; a longer line is some other format
+_LARGEST_RATIO = 100  # of a file's unpacked size to its own; text packs to a third, at most to a tenth
 _REPORTED = 20
 
 
@@ -95,7 +97,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, object]]:
         if name.endswith(".parquet"):
             yield from _parquet_rows(path)
         elif name.endswith((".jsonl.gz", ".json.gz")):
-            yield from _json_rows(path, gzip.open(path, "rb"))
+            yield from _json_rows(path, gzip.open(path, "rb"), largest=_LARGEST_RATIO * path.stat().st_size)
         elif name.endswith((".jsonl", ".json")):
             yield from _json_rows(path, open(path, "rb"))
         else:
@@ -104,11 +106,13 @@ def read_rows(path: Path) -> Iterator[tuple[int, object]]:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def _json_rows(path: Path, file) -> Iterator[tuple[int, object]]:
+def _json_rows(path: Path, file, largest: float = math.inf) -> Iterator[tuple[int, object]]:
     with file:
-        number = 0
+        number = size = 0
         while line := file.readline(LONGEST_LINE + 1):
-            number += 1
+            number, size = number + 1, size + len(line)
+            if size > max(largest, LONGEST_LINE):
+                raise UserError(f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text")
             if len(line) > LONGEST_LINE:
                 while line and not line.endswith(b"\n"):
                     line = file.readline(LONGEST_LINE)
@@ -124,6 +128,8 @@ def _decode(line: bytes) -> object:
         return UserError(f"not valid UTF-8 (byte {error.start + 1} of the line)")
     except json.JSONDecodeError as error:
         return UserError(f"not valid JSON (column {error.colno}): {error.msg}")
+    except ValueError as error:  # an integer of thousands of digits
+        return UserError(f"not valid JSON for a row: {error}")
     except RecursionError:
         return UserError("not valid JSON for a row: nested too deeply")
 
@@ -136,10 +142,13 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, object]]:
         raise UserError(f"{path}: reading .parquet needs pyarrow: pip install 'dftfast[parquet]'") from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+            if sum(group.total_byte_size for group in groups) > max(_LARGEST_RATIO * path.stat().st_size, LONGEST_LINE):
+                raise UserError(f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text")
             number = 0
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise UserError(f"{path}: not a readable parquet file: {error}") from error

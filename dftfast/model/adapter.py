@@ -65,14 +65,16 @@ class Adapter:
         try:
             rank, alpha = int(config["r"]), float(config["lora_alpha"])
             scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as wrong:
+            if rank < 1 or not math.isfinite(scale):
+                raise ValueError(f"r = {rank}, lora_alpha = {alpha}")
+        except (KeyError, TypeError, ValueError, ArithmeticError) as wrong:
             raise UserError(f"{path}: r and lora_alpha must be numbers ({wrong!r})") from None
         weights = folder / "adapter_model.safetensors"
         try:
             tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
         except FileNotFoundError:
             raise UserError(f"{weights}: not found (adapters in pickled .bin files are not read)") from None
-        except (SafetensorError, OSError) as wrong:
+        except (SafetensorError, OSError, ValueError, RuntimeError) as wrong:  # RuntimeError: a type without values
             raise UserError(f"{weights}: damaged or truncated safetensors file ({wrong})") from None
         return cls(tensors, rank, scale)
 

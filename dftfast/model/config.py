@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class ModelConfig:
             )
         except KeyError as missing:
             raise UserError(f"{path}: field {missing} is missing") from None
-        except (TypeError, ValueError, ZeroDivisionError) as wrong:
+        except (TypeError, ValueError, ArithmeticError, AttributeError) as wrong:
             raise UserError(f"{path}: a field has the wrong type or value ({wrong})") from None
         config.check(raw, path)
         return config
@@ -82,6 +83,14 @@ class ModelConfig:
         for name in sizes:
             if not 0 < getattr(self, name) <= 1 << 24:
                 raise UserError(f"{path}: {name} = {getattr(self, name)} is out of range")
+        if self.num_layers > 1 << 12 or self.num_heads * self.head_dim > 1 << 24 or self.max_position_embeddings < 1:
+            raise UserError(f"{path}: num_hidden_layers, the heads' joint size or max_position_embeddings is out of range")
+        if not (0 < self.rope_theta < math.inf and 0 <= self.rms_norm_eps < 1):
+            raise UserError(f"{path}: rope_theta = {self.rope_theta} or rms_norm_eps = {self.rms_norm_eps} is out of range")
+        if self.rope_scaling and not all(0 < value < math.inf for value in self.rope_scaling.values()):
+            raise UserError(f"{path}: the rope scaling {self.rope_scaling} is out of range")
+        if not all(0 <= token < self.vocab_size for token in self.eos_token_ids):
+            raise UserError(f"{path}: eos_token_id {self.eos_token_ids} is outside the vocabulary of {self.vocab_size}")
         if self.num_heads % self.num_kv_heads or self.head_dim % 2:
             raise UserError(f"{path}: num_attention_heads must be a multiple of num_key_value_heads, head_dim even")
         if raw.get("hidden_act", "silu") not in ("silu", "swish"):

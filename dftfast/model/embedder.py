@@ -1,7 +1,9 @@
 """Texts to vectors: a sentence-transformers model, or the fixed character n-gram view that no training signal uses."""
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
@@ -36,9 +38,10 @@ class Embedder:
         folder = resolve_embedder(name)
         self.name = name or folder.name
         self.device = pick_device(device)
+        _refuse_code(folder)
         try:
-            self._model = SentenceTransformer(str(folder), device=str(self.device),
-                                              model_kwargs={"dtype": torch.float32})
+            self._model = SentenceTransformer(str(folder), device=str(self.device), trust_remote_code=False,
+                                              model_kwargs={"dtype": torch.float32, "use_safetensors": True})
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise UserError(f"embedder {self.name}: sentence-transformers cannot load it: {error}") from error
         self.max_tokens = self._model.max_seq_length
@@ -92,6 +95,18 @@ class CharacterNgrams(Embedder):
             if progress is not None:
                 progress(len(vectors))
         return out
+
+
+def _refuse_code(folder: Path) -> None:
+    """sentence-transformers before version 6 imports classes that a local folder names and brings along."""
+    file = folder / "modules.json"
+    try:
+        modules = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        foreign = [m["type"] for m in modules if not str(m["type"]).startswith("sentence_transformers.")]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{file}: not a list of modules: {error}") from None
+    if foreign:
+        raise UserError(f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself are loaded")
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:

@@ -94,17 +94,25 @@ def _read_json(file: Path) -> dict:
 def _special_tokens(config: dict) -> dict[str, str]:
     """Named special tokens; a token is written as a string or as an object with its `content`."""
     found = {name: config.get(name) for name in _SPECIAL_NAMES}
-    found = {name: token["content"] if isinstance(token, dict) else token for name, token in found.items()}
-    return {name: token for name, token in found.items() if token is not None}
+    found = {name: token.get("content") if isinstance(token, dict) else token for name, token in found.items()}
+    return {name: token for name, token in found.items() if isinstance(token, str)}
 
 
 def _chat_template(folder: Path, config: dict) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file}: cannot be read: {error}") from error
     template = config.get("chat_template")
-    if isinstance(template, list):  # several named templates
-        template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    try:
+        if isinstance(template, list):  # several named templates
+            template = {entry["name"]: entry["template"] for entry in template}.get("default")
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder}: chat_template: a named template lacks its name or its text ({error!r})") from None
+    if template is not None and not isinstance(template, str):
+        raise UserError(f"{folder}: chat_template: expected text, found {type(template).__name__}")
     return template
 
 
@@ -115,4 +123,7 @@ def _eos_ids(core: tokenizers.Tokenizer, special: dict[str, str], folder: Path) 
     if listed is None:
         listed = _read_json(folder / "config.json").get("eos_token_id")
     ids += listed if isinstance(listed, list) else [listed]
-    return tuple(dict.fromkeys(i for i in ids if i is not None))
+    ids = [i for i in ids if i is not None]
+    if not all(type(i) is int and 0 <= i < 1 << 31 for i in ids):
+        raise UserError(f"{folder}: eos_token_id: expected a token id or a list of them, found {ids}")
+    return tuple(dict.fromkeys(ids))

@@ -20,6 +20,7 @@ from ..files import atomic_folder
 from .config import ModelConfig
 from .decoder import Decoder
 
+FLOATS = ("BF16", "F16", "F32", "F64")
 SHARD_BYTES = 4 << 30
 IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
 
@@ -31,6 +32,7 @@ def load_decoder(folder: str | Path, dtype: torch.dtype = torch.bfloat16, device
         UserError: config or weight files missing or damaged; a tensor missing, unexpected or misshapen
             (the message names the tensor).
     """
+    check_model(folder)  # before anything of the sizes that config.json names is allocated
     decoder = Decoder(ModelConfig.from_folder(folder), dtype, device)
     read_weights(decoder, folder)
     return decoder
@@ -95,7 +97,7 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
             opened = stack.enter_context(safe_open(path, framework="pt"))
         except FileNotFoundError:
             raise UserError(f"{path}: no such weight file") from None
-        except (SafetensorError, OSError) as wrong:
+        except (SafetensorError, OSError, ValueError) as wrong:
             raise UserError(f"{path}: damaged or truncated safetensors file ({wrong})") from None
         files.update(dict.fromkeys(opened.keys(), opened))
     return files
@@ -110,7 +112,10 @@ def check_names(expected: dict[str, Tensor], files: dict[str, safe_open], folder
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?")
     for name, view in expected.items():
-        shape = tuple(files[name].get_slice(name).get_shape())
+        stored = files[name].get_slice(name)
+        shape = tuple(stored.get_shape())
+        if stored.get_dtype() not in FLOATS:
+            raise UserError(f"{folder}: tensor {name} is of type {stored.get_dtype()}; read are {', '.join(FLOATS)}")
         if shape != tuple(view.shape):
             raise UserError(f"{folder}: tensor {name} has shape {shape}; config.json asks for {tuple(view.shape)}")
 
