@@ -73,7 +73,8 @@ def compare(op: str, inputs: list, mutation: float = 1.0) -> None:
 
 @pytest.mark.parametrize("op", REFERENCE)
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 70), st.integers(1, 75), st.sampled_from(DTYPES))
+# From 2 columns on: of one column the norm is ±1 whatever the input, and its gradient rounding and nothing else.
+@given(st.integers(1, 70), st.integers(2, 75), st.sampled_from(DTYPES))
 def test_oracle(op, rows, size, dtype):
     compare(op, arguments(op, rows, size, dtype))
 
