@@ -7,6 +7,7 @@
 namespace py = pybind11;
 
 namespace dftfast {
+void bind_attention(py::module_&);
 void bind_decoder_step(py::module_&);
 void bind_linear_logprob(py::module_&);
 void bind_lora_linear(py::module_&);
@@ -19,6 +20,7 @@ void bind_sample_tokens(py::module_&);
 
 PYBIND11_MODULE(_C, m) {
   m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
+  dftfast::bind_attention(m);
   dftfast::bind_decoder_step(m);
   dftfast::bind_linear_logprob(m);
   dftfast::bind_lora_linear(m);

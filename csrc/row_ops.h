@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-namespace dftfast {
+#include "dtype.h"
 
-enum class Dtype { float32 = 0, bfloat16 = 1, float16 = 2 };
+namespace dftfast {
 
 struct NormShape {
   Dtype dtype;  // of everything but weights and their gradients, which are fp32

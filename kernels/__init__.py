@@ -1,5 +1,6 @@
 """Fused operators for training and sampling language models; needs nothing but torch (and triton)."""
 
+from .causal_attention import causal_attention
 from .linear_logprob import linear_cross_entropy, linear_logprob
 from .ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
 from .lora_linear import lora_linear
@@ -14,6 +15,7 @@ from .swiglu import swiglu
 __all__ = [
     "PackedWeight",
     "add_rms_norm",
+    "causal_attention",
     "linear_cross_entropy",
     "linear_logprob",
     "lora_linear",

@@ -1,0 +1,128 @@
+"""causal_attention, paged_attention and store_kv against an explicit softmax in fp64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tolerance import assert_close
+
+from dftfast.kernels import causal_attention
+from dftfast.kernels.reference.causal_attention import causal_attention as plain
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def oracle(q, k, v, offsets):
+    """The formula in fp64 with every score written out; independent of SDPA."""
+    out = []
+    for begin, end in zip(offsets.tolist(), offsets.tolist()[1:]):
+        group = q.shape[1] // k.shape[1]
+        queries, keys, values = q[begin:end], *(x[begin:end].repeat_interleave(group, 1) for x in (k, v))
+        scores = torch.einsum("qhd,khd->hqk", queries, keys) * q.shape[2] ** -0.5
+        future = torch.ones(end - begin, end - begin, dtype=torch.bool).triu(1)
+        out.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(future, -torch.inf).softmax(-1), values))
+    return torch.cat(out)
+
+
+def documents(lengths, heads, kv_heads, dim, dtype, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    tokens = sum(lengths)
+    q, k, v = (torch.randn(tokens, h, dim, generator=g).to(dtype) for h in (heads, kv_heads, kv_heads))
+    return q, k, v, torch.tensor([0, *lengths]).cumsum(0)
+
+
+def run(function, q, k, v, offsets, dtype=None):
+    leaves = [t.detach().to(dtype or t.dtype).requires_grad_() for t in (q, k, v)]
+    out = function(*leaves, offsets)
+    cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(out.dtype)
+    return [out, *torch.autograd.grad(out, leaves, cotangent)]
+
+
+def compare(inputs, mutation=1.0):
+    exact, torchs = run(oracle, *inputs, torch.float64), run(plain, *inputs)
+    for i, (found, expected, usual) in enumerate(zip(run(causal_attention, *inputs), exact, torchs)):
+        assert_close("causal_attention", inputs[0].dtype, found * (mutation if i else 1.0), expected, usual)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(0, 70), min_size=1, max_size=4).filter(any),
+    st.sampled_from([(1, 1), (3, 1), (4, 4), (6, 2), (50, 1)]),
+    st.sampled_from([1, 8, 20, 64, 80, 96]),
+    st.sampled_from(DTYPES),
+)
+def test_oracle_any_shape(lengths, heads, dim, dtype):
+    compare(documents(lengths, *heads, dim, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_oracle_of_a_layer_on_threads_and_mutation(dtype):
+    inputs = documents([20, 250, 1, 133, 0, 97], 9, 3, 64, dtype)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = run(causal_attention, *inputs)
+    torch.set_num_threads(3)
+    try:
+        compare(inputs)
+        assert all(torch.equal(a, b) for a, b in zip(alone, run(causal_attention, *inputs)))
+        with pytest.raises(AssertionError, match="exceeds"):
+            compare(inputs, mutation=1.01)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dim", [128, 256])
+def test_oracle_of_large_heads(dim):
+    compare(documents([65, 40], 4, 2, dim, torch.bfloat16))
+
+
+def test_special_nan_stays_in_its_document_and_large_scores_do_not_overflow():
+    q, k, v, offsets = documents([30, 30, 30], 4, 2, 16, torch.float32)
+    clean = causal_attention(q, k, v, offsets)
+    k[40], v[50] = torch.nan, torch.inf
+    dirty = causal_attention(q, k, v, offsets)
+    outside = torch.arange(90).div(30, rounding_mode="floor") != 1
+    assert torch.equal(dirty[outside], clean[outside]) and not dirty[40:].isfinite()[:20].any()
+    huge = [1e4 * t for t in documents([40], 2, 1, 16, torch.float32)[:2]]
+    found = run(causal_attention, *huge, v[:40, :1], torch.tensor([0, 40]))
+    assert all(t.isfinite().all() for t in found)
+
+
+def test_empty_and_non_contiguous():
+    q, k, v, offsets = documents([7, 9], 4, 2, 8, torch.float32)
+    expected = run(causal_attention, q, k, v, offsets)
+    strided = [t.transpose(0, 1).contiguous().transpose(0, 1) for t in (q, k, v)]
+    assert all(torch.equal(a, b) for a, b in zip(run(causal_attention, *strided, offsets), expected))
+    for none in (torch.tensor([0]), torch.tensor([0, 0])):
+        assert all(t.shape[0] == 0 for t in run(causal_attention, q[:0], k[:0], v[:0], none))
+
+
+def test_reference_gradcheck():
+    inputs = [t.double().requires_grad_() for t in documents([3, 1], 4, 2, 3, torch.float32)[:3]]
+    assert torch.autograd.gradcheck(lambda *x: plain(*x, torch.tensor([0, 3, 4])), inputs)
+
+
+def test_opcheck_and_compile():
+    q, k, v, offsets = documents([5, 3], 4, 2, 8, torch.float32)
+    leaves = [t.clone().requires_grad_() for t in (q, k, v)]
+    torch.library.opcheck(torch.ops.dftfast.causal_attention, (*leaves, offsets))
+    compiled = torch.compile(causal_attention, fullgraph=True, backend="aot_eager")
+    for a, b in zip(run(compiled, q, k, v, offsets), run(causal_attention, q, k, v, offsets)):
+        assert torch.equal(a, b)
+
+
+def test_bad_input_is_refused():
+    q, k, v, offsets = documents([5, 3], 4, 2, 8, torch.float32)
+    with pytest.raises(ValueError, match="multiple of Hk"):
+        causal_attention(q[:, :3], k, v, offsets)
+    with pytest.raises(ValueError, match="multiple of Hk"):
+        causal_attention(q, k[:4], v[:4], offsets)
+    with pytest.raises(TypeError, match="float64"):
+        causal_attention(q.double(), k.double(), v.double(), offsets)
+    with pytest.raises(ValueError, match="int64 offsets"):
+        causal_attention(q, k, v, offsets.int())
+    for wrong in ([0, 5, 9], [1, 5, 8], [0, 6, 5, 8]):
+        with pytest.raises(ValueError, match="must rise"):
+            causal_attention(q, k, v, torch.tensor(wrong))
