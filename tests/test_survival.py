@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from test_pipeline import corpus, model, options  # noqa: F401
+
+from dftfast.config import load_config, parse_command_line
+from dftfast.errors import Diverged
+from dftfast.model.lora import lora_layers
+from dftfast.pipeline import Pipeline
+from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.training.checkpoint import Checkpoints
+from dftfast.training.dft import run_phases
+from dftfast.training.health import breaches, repetition
+from dftfast.training.optimiser import Optimiser
+from dftfast.training.rollouts import generate
+from dftfast.training.run_folder import RunFolder
 
 SHORT = {
     "sft.epochs": 2, "sft.max_texts": 60, "sweep.temperatures": "1.0", "sweep.prompts": 20, "evaluation.prompts": 20,
@@ -39,3 +53,118 @@ def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):  # noqa: 
 def test_thirty_kills_at_random_instants(model, corpus, tmp_path):  # noqa: F811
     places = kill(30, model, corpus, tmp_path)
     assert {"write", "checkpoint", "checkpoint checksum", "merge"} <= places
+
+
+@pytest.fixture(scope="module")
+def task(model, corpus, tmp_path_factory):  # noqa: F811
+    """What DFT starts from after a short SFT."""
+    out = tmp_path_factory.mktemp("run")
+    pipeline = Pipeline(parse_command_line([*short_options(model, corpus), f"--run.folder={out}"]))
+    with RunFolder(out):
+        pipeline.open_log()
+        pipeline.sft()
+    return pipeline.dft_task(out / "dft")
+
+
+def damaged(strength):
+    """A phase that learns nothing but random weights."""
+
+    def method(task, phase):
+        task.policy.begin_phase(4, 4, seed=0)
+        generator = torch.Generator().manual_seed(phase)
+        for module in lora_layers(task.policy.decoder).values():
+            module.b.data.normal_(generator=generator).mul_(strength)
+        return {"made": strength}
+
+    return method
+
+
+def diverging(task, phase):
+    task.policy.begin_phase(4, 4, seed=0)
+    raise Diverged("10 steps in a row had a non-finite loss")
+
+
+@pytest.mark.parametrize(
+    "method, reason", [(damaged(3.0), "KL|entropy|repetition|cut"), (damaged(float("nan")), ""), (diverging, "non-finite")]
+)
+def test_a_phase_that_goes_wrong_is_given_up_for_the_one_before(task, tmp_path, method, reason, caplog):
+    task.folder = tmp_path / "dft"
+    task.checkpoints = lambda loop: Checkpoints(tmp_path / "checkpoints" / loop)
+    before = [p.clone() for p in task.policy.decoder.parameters()]
+    records = run_phases(task, method)
+    assert [record["phase"] for record in records] == [0, 1] and "dropped" not in records[0]
+    assert any(re.search(reason, each) for each in records[1]["dropped"])
+    assert json.loads((task.folder / "phases.json").read_text())[1]["dropped"] == records[1]["dropped"]
+    assert all(torch.equal(a, b) for a, b in zip(before, task.policy.decoder.parameters(), strict=True))
+    assert "phase 1 is given up" in caplog.text
+    assert json.dumps(run_phases(task, method)) == json.dumps(records)  # nor is it tried again
+
+
+def test_a_phase_within_the_limits_is_not_given_up(task, tmp_path):
+    task.folder = tmp_path / "dft"
+    task.checkpoints = lambda loop: Checkpoints(tmp_path / "checkpoints" / loop)
+    record = run_phases(task, damaged(1e-4))[1]
+    assert "dropped" not in record and abs(record["health"]["kl"]) < 0.01
+
+
+def requests(task, count):
+    return [Request(i, task.tuning[i % len(task.tuning)].prompt, Sampler(max_tokens=12), seed=3) for i in range(count)]
+
+
+def test_rollouts_are_sampled_once_and_in_parts(task, tmp_path, monkeypatch):
+    task.engine.max_sequences, asked, original = 2, [], RolloutEngine.generate
+
+    def counted(engine, part, progress):
+        asked.append(len(part))
+        return original(engine, part, progress)
+
+    monkeypatch.setattr(RolloutEngine, "generate", counted)
+    whole = generate(task.engine, requests(task, 40), tmp_path, "some")
+    assert asked == [32, 8] and [len(batch) for batch in whole] == asked
+    damaged = sorted(tmp_path.iterdir())[0] / "state.safetensors"
+    os.truncate(damaged, damaged.stat().st_size - 1)
+    again = generate(task.engine, requests(task, 40), tmp_path, "some")
+    assert len(asked) == 3  # only the damaged part
+    for a, b in zip(whole, again, strict=True):
+        assert torch.equal(a.tokens, b.tokens) and torch.equal(a.logprobs, b.logprobs) and a.finish_reason == b.finish_reason
+    generate(task.engine, requests(task, 40), tmp_path, "other")
+    assert len(asked) == 5
+
+
+def test_a_rollout_without_memory_goes_on_with_a_smaller_cache(task, tmp_path, monkeypatch, caplog):
+    expected = generate(task.engine, requests(task, 10), tmp_path / "a", "some")
+    original, fails, share = type(task.engine.backend).allocate, iter([True]), task.engine.memory_share
+
+    def allocate(backend, blocks):
+        if next(fails, False):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(backend, blocks)
+
+    monkeypatch.setattr(type(task.engine.backend), "allocate", allocate)
+    found = generate(task.engine, requests(task, 10), tmp_path / "b", "some")
+    assert task.engine.memory_share == share / 2 and "out of memory" in caplog.text
+    assert torch.equal(found[0].tokens, expected[0].tokens)
+
+
+def test_an_exploding_loss_is_skipped_and_the_rate_halved():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimiser = Optimiser([weight], 0.1, 100, warmup=0.0, loss_limit=3.0)
+    for loss, taken in [(2.0, True), (2.2, True), (50.0, False), (2.0, True), (float("nan"), False)]:
+        before = weight.detach().clone()
+        weight.grad = torch.ones(2)
+        assert optimiser.step(loss)[1] is taken and torch.equal(before, weight) is not taken
+    assert optimiser.learning_rate == 0.05 and optimiser.skipped_in_a_row == 1
+
+
+def test_signs_of_collapse():
+    assert repetition([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4]]) == 0.0
+    assert repetition([[7] * 13]) == pytest.approx(0.9)
+    start = {"empty": 0.0, "cut": 0.0, "repetition": 0.02, "length": 50.0, "entropy": 2.0}
+    limits = load_config().dft.limits
+    assert not breaches({**start, "kl": 0.3}, start, 40.0, limits)
+    for change, name in [
+        ({"empty": 0.2}, "empty"), ({"cut": 0.3}, "cut"), ({"repetition": 0.2}, "repetition"), ({"length": 90.0}, "length"),
+        ({"length": 15.0}, "length"), ({"entropy": 0.9}, "entropy"), ({"kl": 2.0}, "KL"), ({"kl": float("nan")}, "KL"),
+    ]:  # fmt: skip
+        (broken,) = breaches(start | change, start, 40.0, limits)
+        assert broken.startswith(name)

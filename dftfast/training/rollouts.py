@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..errors import Diverged
 from ..model.device import is_out_of_memory
 from ..rollout import Request, RolloutBatch, RolloutEngine
 from .checkpoint import read_state, write_state
@@ -49,6 +50,8 @@ def _generate(engine: RolloutEngine, requests: list[Request], what: str) -> Roll
         except (MemoryError, RuntimeError) as wrong:
             if not is_out_of_memory(wrong) or engine.memory_share < 1e-3:
                 raise
+        except FloatingPointError as wrong:
+            raise Diverged(f"{what}: {wrong}") from wrong
         finally:
             engine.release()
         engine.memory_share /= 2
