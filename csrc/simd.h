@@ -9,7 +9,9 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#if defined(__AVX512BF16__)
+#define DFTFAST_SIMD avx512bf16
+#elif defined(__AVX512F__)
 #define DFTFAST_SIMD avx512
 #elif defined(__AVX2__)
 #define DFTFAST_SIMD avx2
@@ -44,10 +46,14 @@ struct Floats {
   }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
   void store(bfloat16* p) const {
+#if defined(__AVX512BF16__)  // subnormal numbers become zero
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(v));
+#else
     __m512i u = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
     __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
     r = _mm512_mask_mov_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(r));
+#endif
   }
   void store(float16* p) const {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));

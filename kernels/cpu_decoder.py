@@ -8,16 +8,26 @@ from torch import Tensor
 from dftfast import _C
 
 BLOCK = 16  # tokens of a cache block
-PANEL = 64  # rows of a packed matrix are padded to a multiple of this
+PANEL = _C.packed_panel()  # rows of a packed matrix are padded to a multiple of this
 
 
-def pack_matrix(weight: Tensor) -> Tensor:
-    """bf16 [out, in] (in even) -> the order in which the products read it, bf16 [out rounded up to 64 · in]."""
-    rows, columns = weight.shape
-    packed = torch.empty(-(-rows // PANEL) * PANEL * columns, dtype=torch.bfloat16)
+def packed_size(rows: int, columns: int) -> int:
+    return -(-rows // PANEL) * PANEL * columns
+
+
+def pack_matrix(weight: Tensor, target: Tensor | None = None) -> Tensor:
+    """bf16 [out, in] (in even) -> the order in which the products read it, bf16 [packed_size(out, in)]."""
+    target = on_huge_pages(packed_size(*weight.shape)) if target is None else target
     weight = weight.contiguous()
-    _C.pack_matrix(weight.data_ptr(), rows, columns, packed.data_ptr(), torch.get_num_threads())
-    return packed
+    _C.pack_matrix(weight.data_ptr(), *weight.shape, target.data_ptr(), torch.get_num_threads())
+    return target
+
+
+def on_huge_pages(*shape: int) -> Tensor:
+    """Empty bf16 tensor that the system may map with pages of 2 MiB: large weights are streamed a third faster."""
+    tensor = torch.empty(*shape, dtype=torch.bfloat16)
+    _C.advise_huge_pages(tensor.data_ptr(), tensor.nbytes)
+    return tensor
 
 
 class CPUDecoder:
@@ -27,27 +37,36 @@ class CPUDecoder:
         layers: for each layer its matrices `qkv` [(H + 2·Hk)·D, hidden], `o` [hidden, H·D], `gate_up` [2·inner, hidden]
             and `down` [hidden, inner], its `qkv_bias` or None, and its norms `input_norm`, `post_norm`, `q_norm`,
             `k_norm` (the last two or None); all bf16. Matrices are packed, one after the other, as they are read.
+        num_layers: how many that are.
         embed, head: bf16 [V, hidden]; norm: bf16 [hidden], the final one.
     """
 
     MATRICES = ("qkv", "o", "gate_up", "down")
     FIELDS = ("qkv", "qkv_bias", "o", "gate_up", "down", "input_norm", "post_norm", "q_norm", "k_norm")
 
-    def __init__(self, layers, embed: Tensor, norm: Tensor, head: Tensor, heads: int, kv_heads: int, head_dim: int,
-                 inner: int, eps: float):  # fmt: skip
+    def __init__(self, layers, num_layers: int, embed: Tensor, norm: Tensor, head: Tensor, heads: int, kv_heads: int,
+                 head_dim: int, inner: int, eps: float):  # fmt: skip
         self.vocab, hidden = head.shape
+        self._free = on_huge_pages(self.packed_numel(num_layers, self.vocab, hidden, inner, heads, kv_heads, head_dim))
         self.kept = [[None if layer[name] is None else self._ready(name, layer[name]) for name in self.FIELDS]
                      for layer in layers]  # fmt: skip
-        self.ends = (embed.contiguous(), norm.contiguous(), pack_matrix(head))
+        self.ends = (embed.contiguous(), norm.contiguous(), self._pack(head))
         addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
         self.weights = _C.DecoderWeights(addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps)
 
     @staticmethod
+    def packed_numel(layers: int, vocab: int, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int) -> int:
+        """Numbers in the packed copies of all matrices."""
+        qkv, o = packed_size((heads + 2 * kv_heads) * head_dim, hidden), packed_size(hidden, heads * head_dim)
+        mlp = packed_size(2 * inner, hidden) + packed_size(hidden, inner)
+        return layers * (qkv + o + mlp) + packed_size(vocab, hidden)
+
+    @staticmethod
     def supports(hidden: int, inner: int, head_dim: int, dtype: torch.dtype) -> bool:
-        """Whether this processor has the instructions, and the sizes are those that the kernels handle."""
-        sizes = hidden % 16 == 0 and inner % 16 == 0 and head_dim in (32, 64, 128)
-        return dtype == torch.bfloat16 and sizes and _C.isa() == "avx512bf16"
+        """Whether the sizes are those that the kernels handle."""
+        sizes = hidden % 16 == 0 and inner % 16 == 0 and head_dim % 32 == 0 and head_dim <= 256
+        return dtype == torch.bfloat16 and sizes
 
     def logits(self, tokens: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, slots: Tensor, block_table: Tensor,
                query_offsets: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:  # fmt: skip
@@ -55,16 +74,22 @@ class CPUDecoder:
 
         Args:
             tokens: int64[T]; cos, sin: fp32 [T, D / 2] of their positions.
-            cache: bf16 [layers, 2, blocks, 16, Hk, D], contiguous.
+            cache: bf16 [layers, blocks, Hk, 2, 16 · D]; the order of what a kv head has in a block is the kernel's own
+                (csrc/paged_attention_kernel.h).
             slots, block_table, query_offsets, lengths: as `store_kv` and `paged_attention` have them.
         """
         out = torch.empty(len(rows), self.vocab, dtype=torch.float32)
         _C.decoder_step(
             self.weights, tokens.data_ptr(), slots.data_ptr(), cos.data_ptr(), sin.data_ptr(), block_table.data_ptr(),
             block_table.shape[1], query_offsets.data_ptr(), lengths.data_ptr(), rows.data_ptr(), len(tokens),
-            len(lengths), len(rows), cache.data_ptr(), cache.shape[2], out.data_ptr(), torch.get_num_threads(),
+            len(lengths), len(rows), cache.data_ptr(), cache.shape[1], out.data_ptr(), torch.get_num_threads(),
         )  # fmt: skip
         return out
 
     def _ready(self, name: str, weight: Tensor) -> Tensor:
-        return pack_matrix(weight) if name in self.MATRICES else weight.contiguous()
+        return self._pack(weight) if name in self.MATRICES else weight.contiguous()
+
+    def _pack(self, weight: Tensor) -> Tensor:
+        size = packed_size(*weight.shape)
+        target, self._free = self._free[:size], self._free[size:]
+        return pack_matrix(weight, target)

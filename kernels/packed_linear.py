@@ -15,7 +15,7 @@ from .cpu_decoder import pack_matrix
 
 @dataclass(frozen=True)
 class PackedWeight:
-    """A weight [out, in] of `packed_linear`. Without AVX512-BF16, or for odd `in`, `data` is the weight as it is."""
+    """A weight [out, in] of `packed_linear`. For odd `in`, `data` is the weight as it is."""
 
     data: Tensor
     out: int
@@ -30,7 +30,7 @@ def pack_weight(weight: Tensor) -> PackedWeight:
             f"pack_weight: bfloat16 [out, in] on the CPU expected, got {weight.dtype} {tuple(weight.shape)} "
             f"on {weight.device}"
         )
-    packed = _C.isa() == "avx512bf16" and weight.shape[1] % 2 == 0
+    packed = weight.shape[1] % 2 == 0
     weight = weight.detach()
     return PackedWeight(pack_matrix(weight) if packed else weight.clone(), *weight.shape, packed)
 

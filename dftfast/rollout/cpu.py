@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 import torch
 from torch import Tensor
 
-from ..kernels.cpu_decoder import BLOCK, CPUDecoder
+from ..kernels.cpu_decoder import BLOCK, CPUDecoder, on_huge_pages
 from .paged import Inputs, PagedDecoder
+
+log = logging.getLogger(__name__)
 
 
 class PackedDecoder(PagedDecoder):
-    """Merges a live adapter into a packed copy of the weights, and packs anew when `decoder.version` changes."""
+    """Merges a live adapter into a packed copy of the weights, which outlives `release` and is made anew only when
+    `decoder.version` has changed. Its cache is [layers, blocks, kv heads, 2 · 16 · head dim], ordered by the kernel."""
 
     packed: CPUDecoder | None = None
     version = -1
@@ -21,10 +27,22 @@ class PackedDecoder(PagedDecoder):
         fits = CPUDecoder.supports(c.hidden_size, c.intermediate_size, c.head_dim, decoder.embed.dtype)
         return decoder.embed.device.type == "cpu" and block_size == BLOCK and fits
 
-    def logits(self, inputs: Inputs) -> Tensor:
+    def update(self) -> None:
         if self.version != self.decoder.version:
-            self.packed, self.version = None, self.decoder.version  # the old copy goes before the new one is made
-            self.packed = self._pack()
+            started = time.perf_counter()
+            self.packed = None  # the old copy goes before the new one is made
+            self.packed, self.version = self._pack(), self.decoder.version
+            log.info("weights of version %d packed in %.2f s", self.version, time.perf_counter() - started)
+
+    def allocate(self, num_blocks: int) -> None:
+        c = self.decoder.config
+        self.cache = on_huge_pages(c.num_layers, num_blocks, c.num_kv_heads, 2 * BLOCK * c.head_dim)
+
+    def copy_blocks(self, copies: list[tuple[int, int]]) -> None:
+        source, target = torch.tensor(copies).T
+        self.cache[:, target] = self.cache[:, source]
+
+    def logits(self, inputs: Inputs) -> Tensor:
         cos, sin = self.decoder.rope(inputs.positions)
         return self.packed.logits(
             inputs.tokens, cos, sin, self.cache, inputs.slots, inputs.block_table, inputs.query_offsets,
@@ -48,7 +66,7 @@ class PackedDecoder(PagedDecoder):
             for layer in decoder.layers
         )
         sizes = (c.num_heads, c.num_kv_heads, c.head_dim, c.intermediate_size, c.rms_norm_eps)
-        return CPUDecoder(layers, decoder.embed, decoder.norm, decoder.head_weight, *sizes)
+        return CPUDecoder(layers, c.num_layers, decoder.embed, decoder.norm, decoder.head_weight, *sizes)
 
 
 def effective_weight(linear) -> Tensor:

@@ -212,19 +212,23 @@ class RolloutEngine:
         return dropped
 
     def _take_cache(self) -> None:
+        self.backend.update()  # first, so that what it takes is not counted as free
         if self.scheduler is None:
             config = self.decoder.config
             per_token = cache_bytes_per_token(config, self.decoder.embed.dtype)
-            tokens = self.cache_tokens
+            free, tokens = free_memory(self.device), self.cache_tokens
             if tokens is None:
-                share = int(self.memory_share * free_memory(self.device))
+                share = int(self.memory_share * free)
                 tokens = min(share // per_token, self.max_sequences * config.max_position_embeddings)
             blocks = max(tokens // self.block_size, 1)
             self.backend.allocate(blocks)
             pool = BlockPool(blocks)
             self.scheduler = Scheduler(pool, self.block_size, self.max_sequences, self.max_step_tokens)
-            size = blocks * self.block_size
-            log.info("cache of %d tokens in %d blocks: %.2f GiB", size, blocks, size * per_token / 2**30)
+            size = blocks * self.block_size * per_token
+            log.info(
+                "cache of %d tokens in %d blocks: %.2f GiB, %.1f%% of the %.2f GiB that are free",
+                blocks * self.block_size, blocks, size / 2**30, 100 * size / free, free / 2**30,
+            )  # fmt: skip
         self.scheduler.set_version(self.decoder.version)
 
     def _check(self, requests: list[Request]) -> None:

@@ -66,13 +66,17 @@ class Inputs:
 class PagedDecoder:
     """Back end for any device and dtype: the decoder as it stands, live adapter included, attending to the cache.
 
-    A back end has a `cache`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine` asks for nothing else.
+    A back end has a `cache`, `update`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine` asks for
+    nothing else.
     """
 
     def __init__(self, decoder, block_size: int):
         self.decoder = decoder
         self.block_size = block_size
         self.cache: Tensor | None = None  # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
+
+    def update(self) -> None:
+        """Called before a rollout: what a back end derives from the weights follows `decoder.version`."""
 
     def allocate(self, num_blocks: int) -> None:
         config, weight = self.decoder.config, self.decoder.embed

@@ -1,0 +1,130 @@
+// The decoder's forward pass over a paged cache, compiled once for each instruction set.
+//
+// A token's result does not depend on what else is in the step. Values are rounded to bf16 where the PyTorch decoder
+// rounds them.
+#include <vector>
+
+#include "decoder_step.h"
+#include "paged_attention_kernel.h"
+
+namespace dftfast {
+namespace DFTFAST_SIMD {
+
+constexpr int64_t kFewRows = 8;  // row by row work of fewer is done before other threads would wake
+
+// y = x / rms(x) * weight, for n a multiple of 16.
+inline void rms_norm_row(const bfloat16* x, const bfloat16* weight, float eps, int64_t n, bfloat16* y) {
+  Floats squares = Floats::all(0);
+  for (int64_t i = 0; i < n; i += Floats::width) squares = fma(Floats::load(x + i), Floats::load(x + i), squares);
+  const Floats factor = Floats::all(1.f / std::sqrt(squares.sum() / n + eps));
+  for (int64_t i = 0; i < n; i += Floats::width)
+    (rounded(Floats::load(x + i) * factor) * Floats::load(weight + i)).store(y + i);
+}
+
+inline void rotate_row(bfloat16* x, const float* cos, const float* sin, int64_t half) {
+  for (int64_t i = 0; i < half; i += Floats::width) {
+    const Floats a = Floats::load(x + i), b = Floats::load(x + half + i);
+    const Floats c = Floats::load(cos + i), s = Floats::load(sin + i);
+    (a * c - b * s).store(x + i);
+    fma(b, c, a * s).store(x + half + i);
+  }
+}
+
+inline void add_row(const bfloat16* x, int64_t n, bfloat16* y) {  // y += x
+  for (int64_t i = 0; i < n; i += Floats::width) (Floats::load(y + i) + Floats::load(x + i)).store(y + i);
+}
+
+inline void swiglu_row(const bfloat16* gate, const bfloat16* up, int64_t n, bfloat16* y) {
+  for (int64_t i = 0; i < n; i += Floats::width) {
+    const Floats g = Floats::load(gate + i);
+    const Floats silu = g / (Floats::all(1) + exp(Floats::all(0) - g));
+    (rounded(silu) * Floats::load(up + i)).store(y + i);
+  }
+}
+
+template <class F>
+void each_row(int64_t rows, int threads, F&& body) {
+#pragma omp parallel for num_threads(rows >= kFewRows ? threads : 1)
+  for (int64_t t = 0; t < rows; ++t) body(t);
+}
+
+// Which sequence each token belongs to and how many cached tokens it sees, itself included.
+struct Context {
+  std::vector<int64_t> sequence, seen;
+  int64_t longest = 0;
+
+  explicit Context(const DecoderStep& s) : sequence(s.num_tokens), seen(s.num_tokens) {
+    for (int64_t i = 0; i < s.num_sequences; ++i)
+      for (int64_t t = s.query_offsets[i]; t < s.query_offsets[i + 1]; ++t) {
+        sequence[t] = i;
+        seen[t] = s.lengths[i] - (s.query_offsets[i + 1] - 1 - t);
+        longest = std::max(longest, seen[t]);
+      }
+  }
+};
+
+// out: [T, heads·head_dim]; a row of qkv begins with its queries.
+inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Context& context, const PagedCache& cache,
+                       const bfloat16* qkv, bfloat16* out, int threads) {
+  const int64_t T = s.num_tokens, D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
+#pragma omp parallel num_threads(T * context.longest >= kFewRows * 64 ? threads : 1)
+  {
+    std::vector<float> scores(kRows * (context.longest + kBlock));
+    std::vector<bfloat16> weights(scores.size());
+#pragma omp for schedule(dynamic, 1) collapse(2)
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t kv = 0; kv < Hk; ++kv)
+        for (int64_t head = kv * group; head < (kv + 1) * group; head += kRows)
+          with_rows(std::min<int64_t>(kRows, (kv + 1) * group - head), [&](auto count) {
+            attend<count.value>(cache, kv, qkv + t * (H + 2 * Hk) * D + head * D,
+                                s.table + context.sequence[t] * s.table_stride, context.seen[t], scores.data(),
+                                weights.data(), out + (t * H + head) * D);
+          });
+  }
+}
+
+inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int threads) {
+  const int64_t T = s.num_tokens, d = w.hidden, D = w.head_dim, H = w.heads, Hk = w.kv_heads;
+  const int64_t width = (H + 2 * Hk) * D;
+  const bfloat16* none = nullptr;
+  std::vector<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D), wide(T * 2 * w.inner), act(T * w.inner);
+  const Context context(s);
+  each_row(T, threads, [&](int64_t t) { std::copy_n(w.embed + s.tokens[t] * d, d, &h[t * d]); });
+
+  for (size_t layer = 0; layer < w.layers.size(); ++layer) {
+    const LayerWeights& l = w.layers[layer];
+    const PagedCache cache{s.cache + layer * s.num_blocks * Hk * 2 * kBlock * D, Hk, D};
+    each_row(T, threads, [&](int64_t t) { rms_norm_row(&h[t * d], l.input_norm, w.eps, d, &x[t * d]); });
+    product(x.data(), T, d, l.qkv, l.qkv_bias, width, qkv.data(), threads);
+    each_row(T, threads, [&](int64_t t) {
+      bfloat16* row = &qkv[t * width];
+      for (int64_t head = 0; head < H + Hk; ++head) {
+        bfloat16* part = row + head * D;
+        const bfloat16* norm = head < H ? l.q_norm : l.k_norm;
+        if (norm) rms_norm_row(part, norm, w.eps, D, part);
+        rotate_row(part, s.cos + t * D / 2, s.sin + t * D / 2, D / 2);
+      }
+      if (s.slots[t] >= 0) cache.store(s.slots[t], row + H * D, row + (H + Hk) * D);
+    });
+    attend_all(w, s, context, cache, qkv.data(), attended.data(), threads);
+    product(attended.data(), T, H * D, l.o, none, d, x.data(), threads);
+    each_row(T, threads, [&](int64_t t) {
+      add_row(&x[t * d], d, &h[t * d]);
+      rms_norm_row(&h[t * d], l.post_norm, w.eps, d, &x[t * d]);
+    });
+    product(x.data(), T, d, l.gate_up, none, 2 * w.inner, wide.data(), threads);
+    each_row(T, threads, [&](int64_t t) {
+      const bfloat16* gate = &wide[t * 2 * w.inner];
+      swiglu_row(gate, gate + w.inner, w.inner, &act[t * w.inner]);
+    });
+    product(act.data(), T, w.inner, l.down, none, d, x.data(), threads);
+    each_row(T, threads, [&](int64_t t) { add_row(&x[t * d], d, &h[t * d]); });
+  }
+  each_row(s.num_rows, threads, [&](int64_t r) { rms_norm_row(&h[s.rows[r] * d], w.norm, w.eps, d, &x[r * d]); });
+  product(x.data(), s.num_rows, d, w.head, none, w.vocab, s.logits, threads);
+}
+
+extern const DecoderKernels decoder_kernels = {kPanel, pack, product<bfloat16>, product<float>, decoder_step};
+
+}  // namespace DFTFAST_SIMD
+}  // namespace dftfast

@@ -1,0 +1,110 @@
+// Products on packed bf16 weights, compiled once for each instruction set.
+//
+// A panel holds the weights of kPanel outputs; in it, for every pair of inputs, each output's two weights side by side.
+// Every result is one accumulator over the inputs in order, so a row's result does not depend on the other rows.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "bf16_pairs.h"
+
+namespace dftfast {
+namespace DFTFAST_SIMD {
+
+#if defined(__AVX512F__)
+constexpr int kVectors = 4, kRows = 6;  // of a tile, as many accumulators as the registers hold
+#elif defined(__AVX2__)
+constexpr int kVectors = 2, kRows = 4;
+#else
+constexpr int kVectors = 4, kRows = 2;
+#endif
+constexpr int kPanel = kVectors * Floats::width;
+
+// sum[r][v] += x[r]·w over pairs of inputs. The weights of a pair are `stride` numbers after those of the one before.
+// With `Ahead`, each weight read is accompanied by a prefetch of the one that is `ahead` numbers further, into the
+// second-level cache: the first has fewer buffers, too few for the latency of memory.
+template <bool Ahead = false, int R, int V>
+inline void accumulate(Floats (&sum)[R][V], const bfloat16* x, int64_t row_stride, int64_t pairs, const bfloat16* w,
+                       int64_t stride, [[maybe_unused]] int64_t ahead = 0) {
+  Floats s[R][V];  // its own, and every loop over it unrolled: else the compiler keeps it in memory, not in registers
+  std::memcpy(s, sum, sizeof(s));
+  for (int64_t k = 0; k < pairs; ++k, w += stride) {
+    Pairs weights[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) {
+      weights[v] = Pairs::load(w + 2 * Floats::width * v);
+      if constexpr (Ahead) __builtin_prefetch(w + 2 * Floats::width * v + ahead, 0, 2);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Pairs inputs = Pairs::all(x + r * row_stride + 2 * k);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) s[r][v] = dot(weights[v], inputs, s[r][v]);
+    }
+  }
+  std::memcpy(sum, s, sizeof(s));
+}
+
+// Calls f with 1 <= count <= kRows as a compile-time constant.
+template <int R = kRows, class F>
+inline void with_rows(int64_t count, F&& f) {
+  if constexpr (R > 1) {
+    if (count < R) return with_rows<R - 1>(count, f);
+  }
+  f(std::integral_constant<int, R>{});
+}
+
+template <int R, class Out>
+void tile(const bfloat16* x, int64_t in, const bfloat16* w, const bfloat16* bias, Out* y, int64_t out, int64_t first) {
+  Floats sum[R][kVectors] = {};
+  accumulate(sum, x, in, in / 2, w, 2 * kPanel);
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t column = first + v * Floats::width, left = out - column;
+    if (left <= 0) break;
+    const bool whole = left >= Floats::width;
+    Floats b = Floats::all(0);
+    if (bias) b = whole ? Floats::load(bias + column) : load_part(bias + column, left, 0);
+    for (int r = 0; r < R; ++r) {
+      Out* at = y + r * out + column;
+      const Floats total = sum[r][v] + b;
+      whole ? total.store(at) : store_part(total, at, left);
+    }
+  }
+}
+
+// y[rows, out] = x[rows, in] Wᵀ + bias.
+template <class Out>
+void product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w, const bfloat16* bias, int64_t out, Out* y,
+             int threads) {
+  const int64_t panels = (out + kPanel - 1) / kPanel, tiles = (rows + kRows - 1) / kRows;
+  const int64_t parts = panels < 16 * threads && tiles >= 2 * threads ? threads : 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t task = 0; task < panels * parts; ++task) {
+    const int64_t panel = task / parts, part = task % parts;
+    for (int64_t t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
+      const int64_t row = t * kRows;
+      with_rows(std::min<int64_t>(kRows, rows - row), [&](auto count) {
+        tile<count.value>(x + row * in, in, w + panel * kPanel * in, bias, y + row * out, out, panel * kPanel);
+      });
+    }
+  }
+}
+
+inline void pack(const bfloat16* weight, int64_t out, int64_t in, bfloat16* packed, int threads) {
+  const int64_t panels = (out + kPanel - 1) / kPanel;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t panel = 0; panel < panels; ++panel)
+    for (int64_t k = 0; k < in; k += 2)
+      for (int64_t j = 0; j < kPanel; ++j) {
+        const int64_t row = panel * kPanel + j;
+        bfloat16* pair = packed + panel * kPanel * in + k * kPanel + 2 * j;
+        if (row < out)
+          std::memcpy(pair, weight + row * in + k, 2 * sizeof(bfloat16));
+        else
+          pair[0] = pair[1] = {0};
+      }
+}
+
+}  // namespace DFTFAST_SIMD
+}  // namespace dftfast
