@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dftfast.command import ArgumentParser, run
 from dftfast.errors import UserError
 
 log = logging.getLogger(__name__)
-_TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,8 +50,11 @@ def _parser() -> ArgumentParser:
     add("--rounds", type=int, default=1000, help="of the bootstrap and of permutation tests (default %(default)s)")
     add("--seed", type=int, default=0, help="of all resampling (default %(default)s)")
     add("--limit", type=int, help="use only the first so many outputs of each file")
+    add("--corpus", metavar="TRAIN.jsonl", action="append", help="texts the model was trained on, to find what outputs copy "
+        "from them; may be given more than once")
     add("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
-    add("--out", metavar="DIR", help="folder for results.json, report.html and report.md; none prints the table only")
+    add("--out", metavar="DIR", help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept in "
+        "it for the next time; none prints the table only")
     return parser
 
 
@@ -74,6 +75,7 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
     from tqdm import tqdm
 
     from dftfast.evaluation import Reference, TextSet, evaluate, terminal_table, write_report, write_results
+    from dftfast.evaluation.embedding_cache import EmbeddingCache
     from dftfast.evaluation.textset import align
     from dftfast.model.embedder import Embedder
 
@@ -87,16 +89,18 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
             raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")
         if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
             align(texts, sets["human"])
-    exclude = _tokenise(sets, every, options.tokenizer)
+    exclude, token_name = _tokenise(sets, every, options.tokenizer)
     reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
-                          seed=options.seed)  # refuses texts before the time for embedding is spent
+                          seed=options.seed, corpus=_corpus(options))  # refuses texts before time is spent on embedding
     embedders = {"embeddings": Embedder(options.embedder)}
     if options.unseen_embedder:
         embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
+    encode = (EmbeddingCache(Path(options.out) / "embeddings").encode if options.out
+              else lambda embedder, texts, progress: embedder.encode(texts, progress).numpy())
     with tqdm(total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text") as bar:
         for field, embedder in embedders.items():
             for texts in sets.values():
-                setattr(texts, field, embedder.encode(texts.texts, bar.update).numpy())
+                setattr(texts, field, encode(embedder, texts.texts, bar.update))
     results = {name: evaluate(sets[name], reference, mauve=options.mauve)
                for name in tqdm(rows, desc="evaluate", unit="set")}
     Console().print(terminal_table(results, options.candidate))
@@ -105,12 +109,21 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
                  "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
         samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
         write_results(options.out, results, options.candidate, about)
-        page = write_report(options.out, results, sets, candidate=options.candidate, samplers=samplers, about=about)
+        page = write_report(options.out, results, sets, candidate=options.candidate, reference=reference, samplers=samplers,
+                            token_name=token_name, about=about)
         log.info("report: %s", page)
 
 
-def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) -> tuple[int, ...]:
-    """Fill in the token ids of every set in one vocabulary; returns the special ones."""
+def _corpus(options) -> list[str] | None:
+    from dftfast.data import load_corpus
+
+    if not options.corpus:
+        return None
+    return [document.text for document in load_corpus(options.corpus)]
+
+
+def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) -> tuple[tuple[int, ...], Callable[[int], str]]:
+    """Fill in the token ids of every set in one vocabulary; returns the special ones and what gives a token's text."""
     if tokenizer:
         from dftfast.model.pretrained import resolve_model
         from dftfast.model.tokenizer import Tokenizer
@@ -118,16 +131,18 @@ def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) ->
         own = Tokenizer.from_folder(resolve_model(tokenizer))
         for texts in sets.values():
             texts.token_ids = own.encode_batch(texts.texts)
-        return tuple(own.special_ids)
+        return tuple(own.special_ids), lambda token: own.decode([token])
     if all(row.get("token_ids") is not None for values in rows.values() for row in values):
         for name, texts in sets.items():
             texts.token_ids = [row["token_ids"] for row in rows[name]]
-        return ()
+        return (), str
+    from dftfast.evaluation.slop.copying import TOKEN
+
     log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
     vocabulary: dict[str, int] = {}
     for texts in sets.values():
-        texts.token_ids = [[vocabulary.setdefault(t, len(vocabulary)) for t in _TOKEN.findall(text)] for text in texts.texts]
-    return ()
+        texts.token_ids = [[vocabulary.setdefault(t, len(vocabulary)) for t in TOKEN.findall(text)] for text in texts.texts]
+    return (), list(vocabulary).__getitem__
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ class Metric:
     def format(self, value: float | None) -> str:
         if value is None:
             return "–"
+        value = round(value, 3 if self.percent else self.digits) + 0.0  # no minus before zero
         text = f"{100 * value:.1f}%" if self.percent else f"{value:.{self.digits}f}"
         return text.replace("-", "\u2212")
 

@@ -37,6 +37,32 @@ def test_several_systems(files, tmp_path, capsys):
     assert "Token L2" in capsys.readouterr().out
 
 
+def test_a_second_report_does_not_embed_again(files, tmp_path, monkeypatch):
+    from dftfast.model.embedder import CharacterNgrams
+
+    outputs, human = files
+    given = arguments(outputs, human, "--out", str(tmp_path / "out"))
+    evaluate.main(given)
+    first = (tmp_path / "out" / "results.json").read_text()
+    encode, asked = CharacterNgrams.encode, []
+    monkeypatch.setattr(CharacterNgrams, "encode", lambda self, texts, *more: asked.append(len(texts)) or encode(self, texts, *more))
+    evaluate.main(given)
+    assert set(asked) == {1} and (tmp_path / "out" / "results.json").read_text() == first  # the probe only
+    damaged = next((tmp_path / "out" / "embeddings").iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    evaluate.main(given)
+    assert sorted(set(asked)) == [1, 30] and (tmp_path / "out" / "results.json").read_text() == first
+
+
+def test_copies_from_the_corpus(files, tmp_path, sets):
+    outputs, human = files
+    corpus = tmp_path / "train.jsonl"
+    corpus.write_text("".join(json.dumps({"title": "t", "text": t}) + "\n" for t in sets(30, 1).texts))
+    evaluate.main(arguments(outputs, human, "--corpus", str(corpus), "--out", str(tmp_path / "out")))
+    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    assert systems["cold"]["copied"]["value"] == 1 > systems["dft"]["copied"]["value"]
+
+
 def test_subset_of_the_prompts_in_another_order(files, sets, tmp_path, capsys):
     _, human = files
     few = save(tmp_path / "few.jsonl", sets(30, 3).select([7, 3, 20, 11, 5, 29, 0, 1]))

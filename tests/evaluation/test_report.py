@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -5,7 +6,8 @@ import numpy as np
 import pytest
 
 from dftfast.evaluation import Reference, evaluate, write_report
-from dftfast.evaluation.report.page import highlight, sampler_of, short
+from dftfast.evaluation.report.names import sampler_of, short
+from dftfast.evaluation.report.samples import highlight
 
 _VOID = {"meta", "br", "line", "circle", "rect", "path"}
 
@@ -48,7 +50,7 @@ def test_page_is_whole_self_contained_and_escaped(run, tmp_path):
     assert page.count('class="candidate"') >= 5  # the dotted line in each plot by temperature
     for prompt in ("Prompt 0", "Prompt 39"):
         assert prompt in page
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
 
 
 def test_markdown_has_every_system(run, tmp_path):
@@ -68,6 +70,45 @@ def test_page_without_a_candidate_without_embeddings(run, tmp_path):
     results = {"one": evaluate(bare["one"], Reference(bare["human"], rounds=30))}
     page = write_report(tmp_path, results, bare).read_text(encoding="utf-8")
     assert "set of texts can be told from the human texts" in page
+
+
+HOSTILE = ("</p></main><script>alert(1)</script>", '"><img src=x onerror="alert(1)">', "| a | b |\n# head\n```", "{{ 7 * 7 }} {% raw %}",
+           "\u202egnirts\x00\x1b[31m", "\ud800 lone", "[x](javascript:alert(1)) <!-- " + "long " * 3000)
+
+
+def test_hostile_outputs_prompts_and_names_stay_text(run, tmp_path):
+    results, generations = run
+    generations["dft"].texts[:] = [HOSTILE[i % len(HOSTILE)] for i in range(40)]
+    generations["human"].prompts[:] = [HOSTILE[i % len(HOSTILE)] for i in range(40)]
+    name = 'sft <b onclick="x">T=2</b> & | `'
+    results[name], generations[name] = results["dft"], generations["dft"]
+    page = write_report(tmp_path, results, generations, candidate=name, token_name=lambda t: HOSTILE[t % len(HOSTILE)],
+                        about={"embedder": HOSTILE[0]}, samples=40).read_text(encoding="utf-8")
+    parser = _Balance()
+    parser.feed(page)
+    assert parser.open == [] and parser.links == []
+    assert not {"script", "img", "b onclick"} & set(re.findall(r"<([a-z ]+)", page)) and " 49 " not in page
+    assert len(page) < 3_000_000
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in text and "\n# head" not in text
+    assert len({row.replace("\\|", "").count("|") for row in text.split("## All figures")[1].splitlines() if row.startswith("|")}) == 1
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["candidate"] == name
+
+
+def test_sweep_is_drawn_along_each_parameter_and_by_data(sets, tmp_path):
+    human = sets(30, 0)
+    reference = Reference(human, rounds=30)
+    names = [f"lora lr=0.001 data={d:g} T={t:g} top-p={p:g} top-k={k}" for d in (0.25, 1) for t in (0.7, 1) for p in (0.9, 1) for k in (0, 50)]
+    generations = {n: sets(30, i + 1, shift=0.3) for i, n in enumerate(names)} | {"dft": sets(30, 99), "human": human}
+    results = {n: evaluate(g, reference) for n, g in generations.items() if n != "human"}
+    page = write_report(tmp_path, results, generations, candidate="dft", reference=reference).read_text(encoding="utf-8")
+    for title in ("By temperature", "By top-p", "By top-k"):
+        assert f"<h2>{title}</h2>" in page
+    top_k = page.split("<h2>By top-k</h2>")[1].split("</details>\n")[0]
+    assert ">50</text>" in top_k and ">off</text>" in top_k and 'class="candidate"' in top_k
+    effect = json.loads((tmp_path / "report.json").read_text())["effect_of_data"]
+    assert [(row["share"], row["settings"]) for row in effect] == [(0.25, 8), (1.0, 8)]
+    assert effect[0]["best"]["mmd"] == min(results[n]["mmd"].value for n in names[:8])
 
 
 def test_training_curves_come_from_the_log(run, tmp_path):

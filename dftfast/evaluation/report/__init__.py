@@ -1,4 +1,4 @@
 """The report: one self-contained HTML page, and the same as Markdown and JSON."""
-from .page import write_report
+from .write import write_report
 
 __all__ = ["write_report"]

@@ -21,9 +21,10 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def lines(series: Mapping[str, Sequence[tuple[float, float, float | None, float | None]]], *, x_title: str,
-          level: tuple[float, str] | None = None, band: tuple[float, float] | None = None,
-          format=lambda v: f"{v:g}", title: str = "") -> Markup:
-    """Lines of (x, y, low, high) by series name, a dotted level (y, label), a band (low, high) of human texts."""
+          x_ticks: Mapping[float, str] | None = None, level: tuple[float, str] | None = None,
+          band: tuple[float, float] | None = None, format=lambda v: f"{v:g}", title: str = "") -> Markup:
+    """Lines of (x, y, low, high) by series name, with the area of the intervals for up to three; a dotted level (y, label), a
+    band (low, high) of human texts."""
     width, height, left, right, top, bottom = 360, 220, 52, 12, 12, 34
     points = [p for s in series.values() for p in s]
     ys = [v for p in points for v in p[1:] if v is not None] + list(band or ()) + ([level[0]] if level else [])
@@ -39,14 +40,14 @@ def lines(series: Mapping[str, Sequence[tuple[float, float, float | None, float 
     for t in ticks(y0, y1):
         out.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
                    f'<text class="tick" x="{left - 6}" y="{py(t) + 3.5:.1f}" text-anchor="end">{escape(format(t))}</text>')
-    marks = sorted(set(xs)) if len(set(xs)) <= 7 else ticks(x0, x1, 5)
-    for t in marks:
-        out.append(f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{t:g}</text>')
+    marks = x_ticks or {t: f"{t:g}" for t in (sorted(set(xs)) if len(set(xs)) <= 7 else ticks(x0, x1, 5))}
+    for t, label in marks.items():
+        out.append(f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{label}</text>')
     out.append(f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>')
     for k, s in enumerate(series.values()):
         s = sorted(s)
         colour = f"var(--s{k % SERIES})"
-        if all(p[2] is not None for p in s) and len(s) > 1:
+        if len(series) <= 3 and all(p[2] is not None for p in s) and len(s) > 1:  # more areas hide one another
             area = [(p[0], p[3]) for p in s] + [(p[0], p[2]) for p in reversed(s)]
             path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in area)
             out.append(f'<polygon points="{path}" fill="{colour}" opacity=".13"/>')
@@ -57,6 +58,26 @@ def lines(series: Mapping[str, Sequence[tuple[float, float, float | None, float 
     if level:
         out.append(f'<line class="candidate" x1="{left}" x2="{width - right}" y1="{py(level[0]):.1f}" y2="{py(level[0]):.1f}">'
                    f'<title>{escape(level[1])}: {escape(format(level[0]))}</title></line>')
+    return Markup("".join(out) + "</svg>")
+
+
+def histogram(edges: Sequence[float], shares: Mapping[str, Sequence[float]], *, x_title: str, title: str = "") -> Markup:
+    """Shares in equal bins as steps, one filled outline for each CSS class."""
+    width, height, left, right, top, bottom = 360, 170, 40, 12, 10, 34
+    most = max(max(s) for s in shares.values()) * 1.05 or 1.0
+    px = lambda x: left + (x - edges[0]) / (edges[-1] - edges[0]) * (width - left - right)
+    py = lambda y: height - bottom - y / most * (height - top - bottom)
+    out = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
+    for t in ticks(0, most, 3):
+        out.append(f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+                   f'<text class="tick" x="{left - 6}" y="{py(t) + 3.5:.1f}" text-anchor="end">{100 * t:.0f}%</text>')
+    for t in ticks(edges[0], edges[-1], 5):
+        out.append(f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{t:g}</text>')
+    out.append(f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>')
+    for name, heights in shares.items():
+        steps = [(x, y) for a, b, y in zip(edges, edges[1:], heights) for x in (a, b)]
+        corners = [(edges[0], 0), *steps, (edges[-1], 0)]
+        out.append(f'<polygon class="bars {name}" points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in corners)}"/>')
     return Markup("".join(out) + "</svg>")
 
 

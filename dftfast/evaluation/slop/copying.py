@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")  # words and punctuation marks
+LEAST = 4  # tokens: shorter runs are not looked for
 RUN = 8  # tokens from which a common run counts as copied: shorter ones are common phrases
 CHUNK = 4_000_000  # tokens of the corpus at a time: about 1 GB while they are matched
 LEVELS = 12  # runs are followed up to 2^LEVELS tokens
@@ -30,8 +31,8 @@ class Corpus:
         self._documents = [self._encode(text) for text in texts]
 
     def per_text(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Tokens in the longest run that each text has in common with the corpus, and the share of its tokens in runs of
-        at least 8. float64 [n] each; NaN for a text without a token."""
+        """Tokens in the longest run that each text has in common with the corpus (0 below 4), and the share of its tokens
+        in runs of at least 8. float64 [n] each; NaN for a text without a token."""
         matches = self.matches(texts)
         longest = [float(m.max()) if len(m) else np.nan for m in matches]
         share = [float(_covered(m).mean()) if len(m) else np.nan for m in matches]
@@ -50,13 +51,15 @@ class Corpus:
         return sorted(best.values(), key=lambda c: -c.tokens)[:count]
 
     def matches(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """For each token of each text, the length of the longest run from there that occurs in the corpus. Exact."""
+        """For each token of each text, the length of the longest run from there that occurs in the corpus; 0 below 4. Exact."""
         queries = [self._encode(text) for text in texts]
         separators = iter(range(len(self._vocabulary), 2**62))
         flat = _joined(queries, separators)
         longest = np.zeros(len(flat), np.int64)
         for chunk in _chunks(self._documents):
-            longest = np.maximum(longest, _longest_matches(_joined(chunk, separators), flat))
+            part = _relevant(_joined(chunk, separators), flat)
+            longest = np.maximum(longest, _longest_matches(part, flat))
+        longest[longest < LEAST] = 0
         ends = np.cumsum([len(q) + 1 for q in queries])
         return [longest[end - len(q) - 1:end - 1] for q, end in zip(queries, ends)]
 
@@ -89,6 +92,27 @@ def _chunks(documents: Sequence[np.ndarray]):
             part, size = [], 0
     if part:
         yield part
+
+
+def _relevant(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The corpus without what no run of LEAST tokens can touch, which is most of it; separators stand in the gaps."""
+    found = np.isin(_hashes(corpus), _hashes(queries))  # a collision keeps a little too much
+    kept = np.zeros(len(corpus), bool)
+    for i in range(LEAST):
+        kept[i:i + len(found)] |= found
+    gap = ~kept & np.r_[True, kept[:-1]]  # the first token that is left out after a stretch that is kept
+    part = corpus.copy()
+    part[gap] = -1 - np.arange(gap.sum())
+    return part[kept | gap]
+
+
+def _hashes(tokens: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of the LEAST tokens from each position on."""
+    value = np.zeros(max(len(tokens) - LEAST + 1, 0), np.uint64)
+    for i in range(LEAST):
+        value = (value ^ tokens[i:i + len(value)].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        value ^= value >> np.uint64(29)
+    return value
 
 
 def _longest_matches(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
