@@ -28,6 +28,7 @@ from .model.policy import Policy
 from .model.pretrained import resolve_model
 from .model.tokenizer import Tokenizer
 from .model.weights import check_model, save_decoder
+from .profile import profiling
 from .rollout import Request, RolloutEngine, Sampler
 from .signals import stop_on_signals
 from .training.checkpoint import Checkpoints
@@ -72,7 +73,12 @@ class Pipeline:
         check_model(self.model_folder)
         self.split  # bad input is refused before anything is written
         with stop_on_signals(), RunFolder(self.path) as folder:
-            self.run_stages(folder, stages)
+            if c.run.profile:
+                with profiling(self.path / "profile") as profile:
+                    self.run_stages(folder, stages)
+                log.info("%s", profile.table())
+            else:
+                self.run_stages(folder, stages)
 
     def run_stages(self, folder: RunFolder, stages: list[tuple]) -> None:
         with atomic_file(self.path / "config.yaml") as temporary:
@@ -148,7 +154,7 @@ class Pipeline:
         for name, (rate, fraction) in self.sft_variants().items():
             if name in results:
                 continue
-            policy = Policy(self.model_folder, getattr(torch, self.config.model.dtype), self.device)
+            policy = self.policy(self.model_folder)
             if c.method == "lora":
                 parameters = policy.begin_phase(c.rank, c.alpha, self.config.run.seed)
             else:
@@ -167,10 +173,15 @@ class Pipeline:
             log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
             write_json(file, results)
 
+    def policy(self, folder: Path) -> Policy:
+        policy = Policy(folder, getattr(torch, self.config.model.dtype), self.device)
+        policy.decoder.set_recompute(self.config.run.recompute)
+        return policy
+
     def sft_policy(self, name: str, temperature: float = 1.0) -> Policy:
         """A fine-tuned model of the ``sft`` stage, with this temperature baked in."""
         folder, lora = self.path / "sft" / name, self.config.sft.method == "lora"
-        policy = Policy(self.model_folder if lora else folder, getattr(torch, self.config.model.dtype), self.device)
+        policy = self.policy(self.model_folder if lora else folder)
         if lora:
             policy.adapters.append(Adapter.load(folder))
         policy.temperature = temperature

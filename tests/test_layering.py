@@ -23,7 +23,7 @@ ROOMS = {
     "training": {"kernels", "model", "rollout", "distribution"},
     "config": set(),
 }
-ANYONE = {"errors", "files", "signals", "_C"}  # no room of their own
+ANYONE = {"errors", "files", "signals", "profile", "_C"}  # no room of their own
 
 
 def modules():

@@ -152,6 +152,18 @@ def test_policy_gradient_and_rivals(finished, model, corpus, tmp_path):
         assert phases.exists() == (name != "select")
 
 
+def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus, tmp_path, caplog):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with caplog.at_level("INFO", "dftfast"):
+        main([*options(model, corpus, out), "--dft.epochs=1", "--run.recompute=0.5", "--profile"])
+    rows = dict(line.split()[:2] for line in (out / "profile" / "stages.txt").read_text().splitlines())
+    stages = ("rollout", "embed", "discrepancy", "forward", "backward", "optimiser")
+    assert all(float(rows[stage]) > 0 for stage in stages) and "rollout" in caplog.text
+    assert (out / "profile" / "update.json.gz").stat().st_size > 1000
+    assert (out / "generations" / "sft").stat().st_mtime_ns == (finished / "generations" / "sft").stat().st_mtime_ns
+
+
 def interrupt(*_):
     raise KeyboardInterrupt
 

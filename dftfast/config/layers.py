@@ -24,6 +24,7 @@ SHORTHANDS = {
     "embedder": "evaluation.embedder",
     "out": "run.folder",
     "seed": "run.seed",
+    "profile": "run.profile",
 }
 LARGEST_FILE = 1 << 20  # characters
 Layer = dict[str, tuple[object, str]]  # dotted key -> value, where it was given
@@ -55,6 +56,9 @@ def parse_command_line(arguments: Sequence[str], program: str = "python -m dftfa
                             "(--help lists them)")
         if not equals:
             if not pending or pending[0].startswith("--"):
+                if _is_flag(name):
+                    overrides.append((name, "true"))
+                    continue
                 raise UserError(f"command line: --{name} needs a value: --{name}=...")
             value = pending.pop(0)
         if name == "preset":
@@ -67,6 +71,11 @@ def parse_command_line(arguments: Sequence[str], program: str = "python -m dftfa
         else:
             overrides.append((name, value))
     return load_config(preset, files, overrides)
+
+
+def _is_flag(name: str) -> bool:
+    field = keys().get(SHORTHANDS.get(name, name).replace("-", "_"))
+    return field is not None and field.annotation is bool
 
 
 def load_config(preset: str | None = None, files: Sequence[str | Path] = (),

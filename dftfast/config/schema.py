@@ -170,6 +170,10 @@ class Run(Section):
     folder: str = Field("runs/default", description="folder of the run; finished stages in it are not run again")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="seed of everything random")
     threads: Count | None = Field(None, description="CPU threads; none is one a core")
+    recompute: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="share of the layers that keep only their "
+                                                           "input for the backward pass: less memory, more time")
+    profile: bool = Field(False, description="write to the run folder where the time goes: a table by stage and a "
+                          "torch profiler trace of one update")
     tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")
     checkpoint_seconds: NotNegative = Field(60.0, description="save the training loop that often (or less often where "
                                             "that would take more than 5% of the time)")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..profile import stage
 from .classifier import DensityRatio
 from .length import LengthEnergy
 from .mmd import MMD, ConditionalMMD, StyleMMD
@@ -23,6 +24,7 @@ BLOCK = 512  # candidates whose kernel sums are brought up to date at once
 FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median distance between human texts
 
 
+@stage("discrepancy")
 def make_terms(
     candidates: Samples, human: Samples, vocab: int, weights: Mapping[str, float] | Iterable[tuple[str, float]]
 ) -> dict[str, tuple[float, Term]]:
@@ -59,6 +61,7 @@ def make_terms(
     return terms
 
 
+@stage("discrepancy")
 def select_population(
     prompt: Sequence[int], terms: Mapping[str, tuple[float, Term]], seed: int, sweeps: int = 8
 ) -> tuple[list[int], list[dict[str, float]]]:

@@ -69,6 +69,14 @@ class Decoder(nn.Module):
         self.head = None if tied else nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
         self.register_buffer("inverse_frequencies", rope_frequencies(config).to(device), persistent=False)
 
+    def set_recompute(self, share: float) -> None:
+        """Let the first layers, this share of all, keep only their input for the backward pass.
+
+        ``layer.recompute`` chooses one by one.
+        """
+        for index, layer in enumerate(self.layers):
+            layer.recompute = index < round(share * len(self.layers))
+
     @property
     def head_weight(self) -> Tensor:
         """[vocab, hidden]: the embedding itself where the two are tied."""
@@ -85,7 +93,7 @@ class Decoder(nn.Module):
         h = F.embedding(tokens, self.embed)
         for index, layer in enumerate(self.layers):
             if layer.recompute and torch.is_grad_enabled():
-                h = checkpoint(layer, index, h, cos, sin, attend, use_reentrant=False)
+                h = checkpoint(layer, index, h, cos, sin, attend, use_reentrant=False, preserve_rng_state=False)
             else:
                 h = layer(index, h, cos, sin, attend)
         return rms_norm(h, self.norm, self.config.rms_norm_eps)

@@ -11,6 +11,7 @@ from dftfast import _C
 from dftfast.errors import UserError
 from dftfast.model.device import pick_device
 from dftfast.model.pretrained import resolve_embedder
+from dftfast.profile import stage
 
 CHARACTER_NGRAMS = "character-ngrams"
 
@@ -47,6 +48,7 @@ class Embedder:
         self.max_tokens = self._model.max_seq_length
         self.dimension = self._model.encode([""], show_progress_bar=False).shape[-1]
 
+    @stage("embed")
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None,
                batch_size: int | None = None) -> torch.Tensor:
         """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them (MiniLM: unit length).
@@ -84,6 +86,7 @@ class CharacterNgrams(Embedder):
         self._projection = SparseRandomProjection(self.dimension, random_state=0)
         self._projection.fit(self._counts.transform([""]))
 
+    @stage("embed")
     def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None,
                batch_size: int | None = None) -> torch.Tensor:
         batch_size = batch_size or 256

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
+from ..profile import stage
 from .batch import RolloutBatch, agreement
 from .blocks import BlockPool
 from .cpu import PackedDecoder
@@ -73,6 +74,7 @@ class RolloutEngine:
         self._cancelled: set[int] = set()
         self._busy = False
 
+    @stage("rollout")
     def generate(
         self, requests: Iterable[Request], progress: Callable[[int, int], None] | None = None
     ) -> RolloutBatch:

@@ -25,6 +25,7 @@ from ..model.adapter import Adapter
 from ..model.lora import remove_adapter
 from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
+from ..profile import stage
 from ..rollout import Request, RolloutEngine, Sampler
 from .checkpoint import Checkpoints
 from .fit import FitSettings, fit
@@ -178,7 +179,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
                 raise
             records.append({"phase": phase, "dropped": [str(wrong)], **report})
         else:
-            figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
+            with stage("discrepancy"):
+                figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
             first = records[0]["tuning"] if records else figures
             scales = {name: max(abs(first[name]), noise[name]) for name in figures}
             score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)

@@ -14,6 +14,7 @@ from ..kernels import linear_cross_entropy, linear_logprob
 from ..model.attention import packed_causal
 from ..model.decoder import Decoder
 from ..model.device import is_out_of_memory
+from ..profile import stage
 from ..signals import held
 from .checkpoint import Checkpoints
 from .optimiser import Optimiser
@@ -149,8 +150,10 @@ def gradient(
 
 def backward(decoder: Decoder, batch: PackedBatch, scale: float, loss: Loss) -> float:
     """Add the gradient of the batch's loss, times ``scale``; returns that product."""
-    value = loss(decoder, batch, scale)
-    value.backward()
+    with stage("forward"):
+        value = loss(decoder, batch, scale)
+    with stage("backward"):
+        value.backward()
     return float(value.detach())
 
 
@@ -165,6 +168,7 @@ def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
     return decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))[batch.rows]
 
 
+@stage("forward")
 @torch.no_grad()
 def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
     """Log-probability of every completion token, in nats, under the decoder as it stands."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import Diverged
+from ..profile import stage
 from .checkpoint import put, whole
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Optimiser:
         progress = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
+    @stage("optimiser")
     def step(self, loss: float = 0.0) -> tuple[float, bool]:
         """Update from the gradients and clear them. Returns (gradient norm before clipping, step was taken)."""
         for parameter, master in zip(self.parameters, self.masters):

@@ -22,6 +22,7 @@ from ..distribution.selection import FACTORS
 from ..kernels import linear_cross_entropy
 from ..model.decoder import Decoder
 from ..model.lora import adapter_off
+from ..profile import stage
 from .dft import Rollouts, Task
 from .expected_reward import expected_reward
 from .fit import FitSettings, completion_states, token_logprobs, train
@@ -108,6 +109,7 @@ class PolicyGradient:
             for self.use in range(c.reuse):
                 yield examples + human
 
+    @stage("discrepancy")
     def advantages(self, rollouts: Rollouts) -> list[float]:
         """Reward of each sample over the mean of its prompt's other samples; unit spread."""
         samples = rollouts.samples

@@ -138,3 +138,35 @@ def test_rate_warms_up_and_decays_to_zero():
         optimiser.step()
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0
     assert all(a >= b for a, b in zip(rates[4:], rates[5:])) and rates[-1] < 0.02
+
+
+def test_recomputed_layers_give_the_same_gradients(tmp_path):
+    save_random_model("qwen3", tmp_path)
+    policy = Policy(tmp_path, torch.float32)
+    parameters = policy.begin_phase(4, 8, seed=0)
+    for parameter in parameters:
+        parameter.data.add_(0.02)
+    batch = pack(random_examples(12))
+
+    def saved_bytes_and_gradients(share):
+        policy.decoder.set_recompute(share)
+        assert sum(layer.recompute for layer in policy.decoder.layers) == round(3 * share)
+        sizes = {}
+
+        def note(tensor):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = likelihood(policy.decoder, batch, 1 / 100)
+        loss.backward()
+        gradients = [p.grad for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        return sum(sizes.values()), gradients
+
+    kept, expected = saved_bytes_and_gradients(0.0)
+    for share in (1 / 3, 1.0):
+        saved, gradients = saved_bytes_and_gradients(share)
+        assert all(torch.equal(a, b) for a, b in zip(gradients, expected))
+        assert saved < kept * (1 - 0.6 * share)
