@@ -23,7 +23,8 @@ def qk_norm_rope(
     qkv: [T, (H + 2 Hk) D] float32, bfloat16 or float16, D even: H query heads, then Hk key heads, then Hk value heads.
     q_weight, k_weight: [D], any floating dtype, or both None for no norm. cos, sin: float32 [T, D / 2].
     Returns q [T, H, D], k [T, Hk, D], v [T, Hk, D] in qkv's dtype. Arithmetic is float32.
-    Differentiable in qkv and the weights; saves those and cos, sin. Raises ValueError for shapes that do not fit,
+    Differentiable in qkv and the weights; saves those and cos, sin; frozen weights cost no
+    gradient. Raises ValueError for shapes that do not fit,
     TypeError for other dtypes.
     """
     check_dtype("qk_norm_rope", qkv)
@@ -69,19 +70,18 @@ def _empty(qkv: Tensor, H: int, Hk: int) -> tuple[Tensor, Tensor, Tensor]:
 @torch.library.custom_op("dftfast::qk_norm_rope_backward", mutates_args=(), device_types="cpu")
 def _backward(
     dq: Tensor, dk: Tensor, dv: Tensor, qkv: Tensor, q_weight: Tensor | None, k_weight: Tensor | None, cos: Tensor,
-    sin: Tensor, H: int, Hk: int, eps: float,
+    sin: Tensor, H: int, Hk: int, eps: float, weight_grad: bool,
 ) -> list[Tensor]:  # fmt: skip
-    """[dqkv], and the gradients of the weights where there are any."""
+    """[dqkv], and the gradients of the weights where there are any and they are asked for."""
     dq, dk, dv = dq.contiguous(), dk.contiguous(), dv.contiguous()
     inputs = _ready(qkv, q_weight, k_weight, cos, sin)
-    dqkv, dweights = torch.empty_like(inputs[0]), [None if w is None else torch.empty_like(w) for w in inputs[1:3]]
+    weight_grad = weight_grad and q_weight is not None
+    dqkv, dweights = torch.empty_like(inputs[0]), [torch.empty_like(w) if weight_grad else None for w in inputs[1:3]]
     _C.qk_norm_rope_backward(
         DTYPES[qkv.dtype], *map(address, (dq, dk, dv)), *map(address, inputs), dqkv.data_ptr(), *map(address, dweights),
         qkv.shape[0], H, Hk, dq.shape[2], eps, torch.get_num_threads(),
     )  # fmt: skip
-    if q_weight is None:
-        return [dqkv]
-    return [dqkv, dweights[0].to(q_weight.dtype), dweights[1].to(k_weight.dtype)]
+    return [dqkv] if not weight_grad else [dqkv, dweights[0].to(q_weight.dtype), dweights[1].to(k_weight.dtype)]
 
 
 @_forward.register_kernel("cuda")
@@ -96,11 +96,11 @@ def _(
 @_backward.register_kernel("cuda")
 def _(
     dq: Tensor, dk: Tensor, dv: Tensor, qkv: Tensor, q_weight: Tensor | None, k_weight: Tensor | None, cos: Tensor,
-    sin: Tensor, H: int, Hk: int, eps: float,
+    sin: Tensor, H: int, Hk: int, eps: float, weight_grad: bool,
 ) -> list[Tensor]:  # fmt: skip
     from .triton.qk_norm_rope import qk_norm_rope_backward
 
-    gradients = qk_norm_rope_backward(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+    gradients = qk_norm_rope_backward(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad)
     return [g for g in gradients if g is not None]
 
 
@@ -110,8 +110,8 @@ def _(qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
 
 
 @_backward.register_fake
-def _(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
-    inputs = [t for t in (qkv, q_weight, k_weight) if t is not None]
+def _(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad):
+    inputs = [qkv] if q_weight is None or not weight_grad else [qkv, q_weight, k_weight]
     return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs]
 
 
@@ -121,7 +121,9 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dq: Tensor, dk: Tensor, dv: Tensor):
-    gradients = torch.ops.dftfast.qk_norm_rope_backward(dq, dk, dv, *ctx.saved_tensors, ctx.H, ctx.Hk, ctx.eps)
+    gradients = torch.ops.dftfast.qk_norm_rope_backward(
+        dq, dk, dv, *ctx.saved_tensors, ctx.H, ctx.Hk, ctx.eps, any(ctx.needs_input_grad[1:3])
+    )
     return *(gradients + [None, None])[:3], None, None, None, None, None
 
 

@@ -16,7 +16,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     x: [..., d] float32, bfloat16 or float16; weight: [d], any floating dtype. Returns x's shape and dtype.
     Arithmetic is float32; as in transformers, x / rms is rounded to x's dtype before the product with the weight.
-    Differentiable in x and weight; saves both. Raises ValueError for a weight that does not fit, TypeError for
+    Differentiable in x and weight; saves both; a frozen weight costs no gradient. Raises ValueError for a weight that does not fit, TypeError for
     other dtypes.
     """
     _check("rms_norm", x, weight)
@@ -65,23 +65,28 @@ def _run(x: Tensor, residual: Tensor | None, weight: Tensor, eps: float):
 
 
 @torch.library.custom_op("dftfast::rms_norm_backward", mutates_args=(), device_types="cpu")
-def _backward(dy: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return _run_backward(dy, None, x, weight, eps)
+def _backward(dy: Tensor, x: Tensor, weight: Tensor, eps: float, weight_grad: bool) -> list[Tensor]:
+    """[dx], and the gradient of the weight where it is asked for."""
+    return _run_backward(dy, None, x, weight, eps, weight_grad)
 
 
 @torch.library.custom_op("dftfast::add_rms_norm_backward", mutates_args=(), device_types="cpu")
-def _add_backward(dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return _run_backward(dy, dtotal.contiguous(), total, weight, eps)
+def _add_backward(
+    dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float, weight_grad: bool
+) -> list[Tensor]:
+    return _run_backward(dy, dtotal.contiguous(), total, weight, eps, weight_grad)
 
 
-def _run_backward(dy: Tensor, dtotal: Tensor | None, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _run_backward(
+    dy: Tensor, dtotal: Tensor | None, x: Tensor, weight: Tensor, eps: float, weight_grad: bool
+) -> list[Tensor]:
     dy, x, scale = dy.contiguous(), x.contiguous(), weight.float().contiguous()
-    dx, dweight = torch.empty_like(x), torch.empty_like(scale)
+    dx, dweight = torch.empty_like(x), torch.empty_like(scale) if weight_grad else None
     _C.rms_norm_backward(
         DTYPES[x.dtype], dy.data_ptr(), address(dtotal), x.data_ptr(), scale.data_ptr(), dx.data_ptr(),
-        dweight.data_ptr(), *x.shape, eps, torch.get_num_threads(),
+        address(dweight), *x.shape, eps, torch.get_num_threads(),
     )  # fmt: skip
-    return dx, dweight if weight.dtype == torch.float32 else dweight.to(weight.dtype)
+    return [dx] if dweight is None else [dx, dweight.to(weight.dtype)]
 
 
 @_forward.register_kernel("cuda")
@@ -99,17 +104,17 @@ def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, 
 
 
 @_backward.register_kernel("cuda")
-def _(dy: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _(dy: Tensor, x: Tensor, weight: Tensor, eps: float, weight_grad: bool) -> list[Tensor]:
     from .triton.rms_norm import rms_norm_backward
 
-    return rms_norm_backward(dy, x, weight, eps)
+    return [g for g in rms_norm_backward(dy, x, weight, eps, weight_grad) if g is not None]
 
 
 @_add_backward.register_kernel("cuda")
-def _(dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _(dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float, weight_grad: bool) -> list[Tensor]:
     from .triton.rms_norm import add_rms_norm_backward
 
-    return add_rms_norm_backward(dy, dtotal, total, weight, eps)
+    return [g for g in add_rms_norm_backward(dy, dtotal, total, weight, eps, weight_grad) if g is not None]
 
 
 def _like(tensor: Tensor) -> Tensor:
@@ -118,8 +123,10 @@ def _like(tensor: Tensor) -> Tensor:
 
 _forward.register_fake(lambda x, weight, eps: _like(x))
 _add_forward.register_fake(lambda x, residual, weight, eps: (_like(x), _like(x)))
-_backward.register_fake(lambda dy, x, weight, eps: (_like(x), _like(weight)))
-_add_backward.register_fake(lambda dy, dtotal, total, weight, eps: (_like(total), _like(weight)))
+_backward.register_fake(lambda dy, x, weight, eps, weight_grad: [_like(x)] + [_like(weight)] * weight_grad)
+_add_backward.register_fake(
+    lambda dy, dtotal, total, weight, eps, weight_grad: [_like(total)] + [_like(weight)] * weight_grad
+)
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -128,7 +135,8 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dy: Tensor):
-    return *torch.ops.dftfast.rms_norm_backward(dy, *ctx.saved_tensors, ctx.eps), None
+    dx, *dweight = torch.ops.dftfast.rms_norm_backward(dy, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[1])
+    return dx, *(dweight or [None]), None
 
 
 def _add_setup_context(ctx, inputs, output) -> None:
@@ -137,8 +145,10 @@ def _add_setup_context(ctx, inputs, output) -> None:
 
 
 def _add_autograd(ctx, dy: Tensor, dtotal: Tensor):
-    dx, dweight = torch.ops.dftfast.add_rms_norm_backward(dy, dtotal, *ctx.saved_tensors, ctx.eps)
-    return dx, dx, dweight, None
+    dx, *dweight = torch.ops.dftfast.add_rms_norm_backward(
+        dy, dtotal, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[2]
+    )
+    return dx, dx, *(dweight or [None]), None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)

@@ -84,7 +84,7 @@ def _forward(
 def _backward(
     dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps,
     H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, HALF_BLOCK: tl.constexpr,
-    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr,
+    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr, WEIGHT_GRAD: tl.constexpr,
 ):  # fmt: skip
     HALF: tl.constexpr = D // 2
     HEADS: tl.constexpr = H + 2 * HK
@@ -113,10 +113,10 @@ def _backward(
         w1, w2, normed = _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM, K_NORM, HALF)
         rstd = tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None]
         n1, n2 = x1 * rstd, x2 * rstd
-        if Q_NORM:
+        if Q_NORM and WEIGHT_GRAD:
             dqw1 += tl.sum(tl.where(is_q, g1 * n1, 0.0), 0)
             dqw2 += tl.sum(tl.where(is_q, g2 * n2, 0.0), 0)
-        if K_NORM:
+        if K_NORM and WEIGHT_GRAD:
             dkw1 += tl.sum(tl.where(is_k, g1 * n1, 0.0), 0)
             dkw2 += tl.sum(tl.where(is_k, g2 * n2, 0.0), 0)
         g1, g2 = g1 * w1, g2 * w2
@@ -125,14 +125,15 @@ def _backward(
         g2 = tl.where(normed, rstd * (g2 - n2 * mean), g2)
         _store_halves(dqkv, row, dim, g1, g2, D, HALF, mask)
 
-    at = dweights + tl.program_id(0) * 2 * D + dim
-    inside = dim < HALF
-    if Q_NORM:
-        tl.store(at, dqw1, mask=inside)
-        tl.store(at + HALF, dqw2, mask=inside)
-    if K_NORM:
-        tl.store(at + D, dkw1, mask=inside)
-        tl.store(at + D + HALF, dkw2, mask=inside)
+    if WEIGHT_GRAD:
+        at = dweights + tl.program_id(0) * 2 * D + dim
+        inside = dim < HALF
+        if Q_NORM:
+            tl.store(at, dqw1, mask=inside)
+            tl.store(at + HALF, dqw2, mask=inside)
+        if K_NORM:
+            tl.store(at + D, dkw1, mask=inside)
+            tl.store(at + D + HALF, dkw2, mask=inside)
 
 
 def _constants(D, H, Hk, q_weight, k_weight):
@@ -161,6 +162,7 @@ def qk_norm_rope_forward(
 def qk_norm_rope_backward(
     dq: torch.Tensor, dk: torch.Tensor, dv: torch.Tensor, qkv: torch.Tensor, q_weight: torch.Tensor | None,
     k_weight: torch.Tensor | None, cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
+    weight_grad: bool = True,
 ):  # fmt: skip
     """(dqkv, dq_weight or None, dk_weight or None)."""
     dq, dk, dv, qkv = (t.contiguous() for t in (dq, dk, dv, qkv))
@@ -170,12 +172,12 @@ def qk_norm_rope_backward(
     rows = tokens * heads
     dqkv = torch.empty_like(qkv)
     programs = min(cdiv(rows, ROWS), 4 * processors(qkv.device))
-    dweights = torch.empty(programs, 2, D, dtype=torch.float32, device=qkv.device)
+    dweights = torch.empty(programs, 2, D, dtype=torch.float32, device=qkv.device) if weight_grad else None
     if rows:
         _backward[(programs,)](
-            dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps,
+            dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps, WEIGHT_GRAD=weight_grad,
             **_constants(D, H, Hk, q_weight, k_weight),
         )  # fmt: skip
-    dq_weight = None if q_weight is None else dweights[:, 0].sum(0).to(q_weight.dtype)
-    dk_weight = None if k_weight is None else dweights[:, 1].sum(0).to(k_weight.dtype)
+    dq_weight = None if q_weight is None or not weight_grad else dweights[:, 0].sum(0).to(q_weight.dtype)
+    dk_weight = None if k_weight is None or not weight_grad else dweights[:, 1].sum(0).to(k_weight.dtype)
     return dqkv, dq_weight, dk_weight

@@ -30,7 +30,10 @@ def _forward(x, residual, weight, y, total, d, eps, ADD: tl.constexpr, BLOCK: tl
 
 
 @triton.jit
-def _backward(dy, dtotal, x, weight, dx, dweight, rows, d, eps, ADD: tl.constexpr, BLOCK: tl.constexpr):
+def _backward(
+    dy, dtotal, x, weight, dx, dweight, rows, d, eps,
+    ADD: tl.constexpr, WEIGHT_GRAD: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     column = tl.arange(0, BLOCK)
     inside = column < d
     program = tl.program_id(0)
@@ -42,13 +45,15 @@ def _backward(dy, dtotal, x, weight, dx, dweight, rows, d, eps, ADD: tl.constexp
         g = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
         rstd = tl.rsqrt(tl.sum(v * v, 0) / d + eps)
         normed = v * rstd
-        dw += g * normed
+        if WEIGHT_GRAD:
+            dw += g * normed
         g *= w
         grad = rstd * (g - normed * (tl.sum(g * normed, 0) / d))
         if ADD:
             grad += tl.load(dtotal + at, mask=inside, other=0.0).to(tl.float32)
         tl.store(dx + at, grad.to(dx.dtype.element_ty), mask=inside)
-    tl.store(dweight + program.to(tl.int64) * d + column, dw, mask=inside)
+    if WEIGHT_GRAD:
+        tl.store(dweight + program.to(tl.int64) * d + column, dw, mask=inside)
 
 
 def _block(d: int) -> tuple[int, int]:
@@ -69,28 +74,29 @@ def _launch_forward(x, residual, weight, eps):
     return y, total
 
 
-def _launch_backward(dy, dtotal, x, weight, eps):
+def _launch_backward(dy, dtotal, x, weight, eps, weight_grad):
     dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
     dtotal = None if dtotal is None else dtotal.contiguous()
     rows, d = x.shape
     dx = torch.empty_like(x)
     programs = min(rows, 4 * processors(x.device))
-    dweight = torch.empty(programs, d, dtype=torch.float32, device=x.device)
+    dweight = torch.empty(programs, d, dtype=torch.float32, device=x.device) if weight_grad else None
     block, warps = _block(d)
     if rows:
         _backward[(programs,)](
-            dy, dtotal, x, weight, dx, dweight, rows, d, eps, ADD=dtotal is not None, BLOCK=block, num_warps=warps
-        )
-    return dx, dweight.sum(0).to(weight.dtype)
+            dy, dtotal, x, weight, dx, dweight, rows, d, eps,
+            ADD=dtotal is not None, WEIGHT_GRAD=weight_grad, BLOCK=block, num_warps=warps,
+        )  # fmt: skip
+    return dx, dweight.sum(0).to(weight.dtype) if weight_grad else None
 
 
 def rms_norm_forward(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return _launch_forward(x, None, weight, eps)[0]
 
 
-def rms_norm_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, eps: float):
-    """(dx, dweight); the inverse root mean square is computed again from x, which has to be read anyway."""
-    return _launch_backward(dy, None, x, weight, eps)
+def rms_norm_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, eps: float, weight_grad: bool = True):
+    """(dx, dweight or None); the inverse root mean square is computed again from x, which has to be read anyway."""
+    return _launch_backward(dy, None, x, weight, eps, weight_grad)
 
 
 def add_rms_norm_forward(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, eps: float):
@@ -99,7 +105,8 @@ def add_rms_norm_forward(x: torch.Tensor, residual: torch.Tensor, weight: torch.
 
 
 def add_rms_norm_backward(
-    dy: torch.Tensor, dtotal: torch.Tensor, total: torch.Tensor, weight: torch.Tensor, eps: float
-):
-    """(gradient of x, which is the gradient of residual as well, and dweight)."""
-    return _launch_backward(dy, dtotal, total, weight, eps)
+    dy: torch.Tensor, dtotal: torch.Tensor, total: torch.Tensor, weight: torch.Tensor, eps: float,
+    weight_grad: bool = True,
+):  # fmt: skip
+    """(gradient of x, which is the gradient of residual as well, and dweight or None)."""
+    return _launch_backward(dy, dtotal, total, weight, eps, weight_grad)

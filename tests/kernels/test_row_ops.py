@@ -151,6 +151,25 @@ def test_no_qk_norm():
         assert torch.allclose(*gradients, atol=1e-5)
 
 
+@pytest.mark.parametrize("op", ["rms_norm", "add_rms_norm", "qk_norm_rope"])
+def test_frozen_weights_get_no_gradient_and_change_none(op):
+    inputs = arguments(op, 6, 16, torch.float32)
+    x = inputs[0].clone().requires_grad_()
+    outputs = getattr(kernels, op)(x, *inputs[1:])
+    outputs = [outputs] if torch.is_tensor(outputs) else outputs
+    (found,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs], retain_graph=True)
+    trained = [t.clone().requires_grad_() if torch.is_tensor(t) and t.dim() == 1 else t for t in inputs[1:]]
+    outputs = getattr(kernels, op)(x, *trained)
+    outputs = [outputs] if torch.is_tensor(outputs) else outputs
+    (expected,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs])
+    assert torch.equal(found, expected)
+    saved = [t.detach() if torch.is_tensor(t) else t for t in (inputs[0], *inputs[1:])]
+    backward = getattr(torch.ops.dftfast, f"{op}_backward")
+    ups = [torch.ones_like(y) for y in outputs]
+    assert len(backward(*ups, *saved[: 1] if op != "add_rms_norm" else [outputs[1].detach()],
+                        *saved[2 if op == "add_rms_norm" else 1 :], False)) == 1  # fmt: skip
+
+
 def test_lora_gradients_only_where_needed():
     x, weight, a, b, scale, bias, splits = arguments("lora_linear", 6, 8, torch.float32)
     a.requires_grad_()

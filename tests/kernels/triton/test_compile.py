@@ -35,16 +35,18 @@ def tensor(*shape, dtype=torch.float32):
 def norms(dtype, d):
     x, w = tensor(8, d, dtype=dtype), tensor(d, dtype=dtype)
     rms_norm.rms_norm_forward(x, w, 1e-6)
-    rms_norm.rms_norm_backward(x, x, w, 1e-6)
     rms_norm.add_rms_norm_forward(x, x, w, 1e-6)
-    rms_norm.add_rms_norm_backward(x, x, x, w, 1e-6)
+    for weight_grad in (True, False):
+        rms_norm.rms_norm_backward(x, x, w, 1e-6, weight_grad)
+        rms_norm.add_rms_norm_backward(x, x, x, w, 1e-6, weight_grad)
 
 
 def rope(dtype, H, Hk, D, normed):
     qkv, angle = tensor(9, (H + 2 * Hk) * D, dtype=dtype), tensor(9, D // 2)
     w = tensor(D, dtype=dtype) if normed else None
     out = qk_norm_rope.qk_norm_rope_forward(qkv, w, w, angle, angle, H, Hk, 1e-6)
-    qk_norm_rope.qk_norm_rope_backward(*out, qkv, w, w, angle, angle, H, Hk, 1e-6)
+    for weight_grad in (True, False):
+        qk_norm_rope.qk_norm_rope_backward(*out, qkv, w, w, angle, angle, H, Hk, 1e-6, weight_grad)
 
 
 def gates(dtype, width):

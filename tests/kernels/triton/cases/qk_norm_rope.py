@@ -40,6 +40,8 @@ def test_forward_and_backward(check, device, dtype, tokens, H, Hk, D, normed):
     out = op.qk_norm_rope_forward(qkv, *weights, cos, sin, H, Hk, 1e-6)
     back = op.qk_norm_rope_backward(*grads, qkv, *weights, cos, sin, H, Hk, 1e-6)
     assert [g is None for g in back[1:]] == [w is None for w in weights]
+    frozen = op.qk_norm_rope_backward(*grads, qkv, *weights, cos, sin, H, Hk, 1e-6, weight_grad=False)
+    assert torch.equal(frozen[0], back[0]) and frozen[1:] == (None, None)
     got = *out, *(g for g in back if g is not None)
     arguments = (qkv, weights, cos, sin, H, Hk, 1e-6, grads)
     check(got, formula(*arguments, torch.float64), formula(*arguments, dtype), dtype)

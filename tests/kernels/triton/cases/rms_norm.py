@@ -32,11 +32,14 @@ def test_forward_and_backward(check, device, dtype, rows, d, add):
     if add:
         y, total = op.add_rms_norm_forward(x, residual, weight, 1e-5)
         dx, dweight = op.add_rms_norm_backward(dy, dtotal, total, weight, 1e-5)
+        frozen = op.add_rms_norm_backward(dy, dtotal, total, weight, 1e-5, weight_grad=False)
         assert torch.equal(total, x + residual)
     else:
         y, total = op.rms_norm_forward(x, weight, 1e-5), x
         dx, dweight = op.rms_norm_backward(dy, x, weight, 1e-5)
+        frozen = op.rms_norm_backward(dy, x, weight, 1e-5, weight_grad=False)
     check((y, total, dx, dweight), exact, plain, dtype)
+    assert torch.equal(frozen[0], dx) and frozen[1] is None
 
 
 def test_no_rows(device):
