@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from .config import Config
@@ -22,7 +26,6 @@ from .distribution.selection import make_terms, select_population
 from .evaluation import RIVAL, Reference, TextSet, evaluate, terminal_table, write_report, write_results
 from .files import atomic_file
 from .model.adapter import Adapter
-from .model.device import pick_device
 from .model.embedder import Embedder
 from .model.policy import Policy
 from .model.pretrained import resolve_model
@@ -33,11 +36,13 @@ from .rollout import Request, RolloutEngine, Sampler
 from .signals import stop_on_signals
 from .training.checkpoint import Checkpoints
 from .training.dft import Task, run_phases
+from .training.distributed import on_first, pick_own_device, rank, spread
 from .training.fit import FitSettings, fit, nats_per_token
-from .training.log import RunLog, progress_bar
+from .training.log import RunLog
 from .training.packing import Example
 from .training.policy_gradient import policy_gradient_phase
 from .training.rivals import RIVALS
+from .training.rollouts import sample
 from .training.run_folder import RunFolder, digest, environment, write_json
 from .training.selection import selection_phase
 
@@ -53,7 +58,7 @@ class Pipeline:
         self.config = config
         if config.run.threads:
             torch.set_num_threads(config.run.threads)
-        self.device = pick_device(config.model.device)
+        self.device = pick_own_device(config.model.device)
         self.path = Path(config.run.folder)
 
     def run(self) -> None:
@@ -70,28 +75,39 @@ class Pipeline:
             *rivals,
             ("report", (*sampled, *trained, c.rivals, c.evaluation), ["results.json", "report.html"], self.report),
         ]
-        check_model(self.model_folder)
-        self.split  # bad input is refused before anything is written
-        with stop_on_signals(), RunFolder(self.path) as folder:
-            if c.run.profile:
+        on_first(self.check_input)
+        with stop_on_signals(), ExitStack() as stack:
+            on_first(lambda: self.take_folder(stack))
+            if c.run.profile and rank() == 0:
                 with profiling(self.path / "profile") as profile:
-                    self.run_stages(folder, stages)
+                    self.run_stages(stages)
                 log.info("%s", profile.table())
             else:
-                self.run_stages(folder, stages)
+                self.run_stages(stages)
 
-    def run_stages(self, folder: RunFolder, stages: list[tuple]) -> None:
+    def check_input(self) -> None:
+        """Bad input is refused before anything is written."""
+        check_model(self.model_folder)
+        self.split
+
+    def take_folder(self, stack: ExitStack) -> None:
+        self.folder = stack.enter_context(RunFolder(self.path))
         with atomic_file(self.path / "config.yaml") as temporary:
             temporary.write_text(self.config.to_yaml(), encoding="utf-8")
         write_json(self.path / "environment.json", environment())
+
+    def run_stages(self, stages: list[tuple]) -> None:
         self.open_log()
         for name, depends_on, outputs, work in stages:
-            with folder.stage(name, digest([_plain(part) for part in depends_on]), outputs) as needed:
-                if needed:
-                    work()
-                else:
-                    log.info("%s: done already in %s", name, self.path)
+            self.run_stage(name, digest([_plain(part) for part in depends_on]), outputs, work)
         self.log.close()
+
+    def run_stage(self, name: str, inputs: str, outputs: list[str], work: Callable[[], None]) -> None:
+        with ExitStack() as stack:
+            if on_first(lambda: stack.enter_context(self.folder.stage(name, inputs, outputs))):
+                work()
+            else:
+                log.info("%s: done already in %s", name, self.path)
 
     def checkpoints(self, loop: str | Path) -> Checkpoints:
         """Those of a training loop, named stage/loop."""
@@ -166,12 +182,13 @@ class Pipeline:
             steps, checkpoints = self.log.steps(f"sft {name}"), self.checkpoints(f"sft/{name}")
             fit(policy.decoder, parameters, texts, settings, self.config.run.seed, steps, checkpoints=checkpoints)
             if c.method == "lora":
-                policy.end_phase().save(self.path / "sft" / name, self.model_folder)
+                adapter = policy.end_phase()
+                on_first(lambda: adapter.save(self.path / "sft" / name, self.model_folder))
             else:
-                save_decoder(policy.decoder, self.path / "sft" / name, self.model_folder)
+                on_first(lambda: save_decoder(policy.decoder, self.path / "sft" / name, self.model_folder))
             results[name] = {"texts": len(texts), "tuning_nats": nats_per_token(policy.decoder, tuning)}
             log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
-            write_json(file, results)
+            on_first(lambda: write_json(file, results))
 
     def policy(self, folder: Path) -> Policy:
         policy = Policy(folder, getattr(torch, self.config.model.dtype), self.device)
@@ -215,7 +232,7 @@ class Pipeline:
         """Train the phases from the best fine-tuned model; answer the held-out prompts at the one fixed sampler."""
         task = self.dft_task(self.path / "dft")
         run_phases(task, METHODS[self.config.dft.method])
-        save_decoder(task.policy.decoder, self.path / "merged", task.policy.folder)
+        on_first(lambda: save_decoder(task.policy.decoder, self.path / "merged", task.policy.folder))
         self.answer(task.engine, self.held_out, self.dft_sampler, self.path / "generations" / "dft.jsonl")
 
     def rivals(self) -> None:
@@ -225,7 +242,8 @@ class Pipeline:
                 continue
             task = self.dft_task(self.path / "rivals" / name)
             if name == "select":
-                write_generations(path, self.selected_answers(task))
+                rows = self.selected_answers(task)
+                on_first(lambda: write_generations(path, rows))
             else:
                 run_phases(task, RIVALS[name])
                 self.answer(task.engine, self.held_out, self.dft_sampler, path)
@@ -244,7 +262,7 @@ class Pipeline:
             policy=policy,
             engine=RolloutEngine(policy.decoder, self.tokenizer),
             tokenizer=self.tokenizer,
-            embed=self.embedder.encode,
+            embed=self.embed,
             examples=self.examples(self.split.train),
             human=self.samples(self.split.train[: c.bank]),
             tuning=self.examples(self.split.tuning[: c.tuning_prompts]),
@@ -262,8 +280,9 @@ class Pipeline:
         c = task.settings
         prompts = self.examples(self.held_out)
         rollouts = task.candidates(0, prompts)
-        terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        chosen, _ = select_population(rollouts.prompt, terms, task.seed)
+        vocab, weights = task.policy.decoder.config.vocab_size, c.weights.model_dump()
+        terms = make_terms(rollouts.samples, task.human, vocab, weights)
+        chosen, _ = on_first(lambda: select_population(rollouts.prompt, terms, task.seed))
         answer = {rollouts.prompt[i]: i for i in chosen}
         how = {"candidates": c.candidates, "temperatures": c.candidate_temperatures, "seed": task.seed}
         rows = []
@@ -273,32 +292,35 @@ class Pipeline:
             rows.append(generation(document, text, tokens, "length" if i is None else "stop", how, f"{RIVAL}select"))
         return rows
 
+    def embed(self, texts: list[str], embedder: Embedder | None = None) -> Tensor:
+        """fp32 [texts, d]; processes share the work."""
+        embedder = embedder or self.embedder
+        rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
+        return torch.from_numpy(np.stack(rows))
+
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
         texts, examples = [document.text for document in documents], self.examples(documents)
         prompts = None
         if self.config.dft.weights.conditional_mmd:
-            prompts = self.embedder.encode([self.tokenizer.decode(example.prompt) for example in examples])
-        return Samples.of(self.embedder.encode(texts), [e.completion for e in examples], texts, prompts)
+            prompts = self.embed([self.tokenizer.decode(example.prompt) for example in examples])
+        return Samples.of(self.embed(texts), [e.completion for e in examples], texts, prompts)
 
     def answer(self, engine: RolloutEngine, documents: list[Document], sampler: Sampler, path: Path) -> None:
         """Write one generation for each document."""
         prompts = [example.prompt for example in self.examples(documents)]
         requests = [Request(i, prompt, sampler, self.config.run.seed) for i, prompt in enumerate(prompts)]
-        with progress_bar(path.stem) as progress:
-            batch = engine.generate(requests, progress)
+        batch = sample(engine, requests, path.stem)
         settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
         settings["seed"] = self.config.run.seed
-        write_generations(
-            path,
-            (
-                generation(
-                    *(documents[i], self.tokenizer.decode(batch.output(i)).strip(), batch.output(i)),
-                    *(batch.finish_reason[i], settings, path.stem),
-                )
-                for i in range(len(batch))
-            ),
+        rows = (
+            generation(
+                *(documents[i], self.tokenizer.decode(batch.output(i)).strip(), batch.output(i)),
+                *(batch.finish_reason[i], settings, path.stem),
+            )
+            for i in range(len(batch))
         )
+        on_first(lambda: write_generations(path, rows))
 
     def report(self) -> None:
         """Measure every set of generations against the human texts; results.json, the table, report.html."""
@@ -308,14 +330,17 @@ class Pipeline:
         documents = self.held_out[: self.config.sweep.prompts]
         unseen = Embedder(c.unseen_embedder)
         human = self.text_set("human", documents, [d.text for d in documents], unseen)
-        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed)
         files = [path for name in self.sft_variants() for path in self.sweep_files(name)]
         files += self.rival_files().values()
-        outputs, results = {"human": human}, {}
-        for path in tqdm([*files, self.path / "generations" / "dft.jsonl"], desc="evaluate", unit="set"):
+        outputs = {"human": human}
+        for path in [*files, self.path / "generations" / "dft.jsonl"]:
             rows = read_generations(path)[: len(documents)]
             outputs[path.stem] = self.text_set(path.stem, documents, [r["text"] for r in rows], unseen, rows)
-            results[path.stem] = evaluate(outputs[path.stem], reference)
+        if rank():
+            return
+        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed)
+        sets = {name: outputs[name] for name in outputs if name != "human"}
+        results = {n: evaluate(s, reference) for n, s in tqdm(sets.items(), desc="evaluate", unit="set")}
         about = {"prompts": len(documents), "bandwidth": reference.bandwidth, "embedder": self.embedder.name}
         write_results(self.path, results, candidate="dft", about=about)
         Console().print(terminal_table(results, candidate="dft"))
@@ -329,8 +354,8 @@ class Pipeline:
             prompts=[prompt_messages(document)[-1]["content"] for document in documents],
             texts=texts,
             token_ids=self.tokenizer.encode_batch(texts),
-            embeddings=self.embedder.encode(texts),
-            unseen_embeddings=unseen.encode(texts),
+            embeddings=self.embed(texts),
+            unseen_embeddings=self.embed(texts, unseen),
             finish_reason=[row["finish_reason"] for row in rows] if rows else None,
             name=name,
         )

@@ -53,3 +53,8 @@ def _stop(number: int, frame: object) -> None:
     os.write(2, b"\nstopping after this step; once more stops at once\n")
     if not _held:
         raise Interrupted
+
+
+def requested() -> bool:
+    """Whether a signal has come."""
+    return _requested

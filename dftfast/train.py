@@ -13,8 +13,10 @@ ABOUT = "Fine-tune a model on human texts, train its outputs towards their distr
 def main(arguments: Sequence[str]) -> None:
     config = parse_command_line(arguments, about=ABOUT)
     from dftfast.pipeline import Pipeline
+    from dftfast.training.distributed import processes
 
-    Pipeline(config).run()
+    with processes(config.run.rank_timeout):
+        Pipeline(config).run()
 
 
 if __name__ == "__main__":

@@ -177,6 +177,8 @@ class Run(Section):
     tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")
     checkpoint_seconds: NotNegative = Field(60.0, description="save the training loop that often (or less often where "
                                             "that would take more than 5% of the time)")
+    rank_timeout: Positive = Field(600.0, description="seconds that one process of several (torchrun) waits for the "
+                                   "others before all stop")
     checkpoint_steps: Count | None = Field(None, description="save it after every so many updates instead")
 
 

@@ -28,6 +28,7 @@ from ..model.tokenizer import Tokenizer
 from ..profile import stage
 from ..rollout import Request, RolloutEngine, Sampler
 from .checkpoint import Checkpoints
+from .distributed import on_first
 from .fit import FitSettings, fit
 from .health import breaches, health, kl
 from .log import RunLog
@@ -158,7 +159,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
     task.policy.materialise()
     discrepancies = {"mmd": MMD(), "ngram": NGramL2(task.policy.decoder.config.vocab_size)}
-    noise = {name: _noise(discrepancy, task.tuning_human) for name, discrepancy in discrepancies.items()}
+    noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in discrepancies.items()})
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)
     before = None
@@ -172,7 +173,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             if phase:
                 report = method(task, phase)
                 adapter = task.policy.end_phase()
-                adapter.save(task.folder / f"phase-{phase}", task.policy.folder)
+                on_first(lambda: adapter.save(task.folder / f"phase-{phase}", task.policy.folder))
             rollouts = tuning_rollouts(task, phase)
         except Diverged as wrong:
             if not phase:
@@ -180,7 +181,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             records.append({"phase": phase, "dropped": [str(wrong)], **report})
         else:
             with stage("discrepancy"):
-                figures = {name: d.value(rollouts.samples) for name, d in discrepancies.items()}
+                figures = on_first(lambda: {name: d.value(rollouts.samples) for name, d in discrepancies.items()})
             first = records[0]["tuning"] if records else figures
             scales = {name: max(abs(first[name]), noise[name]) for name in figures}
             score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
@@ -194,7 +195,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             task.log.write("dft", {"phase": phase, "score": score, **figures, **found, **dropped}, phase)
             log.info("dft phase %d: %s", phase, ", ".join(f"{name} {value:.5f}" for name, value in figures.items()))
             before = rollouts
-        write_json(file, records)
+        on_first(lambda: write_json(file, records))
         if "dropped" in records[-1]:
             log.warning("dft phase %d is given up: %s", phase, "; ".join(records[-1]["dropped"]))
     best = min((record for record in records if "dropped" not in record), key=lambda record: record["score"])["phase"]

@@ -16,6 +16,7 @@ from ..model.decoder import Decoder
 from ..model.device import is_out_of_memory
 from ..profile import stage
 from ..signals import held
+from . import distributed
 from .checkpoint import Checkpoints
 from .optimiser import Optimiser
 from .packing import Example, PackedBatch, batches, by_budget, pack
@@ -53,12 +54,13 @@ def fit(
     """Train ``parameters`` on the completions of ``examples``.
 
     The loss of a step is the mean over its completion tokens, weighted by ``Example.weight``, exactly: however
-    the step is cut into micro-batches, the gradient is that of the whole. ``log`` gets one dict a step: step,
+    the step is cut into micro-batches and shared out over processes, the gradient is that of the whole. ``log`` gets one dict a step: step,
     steps, loss (nats per token), grad_norm, learning_rate, tokens, tokens_per_second, skipped.
 
     Args:
         loss: in place of ``likelihood``; it multiplies its sum over the batch by the scale that it is given.
-        reweigh: gives the examples of a step their weights under the policy as it stands, just before the step.
+        reweigh: gives the examples of a step their weights under the policy as it stands, just before the step;
+            called with the examples of this process, so it looks at each alone.
         checkpoints: where to go on from, if there is something, and to save to.
 
     Raises:
@@ -93,7 +95,7 @@ def train(
         settings.loss_limit,
     )
     done, micro_tokens = 0, settings.micro_tokens
-    if checkpoints and (saved := checkpoints.load(inputs)):
+    if checkpoints and (saved := distributed.first_on_first(lambda: checkpoints.load(inputs))):
         optimiser.restore(saved.tensors, saved.state)
         done, micro_tokens = saved.step, saved.state["micro_tokens"]
     with held() as stop_requested:
@@ -102,8 +104,10 @@ def train(
                 continue
             start, rate = time.perf_counter(), optimiser.rate()
             total = sum(abs(weight) for example in batch for weight in example.weights)
-            batch = reweigh(batch) if reweigh else batch
-            value, micro_tokens = gradient(decoder, batch, 1 / total, loss or likelihood, micro_tokens)
+            part = distributed.own(batch, [len(example) for example in batch])
+            part = reweigh(part) if reweigh else part
+            value, micro_tokens = gradient(decoder, part, 1 / total, loss or likelihood, micro_tokens)
+            value = distributed.add_up(parameters, value)
             norm, taken = optimiser.step(value)
             decoder.version += 1
             tokens = sum(map(len, batch))
@@ -119,8 +123,8 @@ def train(
                     "skipped": not taken,
                 }
             )
-            stop = stop_requested()
-            if checkpoints:
+            stop = distributed.any_of(stop_requested())
+            if checkpoints and distributed.rank() == 0:
                 state = {**optimiser.numbers(), "micro_tokens": micro_tokens}
                 checkpoints.offer(step, optimiser.tensors, state, now=stop)
             if stop:
@@ -168,10 +172,16 @@ def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
     return decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))[batch.rows]
 
 
+def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
+    """Log-probability of every completion token, in nats, under the decoder as it stands; processes share the work."""
+    sizes = [len(example) for example in examples]
+    return distributed.spread(lambda part: own_token_logprobs(decoder, part, micro_tokens), examples, sizes)
+
+
 @stage("forward")
 @torch.no_grad()
-def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
-    """Log-probability of every completion token, in nats, under the decoder as it stands."""
+def own_token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
+    """``token_logprobs`` of this process's own examples."""
     found: list[list[float]] = []
     for group in by_budget(examples, micro_tokens):
         batch = pack(group).to(decoder.embed.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +11,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .distributed import rank
+
 
 class RunLog:
-    """One JSON object a line in ``folder/log.jsonl``; numbers also go to TensorBoard when it is on."""
+    """One JSON object a line in ``folder/log.jsonl``; numbers also go to TensorBoard when it is on.
+
+    Only rank 0 writes.
+    """
 
     def __init__(self, folder: Path, tensorboard: bool):
-        self.file = open(folder / "log.jsonl", "a", encoding="utf-8", buffering=1)
+        self.file = open(os.devnull if rank() else folder / "log.jsonl", "a", encoding="utf-8", buffering=1)
         self.writer = None
-        if tensorboard:
+        if tensorboard and not rank():
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(folder / "tensorboard"))
@@ -32,7 +38,7 @@ class RunLog:
 
     def steps(self, stage: str) -> Callable[[dict], None]:
         """A callback for ``fit``: logs every step under ``stage`` and moves a bar with loss, tokens/s and time left."""
-        bar = tqdm(desc=stage, unit="step", dynamic_ncols=True)
+        bar = tqdm(desc=stage, unit="step", dynamic_ncols=True, disable=rank() > 0)
 
         def step(record: dict) -> None:
             bar.total = record["steps"]
@@ -53,7 +59,7 @@ class RunLog:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for a rollout: the callback takes (finished, all)."""
-    with tqdm(desc=what, unit="text", dynamic_ncols=True) as bar:
+    with tqdm(desc=what, unit="text", dynamic_ncols=True, disable=rank() > 0) as bar:
 
         def progress(finished: int, total: int) -> None:
             bar.total = total

@@ -25,7 +25,7 @@ from ..model.lora import adapter_off
 from ..profile import stage
 from .dft import Rollouts, Task
 from .expected_reward import expected_reward
-from .fit import FitSettings, completion_states, token_logprobs, train
+from .fit import FitSettings, completion_states, own_token_logprobs, token_logprobs, train
 from .ngram_reward import NGramReward
 from .packing import Example, PackedBatch
 
@@ -131,7 +131,7 @@ class PolicyGradient:
     def reweigh(self, batch: list[Example]) -> list[Example]:
         """Weights whose likelihood gradient is that of PPO's clipped objective with a penalty on KL to the start."""
         c, decoder = self.settings, self.task.policy.decoder
-        now = token_logprobs(decoder, batch, self.task.settings.micro_tokens) if self.use else [None] * len(batch)
+        now = own_token_logprobs(decoder, batch, self.task.settings.micro_tokens) if self.use else [None] * len(batch)
         weighted = []
         for example, logprobs in zip(batch, now):
             advantage, old, start = self.known[id(example)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+from itertools import groupby
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from ..errors import Diverged
 from ..model.device import is_out_of_memory
 from ..rollout import Request, RolloutBatch, RolloutEngine
 from .checkpoint import read_state, write_state
+from .distributed import gather, on_first, rank, world
 from .log import progress_bar
 from .run_folder import digest
 
@@ -27,18 +30,71 @@ def generate(engine: RolloutEngine, requests: list[Request], folder: Path, what:
     A part does not depend on the others, so the result is the same wherever the process was stopped. ``what`` names
     the rollout and with it the state of the policy, which is not compared.
     """
-    size = WAVES * engine.max_sequences
+    size = WAVES * engine.max_sequences * world()
     batches = []
     for start in range(0, len(requests), size):
         part = requests[start : start + size]
         path = folder / f"{digest(what, part)}-{start}"
-        try:
-            batches.append(_read(path))
-        except (OSError, ValueError, SafetensorError):  # none there, or damaged
-            shutil.rmtree(path, ignore_errors=True)
-            batches.append(_generate(engine, part, what))
-            _write(path, batches[-1])
+        batch = on_first(lambda: _read(path))
+        if batch is None:
+            batch = sample(engine, part, what)
+            on_first(lambda: _write(path, batch))
+        batches.append(batch)
     return batches
+
+
+def sample(engine: RolloutEngine, requests: list[Request], what: str) -> RolloutBatch:
+    """Answer the requests with the policy as it stands; processes share them by prompt and all get the whole."""
+    prompts = [list(group) for _, group in groupby(requests, key=lambda request: request.prompt)]
+    mine = [request for group in prompts[rank() :: world()] for request in group]
+    if world() == 1:
+        return _generate(engine, mine, what)
+    try:
+        own = _on_cpu(_generate(engine, mine, what))
+    except Diverged as wrong:
+        own = wrong
+    found = gather(own)
+    for wrong in found:
+        if isinstance(wrong, Diverged):
+            raise wrong
+    return _merge(found, requests)
+
+
+def _merge(batches: list[RolloutBatch], requests: list[Request]) -> RolloutBatch:
+    """The samples of all batches in the order of the requests."""
+    place = {request.id: i for i, request in enumerate(requests)}
+    found = []  # (place, sample, its batch and number there)
+    for batch in batches:
+        ids = zip(batch.request.tolist(), batch.sample.tolist())
+        found += [(place[request], sample, batch, i) for i, (request, sample) in enumerate(ids)]
+    found.sort(key=lambda each: each[:2])
+
+    def ragged(name: str, offsets: str) -> tuple[Tensor, Tensor]:
+        bounds = [getattr(batch, offsets)[i : i + 2].tolist() for _, _, batch, i in found]
+        parts = [getattr(batch, name)[start:end] for (_, _, batch, _), (start, end) in zip(found, bounds)]
+        return torch.cat(parts), torch.tensor([0, *map(len, parts)]).cumsum(0)
+
+    prompt_tokens, prompt_offsets = ragged("prompt_tokens", "prompt_offsets")
+    tokens, offsets = ragged("tokens", "offsets")
+    return RolloutBatch(
+        request=torch.stack([batch.request[i] for _, _, batch, i in found]),
+        sample=torch.stack([batch.sample[i] for _, _, batch, i in found]),
+        prompt_tokens=prompt_tokens,
+        prompt_offsets=prompt_offsets,
+        tokens=tokens,
+        offsets=offsets,
+        logprobs=ragged("logprobs", "offsets")[0],
+        sampler_logprobs=ragged("sampler_logprobs", "offsets")[0],
+        entropies=ragged("entropies", "offsets")[0],
+        finish_reason=[batch.finish_reason[i] for _, _, batch, i in found],
+        agreement=batches[0].agreement,
+    )
+
+
+def _on_cpu(batch: RolloutBatch) -> RolloutBatch:
+    return RolloutBatch(
+        **{name: value.cpu() if isinstance(value, Tensor) else value for name, value in vars(batch).items()}
+    )
 
 
 def _generate(engine: RolloutEngine, requests: list[Request], what: str) -> RolloutBatch:
@@ -63,6 +119,11 @@ def _write(path: Path, batch: RolloutBatch) -> None:
     write_state(path, tensors, {"finish_reason": batch.finish_reason})
 
 
-def _read(path: Path) -> RolloutBatch:
-    tensors, state = read_state(path)
-    return RolloutBatch(**tensors, **state)
+def _read(path: Path) -> RolloutBatch | None:
+    """None where there is none, or a damaged one, which is removed."""
+    try:
+        tensors, state = read_state(path)
+        return RolloutBatch(**tensors, **state)
+    except (OSError, ValueError, SafetensorError):
+        shutil.rmtree(path, ignore_errors=True)
+        return None

@@ -10,6 +10,7 @@ import logging
 
 from ..distribution.selection import make_terms, select_population
 from .dft import Task
+from .distributed import on_first
 from .packing import Example
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,12 @@ def selection_phase(task: Task, phase: int) -> dict:
     prompts = task.phase_prompts(phase)
     rollouts = task.candidates(phase, prompts)
     candidates = rollouts.samples
-    terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-    chosen, course = select_population(rollouts.prompt, terms, task.seed + phase)
+
+    def choose() -> tuple[list[int], list[dict]]:
+        terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
+        return select_population(rollouts.prompt, terms, task.seed + phase)
+
+    chosen, course = on_first(choose)
     _log_choice(phase, course[0], course[-1])
     examples = [Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i)) for i in chosen]
     task.learn(phase, examples + prompts[: round(c.human_share * len(examples))])

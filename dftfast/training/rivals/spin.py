@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..dft import Task
-from ..fit import token_logprobs
+from ..fit import own_token_logprobs, token_logprobs
 from ..packing import Example
 
 BETA = 0.1
@@ -33,7 +33,7 @@ def spin(task: Task, phase: int) -> dict:
     def reweigh(batch: list[Example]) -> list[Example]:
         """Both texts of every pair whose human text is in the batch."""
         pairs = [text for example in batch if id(example) in is_human for text in (example, other[id(example)])]
-        now = [sum(part) for part in token_logprobs(decoder, pairs, task.settings.micro_tokens)]
+        now = [sum(part) for part in own_token_logprobs(decoder, pairs, task.settings.micro_tokens)]
         gained = [value - at_start[id(example)] for value, example in zip(now, pairs)]
         weighted = []
         for i in range(0, len(pairs), 2):
