@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA card, in stages that each fit in ten minutes:
 #
-#   benchmarks/device.sh OUT [build] [launchers] [compile] [ops] [bench[:op,op...]] [suite]
+#   benchmarks/device.sh OUT [build] [launchers] [compile] [ops] [bench[:op,op...]] [train] [suite]
 #
 # Without a stage: build launchers ops bench. Reports go to OUT; benchmark figures to OUT/gpu.json with the machine named.
 set -uo pipefail
@@ -40,6 +40,7 @@ for stage in "${@:-build launchers ops bench}"; do
         run ops python3 -m pytest -q -p no:cacheprovider -m "not slow" tests/kernels --ignore tests/kernels/triton ;;
       bench) run bench python3 benchmarks/gpu.py "$out" ;;
       bench:*) IFS=, read -ra ops <<<"${step#bench:}"; run "bench-${ops[*]// /-}" python3 benchmarks/gpu.py "$out/${step/:/-}" "${ops[@]}" ;;
+      train) run train python3 benchmarks/gpu_training.py "$out" ;;
       suite) run suite python3 -m pytest -q -p no:cacheprovider -m "not slow" tests ;;
       *) echo "no stage $step" >&2; exit 2 ;;
     esac
