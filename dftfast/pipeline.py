@@ -24,6 +24,7 @@ from .data.generations import generation, read_generations, write_generations
 from .distribution.samples import Samples
 from .distribution.selection import make_terms, select_population
 from .evaluation import RIVAL, Reference, TextSet, evaluate, terminal_table, write_report, write_results
+from .evaluation.embedding_cache import EmbeddingCache
 from .files import atomic_file
 from .model.adapter import Adapter
 from .model.embedder import Embedder
@@ -156,10 +157,11 @@ class Pipeline:
 
     # Stages.
 
-    def sft_variants(self) -> dict[str, tuple[float, float]]:
-        """Name -> (learning rate, share of the texts) of every fine-tuned model."""
+    def sft_variants(self) -> dict[str, tuple[str, float, float]]:
+        """Name -> (method, learning rate, share of the texts) of every fine-tuned model."""
         c = self.config.sft
-        return {f"{c.method} lr={r:g} data={f:g}": (r, f) for r in c.learning_rates for f in c.fractions}
+        rates = {"lora": c.learning_rates, "full": c.full_learning_rates or c.learning_rates}
+        return {f"{m} lr={r:g} data={f:g}": (m, r, f) for m in c.method for r in rates[m] for f in c.fractions}
 
     def sft(self) -> None:
         """Fine-tune every variant, keep them all, and note how well each predicts the tuning texts."""
@@ -167,11 +169,11 @@ class Pipeline:
         train, tuning = self.examples(self.split.train[: c.max_texts]), self.examples(self.split.tuning)
         file = self.path / "sft" / "results.json"
         results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        for name, (rate, fraction) in self.sft_variants().items():
+        for name, (method, rate, fraction) in self.sft_variants().items():
             if name in results:
                 continue
             policy = self.policy(self.model_folder)
-            if c.method == "lora":
+            if method == "lora":
                 parameters = policy.begin_phase(c.rank, c.alpha, self.config.run.seed)
             else:
                 parameters = [parameter.requires_grad_() for parameter in policy.decoder.parameters()]
@@ -181,7 +183,7 @@ class Pipeline:
             texts = train[: round(fraction * len(train))]
             steps, checkpoints = self.log.steps(f"sft {name}"), self.checkpoints(f"sft/{name}")
             fit(policy.decoder, parameters, texts, settings, self.config.run.seed, steps, checkpoints=checkpoints)
-            if c.method == "lora":
+            if method == "lora":
                 adapter = policy.end_phase()
                 on_first(lambda: adapter.save(self.path / "sft" / name, self.model_folder))
             else:
@@ -197,7 +199,7 @@ class Pipeline:
 
     def sft_policy(self, name: str, temperature: float = 1.0) -> Policy:
         """A fine-tuned model of the ``sft`` stage, with this temperature baked in."""
-        folder, lora = self.path / "sft" / name, self.config.sft.method == "lora"
+        folder, lora = self.path / "sft" / name, self.sft_variants()[name][0] == "lora"
         policy = self.policy(self.model_folder if lora else folder)
         if lora:
             policy.adapters.append(Adapter.load(folder))
@@ -298,6 +300,15 @@ class Pipeline:
         rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
         return torch.from_numpy(np.stack(rows))
 
+    def kept_embeddings(self, embedder: Embedder, texts: list[str]) -> np.ndarray:
+        """The same from the run folder, where they are from an earlier report."""
+        cache = EmbeddingCache(self.path / "embeddings")
+        kept = on_first(lambda: cache.load(embedder, texts))
+        if kept is None:
+            kept = self.embed(texts, embedder).numpy()
+            on_first(lambda: cache.save(embedder, texts, kept))
+        return kept
+
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
         texts, examples = [document.text for document in documents], self.examples(documents)
@@ -338,13 +349,15 @@ class Pipeline:
             outputs[path.stem] = self.text_set(path.stem, documents, [r["text"] for r in rows], unseen, rows)
         if rank():
             return
-        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed)
+        corpus = [document.text for document in self.split.train]
+        reference = Reference(human, exclude=self.tokenizer.special_ids, rounds=c.rounds, seed=self.config.run.seed, corpus=corpus)
         sets = {name: outputs[name] for name in outputs if name != "human"}
         results = {n: evaluate(s, reference) for n, s in tqdm(sets.items(), desc="evaluate", unit="set")}
         about = {"prompts": len(documents), "bandwidth": reference.bandwidth, "embedder": self.embedder.name}
         write_results(self.path, results, candidate="dft", about=about)
         Console().print(terminal_table(results, candidate="dft"))
-        write_report(self.path, results, outputs, candidate="dft", about=about)
+        write_report(self.path, results, outputs, candidate="dft", reference=reference,
+                     token_name=lambda token: self.tokenizer.decode([token]), about=about)
         log.info("report: %s", self.path / "report.html")
 
     def text_set(self, name: str, documents: list[Document], texts: list[str], unseen: Embedder, rows=None) -> TextSet:
@@ -354,8 +367,8 @@ class Pipeline:
             prompts=[prompt_messages(document)[-1]["content"] for document in documents],
             texts=texts,
             token_ids=self.tokenizer.encode_batch(texts),
-            embeddings=self.embed(texts),
-            unseen_embeddings=self.embed(texts, unseen),
+            embeddings=self.kept_embeddings(self.embedder, texts),
+            unseen_embeddings=self.kept_embeddings(unseen, texts),
             finish_reason=[row["finish_reason"] for row in rows] if rows else None,
             name=name,
         )

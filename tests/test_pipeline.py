@@ -164,6 +164,31 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
     assert (out / "generations" / "sft").stat().st_mtime_ns == (finished / "generations" / "sft").stat().st_mtime_ns
 
 
+def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(model, corpus, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    small = {"sft.method": "lora,full", "sft.fractions": "0.5,1", "sft.epochs": 1, "sft.learning_rates": 0.003,
+             "sft.full_learning_rates": 0.001, "sft.rank": 4, "sweep.top_p": "0.9,1", "sweep.top_k": "0,20",
+             "sweep.temperatures": 0.9, "sweep.prompts": 20, "evaluation.prompts": 20, "dft.prompts": 24,
+             "dft.candidates": 2, "dft.epochs": 1}  # fmt: skip
+    arguments = [*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    answer, done = Pipeline.answer, []
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Pipeline, "answer", lambda self, *given: done.append(answer(self, *given)) if len(done) < 5 else interrupt())
+        run(main)
+    before = {path: path.stat().st_mtime_ns for path in (out / "generations" / "sft").iterdir()}
+    assert len(before) == 5
+    main(arguments)
+    assert {path: path.stat().st_mtime_ns for path in before} == before  # not sampled again
+    systems = json.loads((out / "results.json").read_text())["systems"]
+    checkpoints = {"lora lr=0.003 data=0.5", "lora lr=0.003 data=1", "full lr=0.001 data=0.5", "full lr=0.001 data=1"}
+    assert set(systems) == {f"{c} T=0.9 top-p={p} top-k={k}" for c in checkpoints for p in ("0.9", "1") for k in (0, 20)} | {"dft"}
+    assert all(figures["copied"]["value"] is not None for figures in systems.values())
+    page = (out / "report.html").read_text()
+    assert "By top-p" in page and "By top-k" in page and "By temperature" not in page and "Effect of the amount" in page
+    assert len(list((out / "embeddings").iterdir())) == len(systems) + 1  # both embedders are the same here
+
+
 def interrupt(*_):
     raise KeyboardInterrupt
 

@@ -47,7 +47,11 @@ class Data(Section):
 class SFT(Section):
     """supervised fine-tuning on the human texts"""
 
-    method: Literal["lora", "full"] = Field("lora", description="train an adapter on all linear layers, or all weights")
+    method: list[Literal["lora", "full"]] = Field(["lora"], min_length=1, description="train an adapter on all linear "
+                                                  "layers (lora), or all weights (full); both are tried where both are "
+                                                  "given")
+    full_learning_rates: list[Positive] = Field([], description="learning rates of full fine-tuning; none is "
+                                                "sft.learning_rates")
     learning_rates: list[Positive] = Field([1e-3], min_length=1, description="one fine-tuned model for each; all are "
                                            "in the super-baseline")
     fractions: list[Fraction] = Field([1.0], min_length=1, description="shares of the training texts to fine-tune on; "

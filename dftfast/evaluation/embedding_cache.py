@@ -23,19 +23,28 @@ class EmbeddingCache:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def encode(self, embedder, texts: Sequence[str], progress: Callable[[int], None] | None = None) -> np.ndarray:
+    def encode(self, embedder, texts: Sequence[str], progress: Callable[[int], None]) -> np.ndarray:
         """What `embedder.encode(texts)` gives (`dftfast.model.embedder.Embedder`), float32 [n, d]."""
+        kept = self.load(embedder, texts)
+        if kept is None:
+            kept = embedder.encode(texts, progress).numpy()
+            self.save(embedder, texts, kept)
+        else:
+            progress(len(texts))
+        return kept
+
+    def load(self, embedder, texts: Sequence[str]) -> np.ndarray | None:
+        try:
+            return load_file(self._path(embedder, texts))["embeddings"]
+        except (OSError, ValueError, KeyError, SafetensorError):  # none there, or damaged
+            return None
+
+    def save(self, embedder, texts: Sequence[str], embeddings: np.ndarray) -> None:
+        with atomic_file(self._path(embedder, texts)) as temporary:
+            save_file({"embeddings": embeddings}, temporary)
+
+    def _path(self, embedder, texts: Sequence[str]) -> Path:
         key = hashlib.sha256(embedder.name.encode() + embedder.encode([PROBE]).numpy().tobytes())
         for text in texts:
             key.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        path = self.folder / f"{key.hexdigest()[:32]}.safetensors"
-        try:
-            embeddings = load_file(path)["embeddings"]
-        except (OSError, ValueError, KeyError, SafetensorError):  # none there, or damaged
-            embeddings = embedder.encode(texts, progress).numpy()
-            with atomic_file(path) as temporary:
-                save_file({"embeddings": embeddings}, temporary)
-            return embeddings
-        if progress is not None:
-            progress(len(texts))
-        return embeddings
+        return self.folder / f"{key.hexdigest()[:32]}.safetensors"
