@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import UserError
+from ..kernels.cpu_decoder import CPUDecoder
 
 GIB = 2**30
 
@@ -40,6 +41,14 @@ def num_weights(config) -> int:
     return c.num_layers * (linear + norms + bias) + embeddings + c.hidden_size
 
 
+def packed_bytes(config) -> int:
+    """The packed copy of all matrices, the head's included."""
+    c = config
+    return 2 * CPUDecoder.packed_numel(
+        c.num_layers, c.vocab_size, c.hidden_size, c.intermediate_size, c.num_heads, c.num_kv_heads, c.head_dim
+    )  # fmt: skip
+
+
 def num_adapter_weights(config, rank: int) -> int:
     """Parameters of a LoRA on all linear layers: rank x (in + out) for each of the seven projections."""
     c = config
@@ -61,9 +70,13 @@ def layer_activation_bytes(config, rank: int, dtype: torch.dtype) -> int:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on one device. Every device holds the whole policy; a rollout's cache is released before the update."""
+    """Bytes on one device. Every device holds the whole policy; a rollout's cache is released before the update.
+
+    `packed` is the copy of the matrices that rollouts on a CPU in bf16 keep (`PackedDecoder`); elsewhere there is none.
+    """
 
     weights: int
+    packed: int
     adapter: int
     gradients: int
     optimizer: int
@@ -73,7 +86,7 @@ class MemoryPlan:
 
     @property
     def fixed(self) -> int:
-        return self.weights + self.adapter + self.gradients + self.optimizer
+        return self.weights + self.packed + self.adapter + self.gradients + self.optimizer
 
     @property
     def peak(self) -> int:
@@ -85,7 +98,7 @@ class MemoryPlan:
         return self.capacity is None or self.peak <= self.capacity
 
     def __str__(self) -> str:
-        parts = ("weights", "adapter", "gradients", "optimizer", "cache", "activations", "peak")
+        parts = ("weights", "packed", "adapter", "gradients", "optimizer", "cache", "activations", "peak")
         return ", ".join(f"{part} {getattr(self, part) / GIB:.2f} GiB" for part in parts)
 
 
@@ -97,6 +110,7 @@ def plan_memory(
     tokens_per_sequence: int,
     update_tokens: int,
     recompute: bool = True,
+    cpu: bool = False,
     dtype: torch.dtype = torch.bfloat16,
     capacity: int | None = None,
 ) -> MemoryPlan:
@@ -108,6 +122,7 @@ def plan_memory(
         sequences: that sample at once; tokens_per_sequence: prompt and output, at their longest.
         update_tokens: of one packed forward and backward pass.
         recompute: keep only each layer's input, and recompute one layer at a time.
+        cpu: the device is a CPU.
         capacity: bytes of the device that may be used; `MemoryPlan.fits` compares.
     """
     if min(rank, sequences, tokens_per_sequence, update_tokens) < 0:
@@ -119,6 +134,7 @@ def plan_memory(
     head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize  # final hidden states, and gradients on the way
     return MemoryPlan(
         weights=num_weights(config) * dtype.itemsize,
+        packed=packed_bytes(config) if cpu and dtype == torch.bfloat16 else 0,
         adapter=adapter,
         gradients=adapter,
         optimizer=2 * adapter,

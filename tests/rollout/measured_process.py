@@ -1,4 +1,5 @@
-"""Prints the bytes that a small run takes: weights; cache; weights, adapter, gradients and moments; activations."""
+"""Prints the bytes that a small run takes: weights; cache; weights, adapter, gradients and moments; activations; and the
+packed copy that rollouts in bf16 keep."""
 
 from __future__ import annotations
 
@@ -50,7 +51,19 @@ def measure(config: ModelConfig, sequences: int) -> list[int]:
     hidden = decoder(tokens, tokens, packed_causal(torch.tensor([0, UPDATE])))
     activations = resident() - start - fixed
     assert hidden.requires_grad
-    return [weights, cache, fixed, activations]
+    return [weights, cache, fixed, activations, packed_copy(config)]
+
+
+def packed_copy(config: ModelConfig) -> int:
+    decoder = Decoder(config, torch.bfloat16)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter.normal_(std=0.02)
+    before = resident()
+    engine = RolloutEngine(decoder, cache_tokens=64, max_sequences=1)
+    engine.generate([Request(0, [1], Sampler(max_tokens=2))])
+    engine.release()
+    return resident() - before
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import itertools
 import random
 import subprocess
@@ -60,8 +61,11 @@ def test_samples_do_not_depend_on_batch_order_preemption_or_processes(dtype):
     for request in requests:
         engine.release()  # nothing of the earlier requests is reused
         alone.update(outputs(engine.generate([request])))
-    together = RolloutEngine(decoder, cache_tokens=4096, max_sequences=64)
-    assert outputs(together.generate(requests)) == alone
+    others = requests_for_fuzz(1, 460, decoder.config.vocab_size)
+    company = [dataclasses.replace(request, id=1000 + request.id) for request in others]
+    together = RolloutEngine(decoder, cache_tokens=1 << 16, max_sequences=512, max_step_tokens=4096)
+    mixed = outputs(together.generate(requests + company))
+    assert len(mixed) > 512 and {key: mixed[key] for key in alone} == alone
     tight = RolloutEngine(decoder, cache_tokens=80, max_sequences=16, max_step_tokens=19)
     assert outputs(tight.generate(requests[::-1])) == alone
     assert tight.scheduler.preemptions > 0
@@ -235,6 +239,36 @@ def test_release_gives_up_the_cache_and_takes_it_again():
     engine.release()
     assert engine.backend.cache is None
     assert torch.equal(engine.generate([request]).tokens, before.tokens)
+
+
+def test_weights_are_packed_again_only_after_a_change():
+    decoder = tiny_decoder("llama", torch.bfloat16)
+    engine = RolloutEngine(decoder, cache_tokens=512)
+    request = Request(0, [1, 2, 3], Sampler(max_tokens=10))
+    before = engine.generate([request])
+    packed = engine.backend.packed
+    engine.release()
+    assert torch.equal(engine.generate([request]).tokens, before.tokens)
+    assert engine.backend.packed is packed
+    with torch.no_grad():
+        decoder.layers[0].qkv.weight.mul_(1.5)
+    decoder.version += 1
+    changed = engine.generate([request])
+    assert engine.backend.packed is not packed
+    expected = RolloutEngine(decoder, cache_tokens=512).generate([request])
+    assert torch.equal(changed.logprobs, expected.logprobs) and not torch.equal(changed.logprobs, before.logprobs)
+
+
+def test_what_a_rollout_took_is_logged(caplog):
+    decoder = tiny_decoder("llama", torch.bfloat16)
+    with caplog.at_level("INFO", logger="dftfast.rollout"):
+        engine = RolloutEngine(decoder, cache_tokens=512)
+        batch = engine.generate([Request(0, [1, 2, 3], Sampler(max_tokens=10))])
+    text = caplog.text
+    assert "weights of version 0 packed in" in text
+    assert "cache of 512 tokens in 32 blocks" in text and "that are free" in text
+    assert f"sampler against training forward: {batch.agreement}" in text
+    assert "100.0% cut by the length limit" in text
 
 
 @pytest.mark.parametrize("adapter", [False, True])

@@ -28,7 +28,7 @@ def test_parameters_are_counted_exactly(family):
 def test_prediction_against_a_measured_process():
     script = Path(__file__).with_name("measured_process.py")
     output = subprocess.check_output([sys.executable, script], text=True, timeout=300)
-    weights, cache, fixed, activations = map(int, output.split())
+    weights, cache, fixed, activations, packed = map(int, output.split())
     plan = plan_memory(
         MIDDLE, rank=RANK, sequences=SEQUENCES, tokens_per_sequence=LENGTH, update_tokens=UPDATE, recompute=False,
         dtype=torch.float32,
@@ -37,6 +37,10 @@ def test_prediction_against_a_measured_process():
     assert cache == pytest.approx(plan.cache, rel=0.15)
     assert fixed == pytest.approx(plan.fixed, rel=0.15)
     assert activations == pytest.approx(plan.activations, rel=0.2)
+    sizes = dict(rank=RANK, sequences=SEQUENCES, tokens_per_sequence=LENGTH, update_tokens=UPDATE)
+    on_gpu, on_cpu = (plan_memory(MIDDLE, cpu=cpu, **sizes) for cpu in (False, True))
+    assert packed == pytest.approx(on_cpu.packed, rel=0.15)
+    assert on_gpu.packed == plan.packed == 0 and on_cpu.fixed == on_gpu.fixed + on_cpu.packed
 
 
 def test_recomputation_keeps_less_and_sampling_and_updating_share_their_memory():
