@@ -19,12 +19,18 @@ from .lora import lora_layers
 from .weights import save_tensors
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+EMBEDDING, HEAD = "base_model.model.model.embed_tokens", "base_model.model.lm_head"
 REFUSED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "fan_in_fan_out")
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One LoRA: fp32 tensors under PEFT's names, A [rank, in] and B [out, rank] per projection; y += scale·B A x."""
+    """One LoRA: fp32 tensors under PEFT's names, A [rank, in] and B [out, rank] per projection; y += scale·B A x.
+
+    Adapters that are trained here cover the linear layers. An imported one may also adapt the embedding and the head:
+    once its product is added to their weights they cost nothing more, in training or sampling. Not so where the two
+    are tied: PEFT adapts one of them and leaves the other, which no single weight can express, so it is refused.
+    """
 
     tensors: dict[str, Tensor]
     rank: int
@@ -79,14 +85,32 @@ class Adapter:
         return cls(tensors, rank, scale)
 
     def check(self, decoder: torch.nn.Module) -> None:
-        """Raise UserError unless every tensor belongs to a projection of ``decoder`` and has its shape."""
+        """Raise UserError unless every tensor belongs to a projection of ``decoder`` (which holds the base's weights),
+        to its embedding or to its head, and has its shape."""
         expected = {}
+        vocab, hidden = decoder.embed.shape
+        if decoder.head is not None:
+            expected[f"{EMBEDDING}.lora_embedding_A"] = (self.rank, vocab)
+            expected[f"{EMBEDDING}.lora_embedding_B"] = (hidden, self.rank)
+            expected[f"{HEAD}.lora_A.weight"] = (self.rank, hidden)
+            expected[f"{HEAD}.lora_B.weight"] = (vocab, self.rank)
+            for name, weight in ((EMBEDDING, decoder.embed), (HEAD, decoder.head)):
+                copy = self.tensors.get(f"{name}.base_layer.weight")  # PEFT saves the base's weight beside such adapters
+                if copy is not None and copy.shape == weight.shape and torch.equal(copy.to(weight), weight):
+                    expected[f"{name}.base_layer.weight"] = tuple(weight.shape)
         for prefix, module in lora_layers(decoder).items():
             layer = prefix.removesuffix("+".join(module.names))
             for name, rows in zip(module.names, module.splits):
                 expected[f"base_model.model.{layer}{name}.lora_A.weight"] = (self.rank, module.weight.shape[1])
                 expected[f"base_model.model.{layer}{name}.lora_B.weight"] = (rows, self.rank)
         for name, tensor in self.tensors.items():
+            if name.startswith((EMBEDDING, HEAD)) and decoder.head is None:
+                raise UserError(
+                    f"adapter tensor {name} adapts the embedding or the head, which this model ties together; "
+                    "merge the adapter with PEFT into an untied model first"
+                )
+            if name.endswith(".base_layer.weight") and name not in expected:
+                raise UserError(f"adapter tensor {name} replaces a weight of the model; only low-rank adapters are read")
             if name not in expected:
                 raise UserError(f"adapter tensor {name} belongs to no linear layer of the model")
             if tuple(tensor.shape) != expected[name]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import EMBEDDING, HEAD, Adapter
 from .lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
 from .weights import load_decoder, open_weights
 
@@ -59,6 +59,12 @@ class Policy:
                 for adapter in self.adapters:
                     total += product(module, layer, adapter)
                 module.weight.copy_(total)
+            for name, weight, products in (
+                ("model.embed_tokens.weight", self.decoder.embed, map(embedding_product, self.adapters)),
+                ("lm_head.weight", self.decoder.head, map(head_product, self.adapters)),
+            ):
+                if found := [product for product in products if product is not None]:
+                    weight.copy_(sum(found, files[name].get_tensor(name).float()))
             norm = files["model.norm.weight"].get_tensor("model.norm.weight").float()
             self.decoder.norm.copy_(norm / self.temperature)
         self.decoder.version += 1
@@ -72,3 +78,15 @@ def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:
         b = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_B.weight")
         rows.append(torch.zeros(size, module.weight.shape[1]) if a is None else adapter.scale * (b @ a))
     return torch.cat(rows)
+
+
+def embedding_product(adapter: Adapter) -> Tensor | None:
+    """What an imported adapter adds to the embedding, fp32 [vocab, hidden]."""
+    a, b = (adapter.tensors.get(f"{EMBEDDING}.lora_embedding_{which}") for which in "AB")
+    return None if a is None else adapter.scale * (b @ a).T
+
+
+def head_product(adapter: Adapter) -> Tensor | None:
+    """What an imported adapter adds to the head, fp32 [vocab, hidden]."""
+    a, b = (adapter.tensors.get(f"{HEAD}.lora_{which}.weight") for which in "AB")
+    return None if a is None else adapter.scale * (b @ a)

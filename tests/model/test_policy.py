@@ -60,6 +60,44 @@ def test_adapter_of_peft_is_imported(tmp_path):
     assert (logits(policy) - theirs).abs().max() <= 2e-5 * theirs.abs().max()
 
 
+@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head", "up_proj"]])
+def test_adapter_of_embedding_and_head_is_imported_and_exported(targets, tmp_path):
+    model = save_random_model("qwen3-untied", tmp_path / "base")
+    config = peft.LoraConfig(r=4, lora_alpha=6, target_modules=targets, init_lora_weights=False)
+    with_adapter = peft.get_peft_model(model, config)
+    with_adapter.save_pretrained(tmp_path / "adapter")
+    policy = Policy(tmp_path / "base", torch.float32)
+    before = logits(policy)
+    adapter = Adapter.load(tmp_path / "adapter")
+    adapter.check(policy.decoder)
+    policy.adapters.append(adapter)
+    policy.materialise()
+    theirs = with_adapter(DOCUMENT[None]).logits[0]
+    assert (logits(policy) - theirs).abs().max() <= 2e-5 * theirs.abs().max()
+    assert (before - theirs).abs().max() > 1e-2 * theirs.abs().max()
+    save_decoder(policy.decoder, tmp_path / "merged", source=tmp_path / "base")
+    merged = type(model).from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    assert (merged(DOCUMENT[None]).logits[0] - theirs).abs().max() <= 2e-5 * theirs.abs().max()
+
+
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_adapter_of_a_tied_embedding_or_head_is_refused(target, tmp_path):
+    model = save_random_model("qwen3", tmp_path / "base")
+    config = peft.LoraConfig(r=4, target_modules=[target], init_lora_weights=False)
+    peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="ties together"):
+        Adapter.load(tmp_path / "adapter").check(Policy(tmp_path / "base", torch.float32).decoder)
+
+
+def test_adapter_with_a_new_embedding_is_refused(tmp_path):
+    model = save_random_model("qwen3-untied", tmp_path / "base")
+    with_adapter = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=["embed_tokens"]))
+    with_adapter.get_input_embeddings().weight.data[3] += 1
+    with_adapter.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
+    with pytest.raises(UserError, match="replaces a weight"):
+        Adapter.load(tmp_path / "adapter").check(Policy(tmp_path / "base", torch.float32).decoder)
+
+
 def test_adapter_of_another_model_is_refused(tmp_path):
     save_random_model("qwen3", tmp_path / "base")
     policy = Policy(tmp_path / "base", torch.float32)
