@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import torch
 
+from dftfast import _C
 from dftfast.errors import UserError
 
 
@@ -19,6 +20,18 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} CUDA devices here")
     return device
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 matrices (on a CPU: AVX512-BF16); where it does not, float32 is faster."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _C.isa() == "avx512bf16"
+
+
+def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The named dtype; None is bfloat16 where the hardware multiplies it, else float32."""
+    return getattr(torch, name or ("bfloat16" if multiplies_bfloat16(device) else "float32"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from dftfast import _C
 from dftfast.errors import UserError
-from dftfast.model.device import pick_device
+from dftfast.model.device import multiplies_bfloat16, pick_device
 from dftfast.model.pretrained import resolve_embedder
 from dftfast.profile import stage
 
@@ -60,7 +59,7 @@ class Embedder:
         out = torch.empty(len(texts), self.dimension)
         for start in range(0, len(order), batch_size):
             batch = order[start:start + batch_size]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=_multiplies_bfloat16(self.device)):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)):
                 out[batch] = self._model.encode([texts[i] for i in batch], batch_size=batch_size,
                                                 convert_to_tensor=True, show_progress_bar=False).float().cpu()
             if progress is not None:
@@ -110,9 +109,3 @@ def _refuse_code(folder: Path) -> None:
         raise UserError(f"{file}: not a list of modules: {error}") from None
     if foreign:
         raise UserError(f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself are loaded")
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _C.isa() == "avx512bf16"
