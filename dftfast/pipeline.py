@@ -23,6 +23,7 @@ from .data import Document, Split, docstring_corpus, load_corpus, prompt_message
 from .data.generations import generation, read_generations, write_generations
 from .distribution.samples import Samples
 from .distribution.selection import make_terms, select_population
+from .errors import UserError
 from .evaluation import RIVAL, Reference, TextSet, evaluate, terminal_table, write_report, write_results
 from .evaluation.embedding_cache import EmbeddingCache
 from .files import atomic_file
@@ -31,13 +32,13 @@ from .model.embedder import Embedder
 from .model.policy import Policy
 from .model.pretrained import resolve_model
 from .model.tokenizer import Tokenizer
-from .model.weights import check_model, save_decoder
+from .model.weights import check_model
 from .profile import profiling
 from .rollout import Request, RolloutEngine, Sampler
 from .signals import stop_on_signals
 from .training.checkpoint import Checkpoints
 from .training.dft import Task, run_phases
-from .training.distributed import on_first, pick_own_device, rank, spread
+from .training.distributed import on_first, pick_own_device, rank, spread, world
 from .training.fit import FitSettings, fit, nats_per_token
 from .training.log import RunLog
 from .training.packing import Example
@@ -88,6 +89,10 @@ class Pipeline:
 
     def check_input(self) -> None:
         """Bad input is refused before anything is written."""
+        if self.config.run.shard and world() == 1:
+            raise UserError("run.shard: there is one process; start several with torchrun")
+        if self.config.run.shard and "full" in self.config.sft.method:
+            raise UserError("run.shard: full fine-tuning (sft.method) needs all weights on every device; choose lora")
         check_model(self.model_folder)
         self.split
 
@@ -187,13 +192,13 @@ class Pipeline:
                 adapter = policy.end_phase()
                 on_first(lambda: adapter.save(self.path / "sft" / name, self.model_folder))
             else:
-                on_first(lambda: save_decoder(policy.decoder, self.path / "sft" / name, self.model_folder))
+                on_first(lambda: policy.save(self.path / "sft" / name))
             results[name] = {"texts": len(texts), "tuning_nats": nats_per_token(policy.decoder, tuning)}
             log.info("sft %s: %.3f nats a token on the tuning texts", name, results[name]["tuning_nats"])
             on_first(lambda: write_json(file, results))
 
     def policy(self, folder: Path) -> Policy:
-        policy = Policy(folder, getattr(torch, self.config.model.dtype), self.device)
+        policy = Policy(folder, getattr(torch, self.config.model.dtype), self.device, self.config.run.shard)
         policy.decoder.set_recompute(self.config.run.recompute)
         return policy
 
@@ -234,7 +239,7 @@ class Pipeline:
         """Train the phases from the best fine-tuned model; answer the held-out prompts at the one fixed sampler."""
         task = self.dft_task(self.path / "dft")
         run_phases(task, METHODS[self.config.dft.method])
-        on_first(lambda: save_decoder(task.policy.decoder, self.path / "merged", task.policy.folder))
+        on_first(lambda: task.policy.save(self.path / "merged"))
         self.answer(task.engine, self.held_out, self.dft_sampler, self.path / "generations" / "dft.jsonl")
 
     def rivals(self) -> None:

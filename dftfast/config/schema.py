@@ -176,6 +176,8 @@ class Run(Section):
     threads: Count | None = Field(None, description="CPU threads; none is one a core")
     recompute: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="share of the layers that keep only their "
                                                            "input for the backward pass: less memory, more time")
+    shard: bool = Field(False, description="let torchrun's processes hold a part of the layers' frozen weights each "
+                        "(FSDP2), for a model beyond one device: slower, above all at sampling; adapters only")
     profile: bool = Field(False, description="write to the run folder where the time goes: a table by stage and a "
                           "torch profiler trace of one update")
     tensorboard: bool = Field(True, description="write TensorBoard scalars next to log.jsonl")

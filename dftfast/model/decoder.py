@@ -54,12 +54,13 @@ class Decoder(nn.Module):
     """A decoder without its sampling: tokens to final hidden states; ``head_weight`` turns those into logits.
 
     ``version`` counts changes of the weights, so that caches of keys, values or packed weights know when
-    they are stale; whoever writes to the weights adds one.
+    they are stale; whoever writes to the weights adds one. ``sharded`` tells that processes hold a part of each layer
+    (`shard`).
     """
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
         super().__init__()
-        self.config, self.version = config, 0
+        self.config, self.version, self.sharded = config, 0, False
         factory = {"dtype": dtype, "device": device}
         shape = (config.vocab_size, config.hidden_size)
         self.embed = nn.Parameter(torch.empty(shape, **factory), requires_grad=False)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from .adapter import EMBEDDING, HEAD, Adapter
 from .lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
-from .weights import load_decoder, open_weights
+from .shard import put
+from .weights import load_decoder, open_weights, save_decoder
 
 
 class Policy:
@@ -26,11 +27,16 @@ class Policy:
         adapters: the finished phases, oldest first.
         temperature: the final norm's weight is divided by it, so that sampling at temperature 1 equals
             sampling the bare model at this temperature.
+
+    Args:
+        sharded: let the processes of the default group hold a part of the layers each.
     """
 
-    def __init__(self, folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+    def __init__(
+        self, folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", sharded: bool = False
+    ):
         self.folder = Path(folder)
-        self.decoder = load_decoder(folder, dtype, device)
+        self.decoder = load_decoder(folder, dtype, device, sharded)
         self.adapters: list[Adapter] = []
         self.temperature = 1.0
 
@@ -58,7 +64,7 @@ class Policy:
                 total = torch.cat(base).float()
                 for adapter in self.adapters:
                     total += product(module, layer, adapter)
-                module.weight.copy_(total)
+                put(module.weight, total)
             for name, weight, products in (
                 ("model.embed_tokens.weight", self.decoder.embed, map(embedding_product, self.adapters)),
                 ("lm_head.weight", self.decoder.head, map(head_product, self.adapters)),
@@ -68,6 +74,15 @@ class Policy:
             norm = files["model.norm.weight"].get_tensor("model.norm.weight").float()
             self.decoder.norm.copy_(norm / self.temperature)
         self.decoder.version += 1
+
+    def save(self, folder: str | Path) -> None:
+        """Write the effective weights in Hugging Face format. Sharded ones are computed again, whole, on the CPU."""
+        whole = self
+        if self.decoder.sharded:
+            whole = Policy(self.folder, self.decoder.embed.dtype)
+            whole.adapters, whole.temperature = self.adapters, self.temperature
+            whole.materialise()
+        save_decoder(whole.decoder, folder, self.folder)
 
 
 def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:

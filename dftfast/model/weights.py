@@ -13,27 +13,35 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..files import atomic_folder
 from .config import ModelConfig
 from .decoder import Decoder
+from .shard import put, shard
 
 FLOATS = ("BF16", "F16", "F32", "F64")
 SHARD_BYTES = 4 << 30
 IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
 
 
-def load_decoder(folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> Decoder:
+def load_decoder(
+    folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", sharded: bool = False
+) -> Decoder:
     """Build a decoder and read its weights from ``folder``, converting to ``dtype``.
+
+    Args:
+        sharded: read only this process's part of the layers.
 
     Raises:
         UserError: config or weight files missing or damaged; a tensor missing, unexpected or misshapen
             (the message names the tensor).
     """
     check_model(folder)  # before anything of the sizes that config.json names is allocated
-    decoder = Decoder(ModelConfig.from_folder(folder), dtype, device)
+    decoder = Decoder(ModelConfig.from_folder(folder), dtype, "meta" if sharded else device)
+    if sharded:
+        shard(decoder, device)
     read_weights(decoder, folder)
     return decoder
 
@@ -42,42 +50,56 @@ def check_model(folder: str | Path) -> None:
     """Raise the UserErrors of ``load_decoder`` from config and file headers alone, without reading the weights."""
     decoder = Decoder(ModelConfig.from_folder(folder), device="meta")
     with ExitStack() as stack:
-        check_names(dict(hf_views(decoder)), open_weights(Path(folder), stack), Path(folder))
+        check_names(hf_shapes(decoder), open_weights(Path(folder), stack), Path(folder))
 
 
 def read_weights(decoder: Decoder, folder: str | Path) -> None:
     """Copy the weights in ``folder`` into ``decoder``, after checking every name and shape."""
     with ExitStack() as stack:
         files = open_weights(Path(folder), stack)
-        expected = dict(hf_views(decoder))
-        check_names(expected, files, Path(folder))
-        for name, view in expected.items():
+        check_names(hf_shapes(decoder), files, Path(folder))
+        for names, parameter, _ in packed_weights(decoder):
             try:
-                view.copy_(files[name].get_tensor(name))
+                parts = [files[name].get_tensor(name) for name in names]
             except (SafetensorError, OSError) as wrong:
-                raise UserError(f"{folder}: tensor {name}: {wrong}") from None
+                raise UserError(f"{folder}: tensor {names[0]}: {wrong}") from None
+            put(parameter.data, parts[0] if len(parts) == 1 else torch.cat(parts))
     decoder.version += 1
+
+
+def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, list[int]]]:
+    """Every weight, with the Hugging Face names of the tensors that it packs by rows and their numbers of rows."""
+
+    def single(name: str, parameter: nn.Parameter) -> tuple[list[str], nn.Parameter, list[int]]:
+        return [name], parameter, [len(parameter)]
+
+    yield single("model.embed_tokens.weight", decoder.embed)
+    for index, layer in enumerate(decoder.layers):
+        prefix = f"model.layers.{index}."
+        yield single(prefix + "input_layernorm.weight", layer.input_norm)
+        yield single(prefix + "post_attention_layernorm.weight", layer.post_norm)
+        if layer.q_norm is not None:
+            yield single(prefix + "self_attn.q_norm.weight", layer.q_norm)
+            yield single(prefix + "self_attn.k_norm.weight", layer.k_norm)
+        for module in (layer.qkv, layer.o, layer.gate_up, layer.down):
+            yield [f"{prefix}{name}.weight" for name in module.names], module.weight, module.splits
+            if module.bias is not None:
+                yield [f"{prefix}{name}.bias" for name in module.names], module.bias, module.splits
+    yield single("model.norm.weight", decoder.norm)
+    if decoder.head is not None:
+        yield single("lm_head.weight", decoder.head)
+
+
+def hf_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight under its Hugging Face name."""
+    weights = packed_weights(decoder)
+    return {n: (rows, *p.shape[1:]) for names, p, splits in weights for n, rows in zip(names, splits)}
 
 
 def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
     """Every weight under its Hugging Face name, as a view into the decoder's own (packed) tensors."""
-    yield "model.embed_tokens.weight", decoder.embed.data
-    for index, layer in enumerate(decoder.layers):
-        prefix = f"model.layers.{index}."
-        yield prefix + "input_layernorm.weight", layer.input_norm.data
-        yield prefix + "post_attention_layernorm.weight", layer.post_norm.data
-        if layer.q_norm is not None:
-            yield prefix + "self_attn.q_norm.weight", layer.q_norm.data
-            yield prefix + "self_attn.k_norm.weight", layer.k_norm.data
-        for module in (layer.qkv, layer.o, layer.gate_up, layer.down):
-            for name, rows in zip(module.names, module.weight.data.split(module.splits)):
-                yield f"{prefix}{name}.weight", rows
-            if module.bias is not None:
-                for name, rows in zip(module.names, module.bias.data.split(module.splits)):
-                    yield f"{prefix}{name}.bias", rows
-    yield "model.norm.weight", decoder.norm.data
-    if decoder.head is not None:
-        yield "lm_head.weight", decoder.head.data
+    for names, parameter, splits in packed_weights(decoder):
+        yield from zip(names, parameter.data.split(splits))
 
 
 def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
@@ -103,7 +125,7 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
     return files
 
 
-def check_names(expected: dict[str, Tensor], files: dict[str, safe_open], folder: Path) -> None:
+def check_names(expected: dict[str, tuple[int, ...]], files: dict[str, safe_open], folder: Path) -> None:
     tied_head = {"lm_head.weight"} - expected.keys()
     extra = [n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)]
     missing = [n for n in expected if n not in files]
@@ -111,13 +133,13 @@ def check_names(expected: dict[str, Tensor], files: dict[str, safe_open], folder
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?")
-    for name, view in expected.items():
+    for name, wanted in expected.items():
         stored = files[name].get_slice(name)
         shape = tuple(stored.get_shape())
         if stored.get_dtype() not in FLOATS:
             raise UserError(f"{folder}: tensor {name} is of type {stored.get_dtype()}; read are {', '.join(FLOATS)}")
-        if shape != tuple(view.shape):
-            raise UserError(f"{folder}: tensor {name} has shape {shape}; config.json asks for {tuple(view.shape)}")
+        if shape != wanted:
+            raise UserError(f"{folder}: tensor {name} has shape {shape}; config.json asks for {wanted}")
 
 
 def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> None:

@@ -135,6 +135,8 @@ class RolloutEngine:
         self.scheduler = None
 
     def _backend(self) -> PagedDecoder:
+        if self.decoder.sharded:  # a graph or a packed copy would need all weights at once
+            return PagedDecoder(self.decoder, self.block_size)
         if self.device.type == "cuda":
             return GraphedDecoder(self.decoder, self.block_size, self.max_sequences)
         packed = PackedDecoder.supports(self.decoder, self.block_size)

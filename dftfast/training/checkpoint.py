@@ -2,8 +2,8 @@
 
 Randomness is counter-based and batches are a function of (seed, epoch), so the state of a loop is small: tensors
 (parameters and moments), a step, and a few numbers. A checkpoint is a folder ``step-N`` of ``state.safetensors``,
-``state.json`` and ``SHA256SUMS`` (which ``sha256sum -c`` reads). Tensors are saved whole, whatever number of
-processes held them.
+``state.json`` and ``SHA256SUMS`` (which ``sha256sum -c`` reads). What is trained is whole on every process, so any
+number of processes goes on from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -153,18 +152,3 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The tensor itself, or all of one that is sharded over processes (every process must ask)."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
-@torch.no_grad()
-def put(target: Tensor, value: Tensor) -> None:
-    """Copy a whole tensor into one that may be sharded."""
-    if hasattr(target, "full_tensor"):
-        from torch.distributed.tensor import distribute_tensor
-
-        value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
-    target.copy_(value)

@@ -171,6 +171,7 @@ def _meeting() -> Iterator[None]:
         if signals.requested():
             raise Interrupted from wrong
         named = re.search(r"Ranks? ([\d, ]+) failed to pass", str(wrong))
-        missing = f"rank {named[1]}" if named else "rank 0 (or one that rank 0 names)" if rank() else "another rank"
+        unnamed = "rank 0 (or one that rank 0 names)" if rank() else "another rank (torchrun's last lines name it)"
+        missing = f"rank {named[1]}" if named else unnamed
         limit = f"{_patience.total_seconds():g} s (run.rank_timeout)"
         raise TrainingStopped(f"rank {rank()}: {missing} has ended, or was not heard of for {limit}") from wrong

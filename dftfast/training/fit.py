@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from ..errors import TrainingStopped
 from ..kernels import linear_cross_entropy, linear_logprob
 from ..model.attention import packed_causal
 from ..model.decoder import Decoder
@@ -18,6 +19,7 @@ from ..profile import stage
 from ..signals import held
 from . import distributed
 from .checkpoint import Checkpoints
+from .lockstep import lockstep
 from .optimiser import Optimiser
 from .packing import Example, PackedBatch, batches, by_budget, pack
 from .run_folder import digest
@@ -142,10 +144,13 @@ def gradient(
         groups = by_budget(batch, micro_tokens)
         try:
             device = decoder.embed.device
-            return sum(backward(decoder, pack(group).to(device), scale, loss) for group in groups), micro_tokens
+            with lockstep(decoder, backward=True):
+                return sum(backward(decoder, pack(group).to(device), scale, loss) for group in groups), micro_tokens
         except (MemoryError, RuntimeError) as wrong:
             if not is_out_of_memory(wrong) or len(groups) == len(batch):
                 raise
+            if decoder.sharded:  # the others are in the midst of the same pass
+                raise TrainingStopped(f"out of memory, with sharded layers: lower micro_tokens ({micro_tokens})") from wrong
         for parameter in decoder.parameters():
             parameter.grad = None
         micro_tokens = min(micro_tokens, sum(map(len, batch))) // 2
@@ -183,10 +188,11 @@ def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: 
 def own_token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
     """``token_logprobs`` of this process's own examples."""
     found: list[list[float]] = []
-    for group in by_budget(examples, micro_tokens):
-        batch = pack(group).to(decoder.embed.device)
-        logprobs, _ = linear_logprob(completion_states(decoder, batch), decoder.head_weight, batch.targets)
-        found += [part.tolist() for part in logprobs.cpu().split([len(example.completion) for example in group])]
+    with lockstep(decoder):
+        for group in by_budget(examples, micro_tokens):
+            batch = pack(group).to(decoder.embed.device)
+            logprobs, _ = linear_logprob(completion_states(decoder, batch), decoder.head_weight, batch.targets)
+            found += [part.tolist() for part in logprobs.cpu().split([len(example.completion) for example in group])]
     return found
 
 

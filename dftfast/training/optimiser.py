@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..errors import Diverged
 from ..profile import stage
-from .checkpoint import put, whole
 
 log = logging.getLogger(__name__)
 
@@ -103,13 +102,13 @@ class Optimiser:
     NUMBERS = ("steps_taken", "skipped_in_a_row", "learning_rate", "usual_loss")
 
     def tensors(self) -> dict[str, Tensor]:
-        """fp32 masters and both moments, whole."""
+        """fp32 masters and both moments."""
         found = {}
         for i, master in enumerate(self.masters):
             moments = self.adamw.state.get(master, {})
             named = {"master": master, "step": moments.get("step"), "exp_avg": moments.get("exp_avg")}
             named["exp_avg_sq"] = moments.get("exp_avg_sq")
-            found |= {f"{i}.{name}": whole(tensor) for name, tensor in named.items() if tensor is not None}
+            found |= {f"{i}.{name}": tensor for name, tensor in named.items() if tensor is not None}
         return found
 
     def numbers(self) -> dict[str, float]:
@@ -121,11 +120,11 @@ class Optimiser:
         for name in self.NUMBERS:
             setattr(self, name, numbers[name])
         for i, (parameter, master) in enumerate(zip(self.parameters, self.masters)):
-            put(master, tensors[f"{i}.master"])
+            master.copy_(tensors[f"{i}.master"])
             if master is not parameter:
                 parameter.copy_(master)
             if f"{i}.step" in tensors:
                 moments = {name: torch.zeros_like(master) for name in ("exp_avg", "exp_avg_sq")}
                 for name, moment in moments.items():
-                    put(moment, tensors[f"{i}.{name}"])
+                    moment.copy_(tensors[f"{i}.{name}"])
                 self.adamw.state[master] = {"step": tensors[f"{i}.step"].to(master.device), **moments}

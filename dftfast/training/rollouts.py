@@ -16,6 +16,7 @@ from ..model.device import is_out_of_memory
 from ..rollout import Request, RolloutBatch, RolloutEngine
 from .checkpoint import read_state, write_state
 from .distributed import gather, on_first, rank, world
+from .lockstep import lockstep
 from .log import progress_bar
 from .run_folder import digest
 
@@ -49,10 +50,11 @@ def sample(engine: RolloutEngine, requests: list[Request], what: str) -> Rollout
     mine = [request for group in prompts[rank() :: world()] for request in group]
     if world() == 1:
         return _generate(engine, mine, what)
-    try:
-        own = _on_cpu(_generate(engine, mine, what))
-    except Diverged as wrong:
-        own = wrong
+    with lockstep(engine.decoder):
+        try:
+            own = _on_cpu(_generate(engine, mine, what))
+        except Diverged as wrong:
+            own = wrong
     found = gather(own)
     for wrong in found:
         if isinstance(wrong, Diverged):
@@ -104,7 +106,7 @@ def _generate(engine: RolloutEngine, requests: list[Request], what: str) -> Roll
             with progress_bar(what) as progress:
                 return engine.generate(requests, progress)
         except (MemoryError, RuntimeError) as wrong:
-            if not is_out_of_memory(wrong) or engine.memory_share < 1e-3:
+            if not is_out_of_memory(wrong) or engine.memory_share < 1e-3 or engine.decoder.sharded:
                 raise
         except FloatingPointError as wrong:
             raise Diverged(f"{what}: {wrong}") from wrong

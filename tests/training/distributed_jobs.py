@@ -13,11 +13,15 @@ from pathlib import Path
 import torch
 
 from dftfast.errors import TrainingStopped
+from dftfast.model.lora import lora_layers
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
+from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.training import distributed
+from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.fit import FitSettings, fit, token_logprobs
 from dftfast.training.packing import Example
+from dftfast.training.rollouts import sample
 
 SETTINGS = FitSettings(learning_rate=1e-2, epochs=2, batch_tokens=90, micro_tokens=40, grad_clip=0.5)
 
@@ -31,8 +35,8 @@ def examples(count: int = 20) -> list[Example]:
     return [Example(tokens(1, 6), tokens(2, 12), rng.choice([0.5, 1.0])) for _ in range(count)]
 
 
-def train(folder: str, out: str, method: str) -> None:
-    """Train; every rank saves its parameters after each step, and what it was told."""
+def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
+    """Train, from the last checkpoint; every rank saves its parameters after each step, and what it was told."""
     records, course = [], []
     if method == "lora":
         decoder = (policy := Policy(folder, torch.float32)).decoder
@@ -44,22 +48,63 @@ def train(folder: str, out: str, method: str) -> None:
     def log(record: dict) -> None:
         records.append(record)
         course.append([p.detach().clone() for p in parameters])
+        if record["step"] == int(dies_after) and distributed.rank() == distributed.world() - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    fit(decoder, parameters, examples(), SETTINGS, 1, log)
+    fit(decoder, parameters, examples(), SETTINGS, 1, log, checkpoints=Checkpoints(Path(out) / "checkpoints", steps=1))
     found = {"records": records, "course": course, "logprobs": token_logprobs(decoder, examples(), 40)}
     torch.save(found, Path(out) / f"rank-{distributed.rank()}.pt")
 
 
-def lose(victim: str, how: str) -> None:
-    """The victim dies or hangs; the others tell when and how they stopped."""
+def shard(folder: str, out: str, sharded: str) -> None:
+    """Two phases, with and without the layers sharded; everything that comes of it, and the bytes that were held."""
+    policy = Policy(folder, torch.float32, sharded=sharded == "True")
+    policy.temperature = 0.9
+    engine = RolloutEngine(policy.decoder, max_sequences=4)
+    requests = [Request(i, e.prompt, Sampler(max_tokens=3 + 4 * i), seed=3) for i, e in enumerate(examples(5))]
+    found = {"records": [], "course": [], "samples": [], "logprobs": []}
+    for phase in range(2):
+        policy.materialise()
+        parameters = policy.begin_phase(4, 8, seed=phase)
+        policy.decoder.set_recompute(0.5 * phase)
+
+        def log(record: dict) -> None:
+            found["records"].append({name: record[name] for name in ("loss", "grad_norm")})
+            found["course"].append([p.detach().clone() for p in parameters])
+
+        fit(policy.decoder, parameters, examples(), SETTINGS, 1, log)
+        found["logprobs"].append(token_logprobs(policy.decoder, examples(7), 40))
+        found["samples"].append(sample(engine, requests, "some"))
+        engine.release()
+        policy.end_phase()
+    weights = [module.weight for module in lora_layers(policy.decoder).values()]
+    found["held"] = sum(getattr(weight, "_local_tensor", weight).nbytes for weight in weights)
+    found["all"] = sum(weight.nbytes for weight in weights)
+    if distributed.rank() == 0:
+        policy.save(Path(out) / f"merged-{sharded}")
+    torch.save(found, Path(out) / f"{sharded}-{distributed.rank()}.pt")
+
+
+def lose(victim: str, how: str, folder: str) -> None:
+    """The victim dies or hangs, before a meeting or within a pass; the others tell when and how they stopped."""
+
+    def be_lost(*_) -> None:
+        if distributed.rank() == int(victim):
+            if how.startswith("dies"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(120)
+
+    if in_a_pass := how.endswith("in a pass"):
+        decoder = Policy(folder, torch.float32, sharded=True).decoder
+        decoder.layers[1].register_forward_pre_hook(be_lost)
     distributed.gather(None)
     start = time.monotonic()
-    if distributed.rank() == int(victim):
-        if how == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(120)
     try:
-        distributed.gather(None)
+        if in_a_pass:
+            token_logprobs(decoder, examples(6), 40)
+        else:
+            be_lost()
+            distributed.gather(None)
     except TrainingStopped as wrong:
         print(json.dumps({"seconds": time.monotonic() - start, "message": str(wrong)}), flush=True)
         raise SystemExit(3)
@@ -90,4 +135,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     name, seconds, *arguments = sys.argv[1:]
     with distributed.processes(float(seconds)):
-        {"train": train, "lose": lose, "fail": fail, "meet": meet}[name](*arguments)
+        {"train": train, "shard": shard, "lose": lose, "fail": fail, "meet": meet}[name](*arguments)

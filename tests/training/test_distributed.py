@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import save_random_model
+from safetensors.torch import load_file
 
 from dftfast.training.distributed import gather, on_first, rank, shares, spread, world
 
@@ -53,17 +55,52 @@ def test_training_is_the_same_on_any_number_of_processes(folder, tmp_path, metho
             for mine, theirs in zip(ranks[0]["course"], other["course"], strict=True):
                 assert all(torch.equal(a, b) for a, b in zip(mine, theirs))
             assert other["logprobs"] == ranks[0]["logprobs"]
-        for mine, theirs in zip(alone["records"], ranks[0]["records"], strict=True):
-            assert mine["tokens"] == theirs["tokens"] and mine["learning_rate"] == theirs["learning_rate"]
-            assert theirs["loss"] == pytest.approx(mine["loss"], rel=2e-4)
-            assert theirs["grad_norm"] == pytest.approx(mine["grad_norm"], rel=2e-3)
         for mine, theirs in zip(alone["course"][0], ranks[0]["course"][0]):
             torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-5)
-        moved = torch.cat([p.flatten() for p in alone["course"][-1]])
-        gap = torch.cat([p.flatten() for p in ranks[0]["course"][-1]]) - moved
-        assert gap.norm() < 1e-3 * moved.norm()
-        logprobs = [torch.tensor(sum(found["logprobs"], [])) for found in (alone, ranks[0])]
-        torch.testing.assert_close(*logprobs, rtol=1e-2, atol=1e-2)
+        same_course(ranks[0], alone)
+
+
+def same_course(found, alone):
+    """To floating-point order, from the step at which ``found`` began to the last."""
+    steps = len(found["records"])
+    for mine, theirs in zip(alone["records"][-steps:], found["records"], strict=True):
+        assert mine["tokens"] == theirs["tokens"] and mine["learning_rate"] == theirs["learning_rate"]
+        assert theirs["loss"] == pytest.approx(mine["loss"], rel=2e-4)
+        assert theirs["grad_norm"] == pytest.approx(mine["grad_norm"], rel=2e-3)
+    moved = torch.cat([p.flatten() for p in alone["course"][-1]])
+    gap = torch.cat([p.flatten() for p in found["course"][-1]]) - moved
+    assert gap.norm() < 1e-3 * moved.norm()
+    logprobs = [torch.tensor(sum(each["logprobs"], [])) for each in (alone, found)]
+    torch.testing.assert_close(*logprobs, rtol=1e-2, atol=1e-2)
+
+
+def test_what_a_lost_rank_leaves_goes_on_with_another_number_of_processes(folder, tmp_path):
+    (alone,) = trained(1, folder, tmp_path / "alone", "lora")
+    (tmp_path / "out").mkdir()
+    done = torchrun(2, JOBS, "train", 60, folder, tmp_path / "out", "lora", 4, check=False)
+    assert done.returncode != 0 and not list((tmp_path / "out").glob("*.pt"))
+    torchrun(3, JOBS, "train", 60, folder, tmp_path / "out", "lora")
+    found = torch.load(tmp_path / "out" / "rank-2.pt")
+    assert found["records"][0]["step"] in (4, 5)  # rank 0 may have saved the fourth step before it ended
+    same_course(found, alone)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_sharded_layers_give_what_whole_ones_give(folder, tmp_path, count):
+    for sharded in (True, False):
+        torchrun(count, JOBS, "shard", 60, folder, tmp_path, sharded)
+    for i in range(count):
+        found, wanted = (torch.load(tmp_path / f"{s}-{i}.pt", weights_only=False) for s in (True, False))
+        assert found["records"] == wanted["records"] and len(found["records"]) >= 12
+        for mine, theirs in zip(found["course"], wanted["course"], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        assert found["logprobs"] == wanted["logprobs"]
+        for mine, theirs in zip(found["samples"], wanted["samples"], strict=True):
+            assert torch.equal(mine.tokens, theirs.tokens) and torch.equal(mine.logprobs, theirs.logprobs)
+            assert mine.offsets.diff().unique().numel() > 2  # the processes were not through at the same moment
+        assert found["held"] == pytest.approx(found["all"] / count, rel=0.02) and wanted["held"] == wanted["all"]
+    merged = [load_file(tmp_path / f"merged-{s}" / "model.safetensors") for s in (True, False)]
+    assert merged[0].keys() == merged[1].keys() and all(torch.equal(merged[0][k], merged[1][k]) for k in merged[0])
 
 
 def test_meetings(tmp_path):
@@ -87,15 +124,19 @@ def test_shares_are_balanced_and_complete():
         assert max(totals) <= max(sum(sizes) / count * 4 / 3, max(sizes))  # Graham 1969: LPT within 4/3 of the optimum
 
 
-@pytest.mark.parametrize("victim, how, seconds", [(1, "dies", 100), (1, "hangs", 3), (0, "hangs", 3)])
-def test_a_lost_rank_ends_the_others_and_is_named(victim, how, seconds):
+LOST = [(1, "dies", 100), (1, "hangs", 3), (0, "hangs", 3), (1, "dies in a pass", 100), (2, "hangs in a pass", 3)]
+
+
+@pytest.mark.parametrize("victim, how, seconds", LOST)
+def test_a_lost_rank_ends_the_others_and_is_named(folder, victim, how, seconds):
     start = time.monotonic()
-    done = torchrun(3, JOBS, "lose", seconds, victim, how, check=False)
+    done = torchrun(3, JOBS, "lose", seconds, victim, how, folder, check=False)
     assert done.returncode != 0 and time.monotonic() - start < 60
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    limit = 3 * seconds if how == "hangs" else 20
-    assert told and all(each["seconds"] < limit for each in told)
-    assert any(f": rank {victim} " in each["message"] for each in told)
+    limit = 4 * seconds if how.startswith("hangs") else 20
+    assert all(each["seconds"] < limit for each in told)
+    cause = re.search(r"Root Cause.*?rank +: (\d)", done.stderr, re.DOTALL)  # torchrun sees deaths itself, within 0.1 s
+    assert any(f": rank {victim} " in each["message"] for each in told) or (how == "dies in a pass" and cause[1] == str(victim))
 
 
 def test_an_error_on_rank_0_is_raised_there_alone(tmp_path):
