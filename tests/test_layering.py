@@ -19,7 +19,8 @@ ROOMS = {
     "distribution": {"kernels"},
     "integrations": {"kernels", "distribution"},
     "data": set(),
-    "evaluation": {"kernels", "model", "rollout", "distribution", "data"},
+    "endpoint": {"data"},
+    "evaluation": {"kernels", "model", "rollout", "distribution", "data", "endpoint"},
     "training": {"kernels", "model", "rollout", "distribution"},
     "config": set(),
 }

@@ -1,0 +1,155 @@
+"""One chat completion through the `openai` client, and what each way of failing means."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from dftfast.errors import UserError
+
+from .spec import Endpoint
+
+_TRANSIENT = (408, 409, 425, 429)
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)  # of servers that leave it in the text
+_ROOM = 64  # tokens that a chat template may add to a message
+
+
+class Transient(Exception):
+    """May go better another time. `retry_after`: seconds the server asks to wait; `charged`: it may have been paid for."""
+
+    def __init__(self, message: str, retry_after: float | None = None, charged: bool = False):
+        super().__init__(message)
+        self.retry_after, self.charged = retry_after, charged
+
+
+class Refused(Exception):
+    """This request will never be answered; others may."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """Attributes:
+
+    key: names the request; its answer is kept under it.
+    parameters: temperature, top_p, seed, ... as the API calls them.
+    """
+
+    key: str
+    messages: list[dict]
+    max_tokens: int
+    parameters: dict = field(default_factory=dict)
+
+    @property
+    def most_tokens(self) -> tuple[int, int]:
+        """The most tokens that it can use: no tokenizer makes more tokens than bytes."""
+        size = sum(len(m["content"].encode("utf-8", "surrogatepass")) + _ROOM for m in self.messages)
+        return size, self.max_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Attributes:
+
+    text: without what the model thought first.
+    finish_reason: "stop", "length", or another reason of the server's.
+    tokens: of the prompt and of the answer; None where the server does not say.
+    """
+
+    text: str
+    finish_reason: str
+    tokens: tuple[int, int] | None
+
+
+class ChatClient:
+    """Asks an endpoint; an asynchronous context manager that holds the connections.
+
+    Args:
+        timeout: seconds for a whole request.
+        droppable: parameters to leave out where the endpoint does not take them.
+
+    `client(request)` raises `Transient`, `Refused`, or UserError for what fails every request.
+    """
+
+    def __init__(self, endpoint: Endpoint, timeout: float = 120.0, droppable: tuple[str, ...] = ()):
+        try:
+            import openai
+        except ImportError:
+            raise UserError("endpoints need the openai package: pip install 'dftfast[judge]'") from None
+        self._openai, self.endpoint, self.timeout = openai, endpoint, timeout
+        self._droppable, self._limit = set(droppable), "max_tokens"
+        self.dropped: set[str] = set()
+
+    async def __aenter__(self) -> ChatClient:
+        # the client takes these from the environment, for OpenAI's own servers: no other is told
+        other = {name: self._openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")}
+        self._client = self._openai.AsyncOpenAI(
+            base_url=self.endpoint.url, api_key=self.endpoint.key() or "none", timeout=self.timeout, max_retries=0,
+            default_headers=other)
+        return self
+
+    async def __aexit__(self, *failure) -> None:
+        await self._client.close()
+
+    async def __call__(self, request: ChatRequest) -> Answer:
+        parameters = {k: v for k, v in request.parameters.items() if k not in self.dropped}
+        parameters[limit := self._limit] = request.max_tokens
+        openai = self._openai
+        try:
+            found = await self._client.chat.completions.create(
+                model=self.endpoint.model, messages=request.messages, **parameters)
+        except openai.APITimeoutError as error:
+            raise Transient("timed out", charged=True) from error
+        except openai.APIStatusError as error:
+            if self._adapts(error, limit, parameters):
+                return await self(request)
+            raise self._meaning(error) from error
+        except (openai.APIError, ValueError) as error:  # connection lost, or not JSON
+            raise Transient(self.clean(f"{type(error).__name__}: {error}")) from error
+        return _answer(found)
+
+    def _adapts(self, error, limit: str, parameters: dict) -> bool:
+        """Whether the endpoint takes another form of the request, which is remembered."""
+        if error.status_code not in (400, 422):
+            return False
+        if limit == "max_tokens" and "max_completion_tokens" in str(error):
+            self._limit = "max_completion_tokens"
+            return True
+        unwanted = {name for name in self._droppable & parameters.keys() if name in str(error)}
+        self.dropped |= unwanted
+        return bool(unwanted)
+
+    def _meaning(self, error) -> Exception:
+        status, message = error.status_code, self.clean(str(error))
+        where = f"{self.endpoint.name} ({self.endpoint.host})"
+        if status in (401, 403):
+            return UserError(f"{where}: not allowed: {message}. The key is read from {self.endpoint.key_variable}")
+        if status in (404, 405):
+            return UserError(f"{where}: nothing there for model {self.endpoint.model!r}: {message}")
+        if status == 402 or getattr(error, "code", None) == "insufficient_quota":
+            return UserError(f"{where}: no credit: {message}")
+        if status in _TRANSIENT or status >= 500:
+            return Transient(message, _seconds(error.response.headers.get("retry-after")))
+        return Refused(message)
+
+    def clean(self, message: str) -> str:
+        """A message of the server, short and without the key."""
+        key = self.endpoint.key()
+        return " ".join((message.replace(key, "[key]") if key else message).split())[:300]
+
+
+def _answer(found) -> Answer:
+    try:
+        choice = found.choices[0]
+        text, reason = choice.message.content or "", choice.finish_reason or "stop"
+        tokens = (int(found.usage.prompt_tokens), int(found.usage.completion_tokens)) if found.usage else None
+        if not isinstance(text, str) or not isinstance(reason, str):
+            raise TypeError(type(text).__name__)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise Transient(f"not a chat completion: {error!r}", charged=True) from error
+    return Answer(_THOUGHT.sub("", text), reason, tokens)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:  # a date
+        return None

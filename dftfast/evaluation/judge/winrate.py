@@ -1,0 +1,69 @@
+"""Win rates with intervals: one figure for each question over all judges, and the table of each judge alone."""
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from ..figure import LEVEL, Figure, resampling_weights, undefined
+from ..two_samples import weighted_mean
+from .compare import Judged
+from .questions import QUESTIONS
+
+
+def judge_figures(judged: Sequence[Judged], system: str, rounds: int, seed: int) -> dict[str, Figure]:
+    """JMQ and the questions of quality of one system: twice the mean of the wins, over judges prompt by prompt.
+
+    The bootstrap rounds are those of `two_samples.TwoSamples` on the same prompts.
+    """
+    found = {}
+    for question in QUESTIONS:
+        wins = [j.wins[system][question] for j in judged if question in j.wins.get(system, {})]
+        if wins:
+            found[question] = win_figure(_mean_over_judges(wins), rounds, seed)
+    return found
+
+
+def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Figure:
+    """Twice the win rate of wins [n] (NaN: no verdict). The interval is Wilson's, which also holds where one side wins
+    everything and a bootstrap would have no spread."""
+    known = wins[np.isfinite(wins)]
+    if len(known) < 4:
+        return undefined(f"{len(known)} verdicts")
+    low, high = wilson(known)
+    value = 2 * float(known.mean())
+    drawn = 2 * weighted_mean(wins, resampling_weights(len(wins), rounds, seed))
+    return Figure(value, 2 * low, 2 * high, human=1.0, rounds=value + drawn - drawn.mean())
+
+
+def wilson(x: np.ndarray) -> tuple[float, float]:
+    """95% score interval of the mean of x [n] in [0, 1] (Wilson 1927), with n enlarged where ties make the variance smaller
+    than that of wins and losses alone."""
+    from scipy.stats import norm
+
+    n, p, z = len(x), float(x.mean()), float(norm.ppf((1 + LEVEL) / 2))
+    if 0 < p < 1:
+        n = n / max(float(x.var()) / (p * (1 - p)), 1 / n)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def judge_record(judged: Judged, rounds: int, seed: int) -> dict:
+    """What results.json and the report say of one judge: JSON values only."""
+    judge = judged.judge
+    systems = {name: {"verdicts": {q: int(np.isfinite(w).sum()) for q, w in wins.items()},
+                      "figures": {q: win_figure(w, rounds, seed).to_json() for q, w in wins.items()}}
+               for name, wins in judged.wins.items()}
+    return {"name": judge.name, "model": judge.model, "where": judge.where, "both_orders": judged.both_orders,
+            "first": judged.first, "agreement": judged.agreement, "malformed": judge.malformed, "unanswered": judge.unanswered,
+            "calls": asdict(judge.tally) if judge.tally else None, "systems": systems}
+
+
+def _mean_over_judges(wins: list[np.ndarray]) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a prompt without a verdict stays NaN
+        return np.nanmean(wins, axis=0)
