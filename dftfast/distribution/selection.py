@@ -1,9 +1,10 @@
 """Population selection: of several candidates for each prompt choose one, so that the chosen are like human text.
 
-The chosen population S minimises ``J(S) = Σ_m w_m D_m(S, human)`` by coordinate descent, prompt after prompt, on
-exact costs of exchanging one text. Each D_m is quadratic or linear in the empirical measure of S, so an exchange
-costs a few sums (kernel herding, Chen et al. 2010, https://arxiv.org/abs/1203.3472, under a one-per-prompt
-constraint).
+The chosen population S minimises ``J(S) = Σ_m w_m (D_m(S) + o ⟨S, D_m'(q)⟩)`` by coordinate descent, prompt after
+prompt, on exact costs of exchanging one text. Each D_m is quadratic or linear in the empirical measure of S, so an
+exchange costs a few sums (kernel herding, Chen et al. 2010, https://arxiv.org/abs/1203.3472, under a one-per-prompt
+constraint). ``D_m'(q)`` is the first variation at the distribution q of all candidates. For a quadratic D_m the
+minimum over all distributions is ``p + o (p − q)``: the overshoot o aims beyond human text p by o times what q lacks.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def make_terms(
 
 @stage("discrepancy")
 def select_population(
-    prompt: Sequence[int], terms: Mapping[str, tuple[float, Term]], seed: int, sweeps: int = 8
+    prompt: Sequence[int], terms: Mapping[str, tuple[float, Term]], seed: int, overshoot: float = 0.0, sweeps: int = 8
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
 
@@ -74,6 +75,8 @@ def select_population(
     Args:
         prompt: the prompt of each candidate, in any numbering.
         terms: from ``make_terms``.
+        overshoot: 0 aims at human text, for a population that is used as it is. Training on a population moves the
+            policy a part of the way to it, so a population to learn from aims beyond.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
 
     Returns:
@@ -88,15 +91,16 @@ def select_population(
         term.start(chosen)
     weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
+    pull = overshoot * sum(weight * term.slope() for weight, term in weighted) if overshoot else np.zeros(len(prompt))
 
     def record(exchanges: int) -> dict[str, float]:
         values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-        objective = float(sum(weights[name] * value for name, value in values.items()))
+        objective = float(sum(weights[name] * value for name, value in values.items()) + pull[chosen].mean())
         return {"J": objective, **values, "exchanges": exchanges, **{f"weight_{k}": w for k, w in weights.items()}}
 
     records = [record(0)]
     while len(records) <= sweeps:
-        exchanges = sum(_visit(number, block, groups, weighted, chosen) for number, block in enumerate(blocks))
+        exchanges = sum(_visit(number, b, groups, weighted, pull / len(groups), chosen) for number, b in enumerate(blocks))
         records.append(record(exchanges))
         if not exchanges:
             break
@@ -123,8 +127,9 @@ def _scale(term: Term, groups: list[np.ndarray], block: np.ndarray, chosen: np.n
 
 
 def _visit(
-    number: int, block: np.ndarray, groups: list[np.ndarray], weighted: list[tuple[float, Term]], chosen: np.ndarray
-) -> int:
+    number: int, block: np.ndarray, groups: list[np.ndarray], weighted: list[tuple[float, Term]], pull: np.ndarray,
+    chosen: np.ndarray,
+) -> int:  # fmt: skip
     """Give each prompt of a block the candidate of least cost; the number of exchanges."""
     candidates = np.concatenate([groups[p] for p in block])
     for _, term in weighted:
@@ -132,7 +137,7 @@ def _visit(
     exchanges = 0
     for p in block:
         group, current = groups[p], int(chosen[p])
-        costs = sum(weight * term.costs(group, current) for weight, term in weighted)
+        costs = pull[group] + sum(weight * term.costs(group, current) for weight, term in weighted)
         best = int(np.argmin(costs))
         if costs[best] < costs[np.flatnonzero(group == current)[0]]:
             for _, term in weighted:

@@ -15,6 +15,9 @@ from .ngram import NGramL2
 from .samples import Samples
 
 
+OTHERS = 20_000  # candidates that stand for all in the slope of a kernel term
+
+
 class Term(Protocol):
     """One discrepancy while the population changes. Texts are named by their index among the candidates."""
 
@@ -30,6 +33,12 @@ class Term(Protocol):
     def exchange(self, current: int, new: int) -> None: ...
 
     def value(self, chosen: np.ndarray) -> float: ...
+
+    def slope(self) -> np.ndarray:
+        """float64 [candidates]: the first variation at the distribution of all candidates, that is minus the witness.
+
+        A text does not meet itself in that distribution.
+        """
 
 
 class KernelTerm:
@@ -82,6 +91,13 @@ class KernelTerm:
         within = float(rbf_witness(x, x, self.mmd.bandwidths, True).mean())
         return within - 2 * float(self.towards[chosen].mean()) + self.mmd.human_within
 
+    def slope(self) -> np.ndarray:
+        every = -(-len(self.x) // OTHERS)
+        others = self.x[::every]
+        mean = self._kernel_sum(self.x, others) / len(others)
+        mean[::every] -= (1 - mean[::every]) / (len(others) - 1)
+        return 2 * (mean - self.towards)
+
     def _rows(self, index) -> Tensor:
         return self.x[torch.as_tensor(index, device=self.x.device)]
 
@@ -111,6 +127,8 @@ class NGramTerm:
         shared = texts_with[grams] > 1
         columns, self.grams = np.unique(grams[shared], return_inverse=True)
         self.columns, self.counts = len(columns), counts[shared]
+        everyone = np.bincount(self.grams, self.counts, self.columns)
+        self.with_others = np.bincount(text[shared], self.counts * (everyone[self.grams] - self.counts), len(candidates))
         starts = np.searchsorted(text[shared], np.arange(len(candidates) + 1)).tolist()
         self.rows = [slice(*ends) for ends in zip(starts, starts[1:])]
 
@@ -142,6 +160,13 @@ class NGramTerm:
     def value(self, chosen: np.ndarray) -> float:
         self.start(chosen)
         return self.squared / self.size**2 - 2 * self.dot_p / self.size + self.p_squared
+
+    def slope(self) -> np.ndarray:
+        """``2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)`` in units of the mean length, f the frequencies in the other candidates."""
+        tokens = self.total.sum()
+        along_f = self.with_others.sum() / max(tokens**2 - (self.total**2).sum(), 1) - self.with_p.sum() / tokens
+        along_text = self.with_others / np.maximum(tokens - self.total, 1) - self.with_p
+        return 2 * (along_text - self.total * along_f) * len(self.total) / tokens
 
     def _dot(self, i: int) -> float:
         row = self.rows[i]
@@ -188,6 +213,11 @@ class LengthTerm:
     def value(self, chosen: np.ndarray) -> float:
         return self.length.distance(self.lengths[chosen])
 
+    def slope(self) -> np.ndarray:
+        place, n = self.place, len(self.place)
+        away = mean_distance(torch.from_numpy(self.grid), self.lengths).numpy() * n / (n - 1)
+        return 2 * (self.towards - away)[place]
+
 
 class LinearTerm:
     """Mean of a score over the population, e.g. minus a classifier's logit."""
@@ -209,6 +239,9 @@ class LinearTerm:
 
     def value(self, chosen: np.ndarray) -> float:
         return float(self.score[chosen].mean())
+
+    def slope(self) -> np.ndarray:
+        return self.score
 
 
 def text_ngrams(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -72,6 +72,42 @@ def test_value_of_a_term_is_that_of_its_discrepancy(name):
     assert term.value(chosen) == pytest.approx(same_population(term, chosen, candidates, human, name), abs=1e-6)
 
 
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_slope_is_the_derivative_of_the_value(name):
+    """Many copies of every text, so that a text hardly meets itself; two of each other text become text i, and back."""
+    copies, candidates, human = 400, random_samples(8, 12, shift=0.3, vocab=4), random_samples(25, 13, vocab=4)
+    every = candidates.select([i for i in range(8) for _ in range(copies)])
+    term = terms_of(every, human)[name][1]
+    slope, start, derivative = term.slope()[::copies], np.arange(8 * copies), []
+
+    def value_with(rows, instead) -> float:
+        chosen = start.copy()
+        chosen[rows] = instead
+        term.start(chosen)
+        return term.value(chosen)
+
+    for i in range(8):
+        others = [j * copies + k for j in range(8) if j != i for k in range(2)]
+        own = i * copies + np.arange(len(others))
+        derivative.append((value_with(others, i * copies) - value_with(own, others)) / 2 * len(start) / len(others))
+    expected = slope - (slope.sum() - slope) / 7
+    assert derivative == pytest.approx(expected, rel=0.02, abs=0.01 * np.abs(expected).max())
+
+
+def test_overshoot_aims_beyond_the_human_texts():
+    """Embeddings short of the human ones by 0.5 in every direction: the chosen come as far beyond as they are asked to."""
+    candidates, human = random_samples(4000, 12), random_samples(1000, 13, shift=0.1)
+    prompt = [i // 8 for i in range(4000)]
+    shifts = []
+    for overshoot in (0.0, 1.0, 2.0):
+        terms = make_terms(candidates, human, VOCAB, {"mmd": 1.0})
+        chosen, records = select_population(prompt, terms, 0, overshoot)
+        shifts.append(float((candidates.embeddings[chosen].mean(0) - candidates.embeddings.mean(0)).mean()))
+        assert records[-1]["J"] < records[0]["J"]
+    aim = float((human.embeddings.mean(0) - candidates.embeddings.mean(0)).mean())
+    assert np.array(shifts) == pytest.approx([aim, 2 * aim, 3 * aim], rel=0.25)
+
+
 def test_classifier_term_is_the_mean_of_its_witness():
     candidates, human = random_samples(60, 12, shift=0.3), random_samples(50, 13)
     ratio = DensityRatio()
