@@ -1,0 +1,148 @@
+"""A detector behind any HTTP API, described in a file."""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dftfast.endpoint import Answer, AnswerCache, Calls, Endpoint, Limits
+from dftfast.endpoint.cache import digest
+from dftfast.endpoint.chat import Refused, Transient
+from dftfast.errors import UserError
+
+MOST_BYTES = 4 << 20  # of an answer
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class Description(BaseModel):
+    """How to ask and where in the answer the probability stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(pattern=r"^https?://")
+    headers: dict[str, str] = Field({}, description="${NAME} is replaced by the environment variable")
+    body: dict | list = Field(description="JSON to send; {text} is replaced by the text")
+    probability: str = Field(description="dotted path to the number in the answer: documents.0.score")
+    of: Literal["human", "ai"] = Field(description="what it is the probability of")
+    scale: float = Field(1.0, gt=0, description="the number that means certain, such as 100 for percent")
+
+
+class HTTPDetector:
+    """POSTs each text as JSON and reads a number out of the answer. Answers are kept in `cache`."""
+
+    def __init__(self, name: str, file: str | Path, cache: AnswerCache, limits: Limits = Limits()):
+        self.name, self._how, self._limits = name, _read(Path(file)), limits
+        self._headers = {k: _with_environment(v, file) for k, v in self._how.headers.items()}
+        self.endpoint = Endpoint(name, self._how.url, "")
+        self.about = self.endpoint.host
+        self._calls = Calls(self, cache, limits)
+
+    def human_probability(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+        how = self._how.model_dump(include={"url", "body", "probability", "of", "scale"})
+        answers = self._calls.run([_Request(digest("detector", how, text), text) for text in texts], progress)
+        return np.array([np.nan if answer is None else float(answer.text) for answer in answers])
+
+    async def __aenter__(self) -> HTTPDetector:
+        return self
+
+    async def __aexit__(self, *failure) -> None:
+        pass
+
+    async def __call__(self, request: _Request) -> Answer:
+        return await asyncio.to_thread(self._post, request.text)
+
+    def _post(self, text: str) -> Answer:
+        body = json.dumps(_filled(self._how.body, text)).encode()
+        request = urllib.request.Request(self._how.url, body, {"Content-Type": "application/json", **self._headers})
+        end = time.monotonic() + self._limits.timeout
+        try:
+            with _OPENER.open(request, timeout=self._limits.timeout) as response:
+                raw = b""
+                while part := response.read1(65536):
+                    raw += part
+                    if time.monotonic() > end or len(raw) > MOST_BYTES:  # a timeout of the socket is for each read
+                        raise Transient("an answer without an end")
+        except urllib.error.HTTPError as error:
+            raise self._meaning(error.code, error.headers.get("Retry-After")) from error
+        except OSError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from error
+        return Answer(repr(self._number(raw)), "stop", (0, 0))
+
+    def _meaning(self, status: int, retry_after: str | None) -> Exception:
+        if status in (401, 402, 403, 404, 405):
+            return UserError(f"detector {self.name} ({self.about}): status {status}; look at its URL, and at the key in its headers")
+        if status in (408, 425, 429) or status >= 500:
+            wait = float(retry_after) if retry_after and retry_after.isdigit() else None
+            return Transient(f"status {status}", wait)
+        return Refused(f"status {status}")
+
+    def _number(self, raw: bytes) -> float:
+        """The probability of human in an answer."""
+        try:
+            value = json.loads(raw)
+            for step in self._how.probability.split("."):
+                value = value[int(step)] if isinstance(value, list) else value[step]
+            p = float(value) / self._how.scale
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise Transient(f"no number at {self._how.probability} of the answer ({type(error).__name__})") from None
+        if not 0 <= p <= 1:
+            raise Refused(f"{value!r} at {self._how.probability} is not a probability; scale is {self._how.scale:g}")
+        return p if self._how.of == "human" else 1 - p
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The key in the headers is for one host."""
+
+    def redirect_request(self, *request) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+class _Request:
+    most_tokens = (0, 0)
+
+    def __init__(self, key: str, text: str):
+        self.key, self.text = key, text
+
+
+def _read(file: Path) -> Description:
+    try:
+        return Description.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{file}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+
+
+def _with_environment(value: str, file: str | Path) -> str:
+    def variable(match: re.Match) -> str:
+        if not os.environ.get(match[1]):
+            raise UserError(f"{file}: headers: the environment has no {match[1]}")
+        return os.environ[match[1]].strip()
+
+    filled = _VARIABLE.sub(variable, value)
+    if not (filled.isascii() and filled.isprintable()):
+        raise UserError(f"{file}: headers: a value has characters that no header can have")
+    return filled
+
+
+def _filled(body, text: str):
+    if isinstance(body, dict):
+        return {key: _filled(value, text) for key, value in body.items()}
+    if isinstance(body, list):
+        return [_filled(value, text) for value in body]
+    return body.replace("{text}", text) if isinstance(body, str) else body
