@@ -265,19 +265,20 @@ class Pipeline:
         c = self.config.dft
         folder.mkdir(parents=True, exist_ok=True)
         fitted = json.loads((self.path / "sft" / "results.json").read_text(encoding="utf-8"))
-        policy = self.sft_policy(min(fitted, key=lambda name: fitted[name]["tuning_nats"]), c.bake_temperature)
+        best = min(fitted, key=lambda name: fitted[name]["tuning_nats"])
+        policy, fitted_on = self.sft_policy(best, c.bake_temperature), fitted[best]["texts"]  # new prompts come first
         return Task(
             policy=policy,
             engine=RolloutEngine(policy.decoder, self.tokenizer),
             tokenizer=self.tokenizer,
             embed=self.embed,
-            examples=self.examples(self.split.train),
+            examples=self.examples(self.split.train[fitted_on:] + self.split.train[:fitted_on]),
             human=self.samples(self.split.train[: c.bank]),
             tuning=self.examples(self.split.tuning[: c.tuning_prompts]),
             tuning_human=self.samples(self.split.tuning),
             max_tokens=self.max_tokens,
             settings=c,
-            seed=self.config.run.seed,
+            seed=self.config.run.seed if c.seed is None else c.seed,
             folder=folder,
             log=self.log,
             checkpoints=lambda loop: self.checkpoints(folder.relative_to(self.path) / loop),

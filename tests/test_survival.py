@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed_runs import weights
+from safetensors.torch import load_file
 from test_pipeline import corpus, model, options  # noqa: F401
 
 from dftfast.config import load_config, parse_command_line
@@ -55,15 +57,57 @@ def test_thirty_kills_at_random_instants(model, corpus, tmp_path):  # noqa: F811
     assert {"write", "checkpoint", "checkpoint checksum", "merge"} <= places
 
 
-@pytest.fixture(scope="module")
-def task(model, corpus, tmp_path_factory):  # noqa: F811
-    """What DFT starts from after a short SFT."""
-    out = tmp_path_factory.mktemp("run")
+def fine_tuned(model, corpus, out):  # noqa: F811
+    """The pipeline of a run after its SFT."""
     pipeline = Pipeline(parse_command_line([*short_options(model, corpus), f"--run.folder={out}"]))
     with RunFolder(out):
         pipeline.open_log()
         pipeline.sft()
-    return pipeline.dft_task(out / "dft")
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def tuned(model, corpus, tmp_path_factory):  # noqa: F811
+    """A model that ends its texts."""
+    out = tmp_path_factory.mktemp("tuned")
+    fine_tuned(model, corpus, out)
+    return next(out.glob("sft/*/config.json")).parent
+
+
+@pytest.mark.slow
+def test_runs_of_several_processes_that_are_killed(tuned, corpus, tmp_path):  # noqa: F811
+    """The same number of processes goes on bit for bit, with the layers sharded or not; another number goes on, too."""
+    options = [*short_options(tuned, corpus), "--sft.method=lora", "--sft.learning_rates=0.003", "--dft.bake_temperature=0.9"]
+    script = Path(__file__).with_name("killed_runs.py")
+
+    def start(count, name, *more, rank=0, point="update", call=0):
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", count]
+        command = [*torchrun, script, rank, point, call, *options, f"--run.folder={tmp_path / name}", *more]
+        done = subprocess.run(list(map(str, command)), env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        assert (done.returncode == 0) is (call == 0), done.stderr[-3000:]
+
+    start(2, "whole")
+    expected = weights(tmp_path / "whole")
+    assert any(name.startswith("merged") for name in expected)
+    for name, more, rank, point, call in [
+        ("killed", [], 1, "update", 5), ("sharded", ["--run.shard=true"], 0, "checkpoint", 9), ("merging", [], 0, "merge", 12)
+    ]:  # fmt: skip
+        start(2, name, *more, rank=rank, point=point, call=call)
+        start(2, name, *more)
+        assert weights(tmp_path / name) == expected, name
+    start(2, "three", rank=1, point="update", call=5)
+    start(3, "three")
+    (mine,), (theirs,) = (list((tmp_path / name / "sft").glob("*/*.safetensors")) for name in ("three", "whole"))
+    mine, theirs = load_file(mine), load_file(theirs)
+    assert all((mine[name] - theirs[name]).norm() <= 1e-2 * theirs[name].norm() + 1e-6 for name in theirs)
+    assert weights(tmp_path / "three").keys() == expected.keys()
+
+
+@pytest.fixture(scope="module")
+def task(model, corpus, tmp_path_factory):  # noqa: F811
+    """What DFT starts from after a short SFT."""
+    out = tmp_path_factory.mktemp("run")
+    return fine_tuned(model, corpus, out).dft_task(out / "dft")
 
 
 def damaged(strength):
@@ -159,12 +203,13 @@ def test_an_exploding_loss_is_skipped_and_the_rate_halved():
 def test_signs_of_collapse():
     assert repetition([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4]]) == 0.0
     assert repetition([[7] * 13]) == pytest.approx(0.9)
-    start = {"empty": 0.0, "cut": 0.0, "repetition": 0.02, "length": 50.0, "entropy": 2.0}
+    start = {"empty": 0.0, "cut": 0.0, "repetition": 0.02, "length": 50.0, "entropy": 2.0, "human_nats": 2.5}
     limits = load_config().dft.limits
     assert not breaches({**start, "kl": 0.3}, start, 40.0, limits)
     for change, name in [
         ({"empty": 0.2}, "empty"), ({"cut": 0.3}, "cut"), ({"repetition": 0.2}, "repetition"), ({"length": 90.0}, "length"),
         ({"length": 15.0}, "length"), ({"entropy": 0.9}, "entropy"), ({"kl": 2.0}, "KL"), ({"kl": float("nan")}, "KL"),
+        ({"human_nats": 2.8}, "human texts"),
     ]:  # fmt: skip
         (broken,) = breaches(start | change, start, 40.0, limits)
         assert broken.startswith(name)

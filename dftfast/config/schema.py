@@ -104,6 +104,7 @@ class Limits(Section):
     length: Annotated[float, Field(gt=1)] = Field(2.0, description="factor between the mean lengths of outputs and of "
                                                   "human texts, either way (or the start's, where that is larger)")
     entropy: Share = Field(0.5, description="least share of the start's entropy a token")
+    human_nats: Positive = Field(0.1, description="rise of the nats a token of human texts, as a share of the start's")
     kl: Positive = Field(1.0, description="KL divergence from the phase before, nats a token")
 
 
@@ -147,6 +148,8 @@ class DFT(Section):
     epochs: Count = Field(1, description="passes over the chosen texts")
     batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(None, description="seed of the phases; none is run.seed. "
+                                                               "The answers that are reported stay with run.seed")
     limits: Limits = Limits()
     gradient: PolicyGradient = PolicyGradient()
 

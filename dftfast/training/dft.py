@@ -30,7 +30,7 @@ from ..profile import stage
 from ..rollout import Request, RolloutEngine, Sampler
 from .checkpoint import Checkpoints
 from .distributed import on_first
-from .fit import FitSettings, fit
+from .fit import FitSettings, fit, nats_per_token
 from .health import breaches, health, kl
 from .log import RunLog
 from .packing import Example
@@ -167,7 +167,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in discrepancies.items()})
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)
-    before = None
+    before, micro_tokens = None, task.settings.micro_tokens
     for phase in range(len(records), task.settings.phases + 1):
         if _stalled(records):
             break
@@ -190,7 +190,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             first = records[0]["tuning"] if records else figures
             scales = {name: max(abs(first[name]), noise[name]) for name in figures}
             score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
-            found = rollouts.health | ({"kl": _drift(task, before)} if phase else {})
+            found = rollouts.health | {"human_nats": nats_per_token(task.policy.decoder, task.tuning, micro_tokens)}
+            found |= {"kl": _drift(task, before)} if phase else {}
             dropped = _broken(task, found, records[0]["health"]) if phase else {}
             records.append(
                 {"phase": phase, "score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}

@@ -52,6 +52,8 @@ def breaches(found: dict[str, float], start: dict[str, float], human_length: flo
         broken.append(f"length {found['length']:.1f} tokens, human {human_length:.1f}")
     if found["entropy"] < limits.entropy * start["entropy"]:
         broken.append(f"entropy {found['entropy']:.3f} nats a token, at the start {start['entropy']:.3f}")
+    if not found["human_nats"] <= (1 + limits.human_nats) * start["human_nats"]:
+        broken.append(f"human texts cost {found['human_nats']:.3f} nats a token, at the start {start['human_nats']:.3f}")
     if not found.get("kl", 0.0) <= limits.kl:
         broken.append(f"KL {found['kl']:.3f} nats a token from the phase before")
     return broken

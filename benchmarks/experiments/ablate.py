@@ -1,0 +1,44 @@
+"""Variants of DFT from one fine-tuned model, measured on the tuning prompts: what each ingredient is worth.
+
+    python benchmarks/experiments/ablate.py RUN VARIANTS.yaml
+
+RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section. Each variant starts from the
+same model and is kept in RUN/ablations/NAME; started again, those that are done are only shown.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from dftfast.config import load_config
+from dftfast.pipeline import METHODS, Pipeline
+from dftfast.training.dft import run_phases
+from dftfast.training.run_folder import write_json
+
+HEAD = "| variant | score | MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n" + "|---" * 9 + "|"
+
+
+def main(run: str, variants: str) -> None:
+    print(HEAD)
+    for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
+        overrides = [("run.folder", run), *((f"dft.{key}", str(value)) for key, value in keys.items())]
+        pipeline = Pipeline(load_config(files=[f"{run}/config.yaml"], overrides=overrides))
+        pipeline.open_log()
+        start, folder = time.monotonic(), pipeline.path / "ablations" / name
+        records = run_phases(pipeline.dft_task(folder), METHODS[pipeline.config.dft.method])
+        minutes = folder / "minutes.json"
+        if not minutes.exists():
+            write_json(minutes, (time.monotonic() - start) / 60)
+        for record in records:
+            t, h = record.get("tuning"), record.get("health")
+            figures = [record["score"], t["mmd"], t["ngram"], t["style"], t["length"], h["length"], h["entropy"]] if t else []
+            row = " | ".join(f"{figure:.5f}" for figure in figures) or "given up: " + "; ".join(record["dropped"])
+            print(f"| {name}, phase {record['phase']} | {row} | {float(minutes.read_text()):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

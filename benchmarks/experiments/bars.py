@@ -1,0 +1,38 @@
+"""Several seeds of DFT against the super-baseline: the distance above the human floor that is left, metric by metric.
+
+    python benchmarks/experiments/bars.py RUN/results.json [RUN/results.json ...]
+
+A row: the best fine-tuned system, DFT (mean over seeds, least and largest), the human figure, and what share of the
+best system's distance from the human figure DFT leaves. C2ST's distance is its excess over one half.
+"""
+
+from __future__ import annotations
+
+import sys
+from statistics import fmean
+
+from dftfast.evaluation.baseline import RIVAL, super_baseline
+from dftfast.evaluation.metrics import METRICS
+from dftfast.evaluation.results import read_results
+
+
+def main(paths: list[str]) -> None:
+    runs = [read_results(path) for path in paths]
+    best = super_baseline({n: f for n, f in runs[0].items() if n != "dft" and not n.startswith(RIVAL)})
+    print(f"| | super-baseline | DFT, {len(runs)} seeds | human | left |\n|---|---|---|---|---|")
+    for metric, (name, figure) in best.items():
+        values = [run["dft"][metric].value for run in runs if metric in run["dft"]]
+        if not values or None in values:
+            continue
+        show, mean = METRICS[metric].format, fmean(values)
+        floor = 0.5 if metric == "c2st" else figure.human
+        distance = abs if METRICS[metric].better == "human" else float
+        away = None if floor is None else distance(figure.value - floor)
+        left = f"{100 * distance(mean - floor) / away:.0f}%" if away else "–"
+        human = "–" if figure.human is None else show(figure.human)
+        print(f"| {METRICS[metric].title} | {show(figure.value)} ({name}) | {show(mean)} ({show(min(values))} to "
+              f"{show(max(values))}) | {human} | {left} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
