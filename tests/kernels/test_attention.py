@@ -40,10 +40,11 @@ def run(function, q, k, v, offsets, dtype=None):
     return [out, *torch.autograd.grad(out, leaves, cotangent)]
 
 
-def compare(inputs, mutation=1.0):
+def compare(inputs, mutated=None):
+    """Against the oracle, the gradient of q, k or v off by 1 % where `mutated` is 1, 2 or 3."""
     exact, torchs = run(oracle, *inputs, torch.float64), run(plain, *inputs)
     for i, (found, expected, usual) in enumerate(zip(run(causal_attention, *inputs), exact, torchs)):
-        assert_close("causal_attention", inputs[0].dtype, found * (mutation if i else 1.0), expected, usual)
+        assert_close("causal_attention", inputs[0].dtype, 1.01 * found if i == mutated else found, expected, usual)
 
 
 @settings(max_examples=40, deadline=None)
@@ -67,8 +68,9 @@ def test_oracle_of_a_layer_on_threads_and_mutation(dtype):
     try:
         compare(inputs)
         assert all(torch.equal(a, b) for a, b in zip(alone, run(causal_attention, *inputs)))
-        with pytest.raises(AssertionError, match="exceeds"):
-            compare(inputs, mutation=1.01)
+        for mutated in (1, 2, 3):
+            with pytest.raises(AssertionError, match="exceeds"):
+                compare(inputs, mutated)
     finally:
         torch.set_num_threads(before)
 
@@ -104,10 +106,8 @@ def test_reference_gradcheck():
     assert torch.autograd.gradcheck(lambda *x: plain(*x, torch.tensor([0, 3, 4])), inputs)
 
 
-def test_opcheck_and_compile():
+def test_compiles_without_graph_breaks():
     q, k, v, offsets = documents([5, 3], 4, 2, 8, torch.float32)
-    leaves = [t.clone().requires_grad_() for t in (q, k, v)]
-    torch.library.opcheck(torch.ops.dftfast.causal_attention, (*leaves, offsets))
     compiled = torch.compile(causal_attention, fullgraph=True, backend="aot_eager")
     for a, b in zip(run(compiled, q, k, v, offsets), run(causal_attention, q, k, v, offsets)):
         assert torch.equal(a, b)

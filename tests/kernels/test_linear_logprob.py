@@ -46,11 +46,11 @@ def run_logprob(function, h, weight, target, temperature, cotangents):
     return [logprob, entropy, h.grad, weight.grad]
 
 
-def compare_logprob(h, weight, target, cotangents, temperature, mutation=1.0):
+def compare_logprob(h, weight, target, cotangents, temperature, mutated=None):
     arguments = h, weight, target, temperature, cotangents
     actual, plain = run_logprob(linear_logprob, *arguments), run_logprob(reference.linear_logprob, *arguments)
     for i, (a, o, p) in enumerate(zip(actual, oracle(*arguments), plain)):
-        assert_close("linear_logprob", h.dtype, a * mutation if i >= 2 else a, o, p)
+        assert_close("linear_logprob", h.dtype, 1.01 * a if i == mutated else a, o, p)
 
 
 def run_cross_entropy(function, h, weight, target, token_weight, temperature):
@@ -60,7 +60,7 @@ def run_cross_entropy(function, h, weight, target, token_weight, temperature):
     return [loss, logprob, h.grad, weight.grad]
 
 
-def compare_cross_entropy(h, weight, target, cotangents, temperature, mutation=1.0):
+def compare_cross_entropy(h, weight, target, cotangents, temperature, mutated=None):
     arguments = h, weight, target, cotangents[0], temperature
     actual = run_cross_entropy(linear_cross_entropy, *arguments)
     plain = run_cross_entropy(reference.linear_cross_entropy, *arguments)
@@ -68,7 +68,7 @@ def compare_cross_entropy(h, weight, target, cotangents, temperature, mutation=1
     logprob, _, grad_h, grad_weight = oracle(h, weight, target, temperature, gradients)
     expected = [-(cotangents[0].double() * logprob).sum(), logprob, grad_h, grad_weight]
     for i, (a, o, p) in enumerate(zip(actual, expected, plain)):
-        assert_close("linear_cross_entropy", h.dtype, a * mutation if i >= 2 else a, o, p)
+        assert_close("linear_cross_entropy", h.dtype, 1.01 * a if i == mutated else a, o, p)
 
 
 # From 4 tokens of 8 words on: where every row is saturated the gradient is a small difference without a scale.
@@ -105,8 +105,9 @@ def test_oracle_over_several_blocks_of_an_odd_vocabulary(dtype, monkeypatch):
 def test_a_gradient_off_by_one_percent_fails(compare, dtype):
     arguments = *head(40, 300, 32, dtype), 1.0
     compare(*arguments)
-    with pytest.raises(AssertionError, match="exceeds"):
-        compare(*arguments, mutation=1.01)
+    for gradient in (2, 3):
+        with pytest.raises(AssertionError, match="exceeds"):
+            compare(*arguments, mutated=gradient)
 
 
 def test_a_frozen_head_gets_no_gradient_and_no_grad_mode_no_graph():
@@ -206,18 +207,6 @@ def test_reference_gradcheck():
     assert torch.autograd.gradcheck(lambda h, w: reference.linear_logprob(h, w, target, 0.8), (h, weight))
     assert torch.autograd.gradcheck(
         lambda h, w: reference.linear_cross_entropy(h, w, target, cotangents[0].double(), 0.8)[0], (h, weight)
-    )
-
-
-def test_opcheck():
-    h, weight, target, cotangents = head(3, 7, 4, torch.float32)
-    h, weight = h.requires_grad_(), weight.requires_grad_()
-    torch.library.opcheck(torch.ops.dftfast.linear_logprob, (h, weight, target, 0.8))
-    torch.library.opcheck(torch.ops.dftfast.linear_cross_entropy, (h, weight, target, cotangents[0], 0.8, True))
-    saved = torch.randn(2, 3)
-    torch.library.opcheck(
-        torch.ops.dftfast.linear_logprob_backward,
-        (*cotangents, h.detach(), weight.detach(), target, *saved, 0.8, True),
     )
 
 

@@ -126,15 +126,6 @@ def test_non_contiguous_input():
     assert keys.tolist() == [7, 11] and counts.tolist() == [2, 1]
 
 
-def test_opcheck():
-    tokens, offsets = ragged([[1, 2, 3, 1, 2], [3], []])
-    keys, counts = ngram_counts(tokens, offsets, 2, 9)
-    torch.library.opcheck(torch.ops.dftfast.ngram_counts, (tokens, offsets, 2, 9, torch.tensor([3])))
-    torch.library.opcheck(torch.ops.dftfast.ngram_counts, (tokens, offsets, 4, 151936, None))
-    torch.library.opcheck(torch.ops.dftfast.ngram_distances, (keys, counts, keys, counts))
-    torch.library.opcheck(torch.ops.dftfast.ngram_lookup, (tokens, offsets, 2, 9, keys, counts.float(), 0.0))
-
-
 def test_compiles_without_graph_breaks():
     tokens, offsets = ragged([[1, 2, 3, 1, 2], [3]])
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):

@@ -103,14 +103,6 @@ def test_skipped_slots_and_no_tokens():
     assert paged_attention(torch.empty(0, 4, 8), *caches, none[:0, None], none, none[:0], 1.0).shape == (0, 4, 8)
 
 
-def test_opcheck():
-    arguments = inputs([(5, 1), (9, 4)], 4, 2, 8, 4, torch.float32)
-    torch.library.opcheck(torch.ops.dftfast.paged_attention, arguments)
-    k, v = torch.randn(2, 3, 2, 8)
-    caches = torch.zeros(2, 2, 4, 2, 8).unbind()
-    torch.library.opcheck(torch.ops.dftfast.store_kv, (k, v, *caches, torch.tensor([3, -1, 0])))
-
-
 def test_bad_input_is_refused():
     q, k_cache, v_cache, table, offsets, lengths, scale = inputs([(5, 1), (9, 4)], 4, 2, 8, 4, torch.float32)
     caches = (k_cache, v_cache)

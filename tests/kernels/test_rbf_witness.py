@@ -148,12 +148,6 @@ def test_reference_gradcheck(exclude_diagonal):
     assert torch.autograd.gradcheck(lambda x: reference(x, y, bandwidths, exclude_diagonal), x.requires_grad_())
 
 
-def test_opcheck():
-    x, y, bandwidths = points(5, 6, 4, torch.float32)
-    torch.library.opcheck(torch.ops.dftfast.rbf_witness, (x.requires_grad_(), y, bandwidths, False))
-    torch.library.opcheck(torch.ops.dftfast.rbf_witness_backward, (torch.randn(5, 3), x.detach(), y, bandwidths, False))
-
-
 def test_compiles_without_graph_breaks():
     x, y, bandwidths = points(5, 6, 4, torch.float32)
 

@@ -61,14 +61,16 @@ def run(function, op: str, inputs: list, dtype: torch.dtype | None = None) -> li
     return [*outputs, *gradients]
 
 
-def compare(op: str, inputs: list, mutation: float = 1.0) -> None:
+def compare(op: str, inputs: list, mutated: int | None = None) -> int:
+    """Against the oracle, one gradient of them all off by 1 % where `mutated` numbers it; returns how many there are."""
     exact = run(REFERENCE[op], op, inputs, torch.float64)
     plain = run(REFERENCE[op], op, inputs)
     found = run(getattr(kernels, op), op, inputs)
     outputs = len(found) - sum(torch.is_tensor(t) for t in inputs) + len(FROZEN.get(op, ()))
     for i, (actual, oracle, torchs) in enumerate(zip(found, exact, plain)):
         assert actual.dtype == torchs.dtype
-        assert_close(op, inputs[0].dtype, actual * (mutation if i >= outputs else 1.0), oracle, torchs)
+        assert_close(op, inputs[0].dtype, 1.01 * actual if i - outputs == mutated else actual, oracle, torchs)
+    return len(found) - outputs
 
 
 @pytest.mark.parametrize("op", REFERENCE)
@@ -85,9 +87,9 @@ def test_oracle_many_rows_on_threads_and_mutation(op, dtype):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        compare(op, arguments(op, 301, 64, dtype))
-        with pytest.raises(AssertionError, match="exceeds"):
-            compare(op, arguments(op, 301, 64, dtype), mutation=1.01)
+        for gradient in range(compare(op, arguments(op, 301, 64, dtype))):
+            with pytest.raises(AssertionError, match="exceeds"):
+                compare(op, arguments(op, 301, 64, dtype), mutated=gradient)
     finally:
         torch.set_num_threads(before)
 
@@ -128,16 +130,11 @@ def test_reference_gradcheck(op):
 
 
 @pytest.mark.parametrize("op", REFERENCE)
-def test_opcheck_and_compile(op):
+def test_compiles_without_graph_breaks(op):
     inputs = arguments(op, 5, 8, torch.float32)
-    for i, t in enumerate(inputs):
-        if torch.is_tensor(t):
-            t.requires_grad_(i not in FROZEN.get(op, ()))
-    torch.library.opcheck(getattr(torch.ops.dftfast, op), (*inputs, 0.0, 0) if op == "lora_linear" else tuple(inputs))
     function = getattr(kernels, op)
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
-    for a, b in zip(run(compiled, op, [t.detach() if torch.is_tensor(t) else t for t in inputs]),
-                    run(function, op, [t.detach() if torch.is_tensor(t) else t for t in inputs])):  # fmt: skip
+    for a, b in zip(run(compiled, op, inputs), run(function, op, inputs)):
         assert torch.equal(a, b)
 
 

@@ -167,7 +167,3 @@ def test_wrong_shapes_and_dtypes_are_refused():
         sample_tokens(torch.zeros(2, 5).double(), *args)
     with pytest.raises(ValueError, match="int32"):
         sample_tokens(torch.zeros(2, 5), args[0], args[1].long(), *args[2:])
-
-
-def test_operator_is_registered_correctly():
-    torch.library.opcheck(torch.ops.dftfast.sample_tokens, (torch.randn(3, 40), *arguments(3)))
