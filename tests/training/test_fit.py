@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 
-import peft
 import pytest
 import torch
 from families import save_random_model
 
 from dftfast.errors import Diverged
-from dftfast.model.lora import adapter_tensors
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
 from dftfast.training.fit import FitSettings, backward, fit, likelihood, nats_per_token
@@ -62,47 +60,6 @@ def test_gradient_does_not_depend_on_micro_batches(tmp_path):
             parameter.grad = None
     for whole, cut in zip(*gradients):
         assert torch.allclose(whole, cut, rtol=1e-4, atol=1e-6)
-
-
-def with_peft(model, policy):
-    """transformers' model under a PEFT adapter that starts where the policy's does."""
-    config = peft.LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules="all-linear")
-    model = peft.get_peft_model(model, config)
-    state = {name.replace(".weight", ".default.weight"): t for name, t in adapter_tensors(policy.decoder).items()}
-    missing = model.load_state_dict(state, strict=False)
-    assert not missing.unexpected_keys
-    return model
-
-
-def test_loss_curve_equals_peft(tmp_path):
-    model = save_random_model("qwen3", tmp_path)
-    policy = Policy(tmp_path, torch.float32)
-    examples = random_examples(30)
-    settings = FitSettings(learning_rate=1e-2, epochs=4, batch_tokens=100, micro_tokens=50)
-    parameters = policy.begin_phase(4, 8, seed=0)
-    theirs = with_peft(model, policy)
-
-    losses = []
-    fit(policy.decoder, parameters, examples, settings, seed=3, log=lambda record: losses.append(record["loss"]))
-
-    plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed=3))
-    trained = [p for p in theirs.parameters() if p.requires_grad]
-    optimiser = Optimiser(trained, settings.learning_rate, len(plan))
-    expected = []
-    for step in plan:
-        count = sum(len(e.completion) for e in step)
-        total = 0.0
-        for example in step:
-            ids = torch.tensor([example.prompt + example.completion])
-            labels = torch.tensor([[-100] * len(example.prompt) + example.completion])
-            loss = theirs(ids, labels=labels).loss * len(example.completion) / count
-            loss.backward()
-            total += float(loss.detach())
-        optimiser.step()
-        expected.append(total)
-    assert len(losses) == len(expected) >= 12
-    assert losses[-1] < losses[0] - 0.05
-    assert max(abs(a - b) for a, b in zip(losses, expected)) < 1e-3
 
 
 def test_full_fine_tuning_moves_bf16_weights_through_fp32_masters(tmp_path):
