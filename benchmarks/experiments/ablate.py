@@ -15,7 +15,8 @@ from pathlib import Path
 import yaml
 
 from dftfast.config import load_config
-from dftfast.pipeline import METHODS, Pipeline
+from dftfast.pipeline import Run
+from dftfast.pipeline.dft import METHODS, dft_task
 from dftfast.training.dft import run_phases
 from dftfast.training.run_folder import write_json
 
@@ -26,10 +27,9 @@ def main(run: str, variants: str) -> None:
     print(HEAD)
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         overrides = [("run.folder", run), *((f"dft.{key}", str(value)) for key, value in keys.items())]
-        pipeline = Pipeline(load_config(files=[f"{run}/config.yaml"], overrides=overrides))
-        pipeline.open_log()
-        start, folder = time.monotonic(), pipeline.path / "ablations" / name
-        records = run_phases(pipeline.dft_task(folder), METHODS[pipeline.config.dft.method])
+        job = Run(load_config(files=[f"{run}/config.yaml"], overrides=overrides))
+        start, folder = time.monotonic(), job.path / "ablations" / name
+        records = run_phases(dft_task(job, folder), METHODS[job.config.dft.method])
         minutes = folder / "minutes.json"
         if not minutes.exists():
             write_json(minutes, (time.monotonic() - start) / 60)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# One super-baseline, DFT with three seeds, and what they leave of its distance to human text. Started again, it goes on.
+#
+#   benchmarks/experiments/run.sh emails|all CORPUS OUT [--section.key=value ...]
+#
+# emails: at most 70 words, for two CPU cores. all: every genre up to 220 words and the wide super-baseline, for a GPU.
+# CORPUS holds train.jsonl and valid.jsonl with the fields `text`, `title`, `genre` and `words`.
+set -euo pipefail
+here=$(dirname "$0")
+name=$1 corpus=$2 out=$3
+shift 3
+case $name in
+  emails) python "$here/split.py" "$corpus" "$out" --genre email --words 70 --share 0.23 ;;
+  all) python "$here/split.py" "$corpus" "$out" --words 220 ;;
+  *) echo "no experiment $name" >&2; exit 2 ;;
+esac
+for seed in 0 1 2; do
+  run="$out/seed-$seed"
+  if [[ ! -e $run && $seed != 0 ]]; then # the same fine-tuned models and the same sweep
+    mkdir -p "$run/generations"
+    cp -r "$out/seed-0"/{sft,stages.json} "$run"
+    cp -r "$out/seed-0/generations/sft" "$run/generations"
+  fi
+  python -m dftfast.train --config "$here/$name.yaml" --data "$out/train.jsonl" --held-out "$out/held_out.jsonl" \
+    --out "$run" --dft.seed="$seed" "$@"
+done
+python "$here/bars.py" "$out"/seed-*/results.json
