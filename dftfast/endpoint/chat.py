@@ -110,15 +110,16 @@ class ChatClient:
         """Whether the endpoint takes another form of the request, which is remembered."""
         if error.status_code not in (400, 422):
             return False
-        if limit == "max_tokens" and "max_completion_tokens" in str(error):
+        said = _said(error)
+        if limit == "max_tokens" and "max_completion_tokens" in said:
             self._limit = "max_completion_tokens"
             return True
-        unwanted = {name for name in self._droppable & parameters.keys() if name in str(error)}
+        unwanted = {name for name in self._droppable & parameters.keys() if name in said}
         self.dropped |= unwanted
         return bool(unwanted)
 
     def _meaning(self, error) -> Exception:
-        status, message = error.status_code, self.clean(str(error))
+        status, message = error.status_code, self.clean(_said(error))
         where = f"{self.endpoint.name} ({self.endpoint.host})"
         if status in (401, 403):
             return UserError(f"{where}: not allowed: {message}. The key is read from {self.endpoint.key_variable}")
@@ -146,6 +147,11 @@ def _answer(found) -> Answer:
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Transient(f"not a chat completion: {error!r}", charged=True) from error
     return Answer(_THOUGHT.sub("", text), reason, tokens)
+
+
+def _said(error) -> str:
+    """The server's words, whatever form it gave them."""
+    return str(error) if str(error.body or "") in str(error) else f"{error} {error.body}"
 
 
 def _seconds(header: str | None) -> float | None:

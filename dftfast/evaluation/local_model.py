@@ -2,27 +2,40 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
+from dftfast.model.config import ModelConfig
+from dftfast.model.decoder import Decoder
 from dftfast.model.device import pick_device, pick_dtype
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
-from dftfast.model.weights import load_decoder
+from dftfast.model.weights import check_model, load_decoder
 
 
 class LocalModel:
     """Decoder and tokenizer of a model folder or hub id.
 
     Attributes:
+        decoder: loaded at its first use, until `release`.
+        context: tokens that it can read.
         fingerprint: changes when a file of the folder does.
     """
 
     def __init__(self, name: str, device: str | None = None):
-        folder = resolve_model(name)
-        self.tokenizer = Tokenizer.from_folder(folder)
-        device = pick_device(device)
-        self.decoder = load_decoder(folder, pick_dtype(None, device), device)
-        self.fingerprint = fingerprint(folder)
+        self.folder, self.device = resolve_model(name), pick_device(device)
+        check_model(self.folder)
+        self.tokenizer = Tokenizer.from_folder(self.folder)
+        self.context = ModelConfig.from_folder(self.folder).max_position_embeddings
+        self.fingerprint = fingerprint(self.folder)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        return load_decoder(self.folder, pick_dtype(None, self.device), self.device)
+
+    def release(self) -> None:
+        """Give up the memory of the decoder; the next use loads it again."""
+        self.__dict__.pop("decoder", None)
 
 
 def fingerprint(folder: Path) -> str:

@@ -17,6 +17,7 @@ MOST_TOKENS = 1024  # of a text; a longer one is judged by its beginning
 LEAST_TOKENS = 16  # of a text that can be judged
 LOGIT_BYTES = 64 << 20  # of one block of logits
 FALSE_ALARMS = 0.05  # share of the calibration texts that are not called human
+LEAST_CALIBRATION = 20  # human texts of at least that many tokens
 BATCH_TOKENS = 4096
 
 
@@ -42,15 +43,20 @@ class CurvatureDetector:
         if self._sample.tokenizer.vocab_size != self._score.tokenizer.vocab_size or \
                 self._sample.tokenizer.encode(_PROBE) != self._score.tokenizer.encode(_PROBE):
             raise UserError(f"detector {name}: {models[0]} and {models[1]} have different tokens; curvature compares token by token")
-        self._cache = cache
-        d = self.curvature(calibration)
-        d = d[np.isfinite(d)]
-        if len(d) < 20:
-            raise UserError(f"detector {name}: {len(d)} human texts are long enough to calibrate it; at least 20 are needed")
-        self.threshold, self.spread = float(np.quantile(d, 1 - FALSE_ALARMS)), max(float(d.std()), 1e-6)
+        self._cache, self._calibration = cache, calibration
 
     def human_probability(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
-        return 1 / (1 + np.exp(np.clip((self.curvature(texts, progress) - self.threshold) / self.spread, -500, 500)))
+        """Raises UserError where too few human texts are long enough to calibrate with."""
+        human = self.curvature(self._calibration)
+        human = human[np.isfinite(human)]
+        if len(human) < LEAST_CALIBRATION:
+            raise UserError(f"detector {self.name}: {len(human)} human texts are long enough to calibrate it; at least "
+                            f"{LEAST_CALIBRATION} are needed")
+        threshold, spread = np.quantile(human, 1 - FALSE_ALARMS), max(human.std(), 1e-6)
+        d = self.curvature(texts, progress)
+        for model in (self._score, self._sample):
+            model.release()
+        return 1 / (1 + np.exp(np.clip((d - threshold) / spread, -500, 500)))
 
     def curvature(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
         """d of each text, float64 [n]; NaN below 16 tokens."""
@@ -78,7 +84,7 @@ class CurvatureDetector:
 
     @property
     def _most_tokens(self) -> int:
-        return min(MOST_TOKENS, *(m.decoder.config.max_position_embeddings for m in (self._score, self._sample)))
+        return min(MOST_TOKENS, self._score.context, self._sample.context)
 
     def _measure(self, batch: list[tuple[int, list[int]]], keys: list[str], found: np.ndarray, progress) -> None:
         if not batch:

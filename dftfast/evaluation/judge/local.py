@@ -31,19 +31,13 @@ class LocalJudge:
     both_orders, malformed, tally = True, 0, None
 
     def __init__(self, name: str, model: str, cache: AnswerCache, device: str | None = None):
-        from dftfast.rollout import RolloutEngine
-
         self.name, self.model, self.where, self.unanswered = name, model, "this machine", 0
         self._cache, self._local = cache, LocalModel(model, device)
         self._letters = [self._token(letter) for letter in "AB"]
-        context = self._local.decoder.config.max_position_embeddings
-        self._engine = RolloutEngine(self._local.decoder, self._local.tokenizer, agreement_samples=0,
-                                     cache_tokens=max(CACHE_TOKENS, context))
-        logging.getLogger("dftfast.rollout").setLevel(logging.WARNING)  # it reports every call
 
     def preferences(self, items: Sequence[Item], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
         """log P(A) - log P(B) in nats: above 0 for the first text; NaN where a question is too long. float64 [n]"""
-        found = np.full(len(items), np.nan)
+        found, self._engine = np.full(len(items), np.nan), None
         try:
             for start in range(0, len(items), CHUNK):
                 part = range(start, min(start + CHUNK, len(items)))
@@ -55,19 +49,24 @@ class LocalJudge:
                 progress(len(part))
         finally:
             self._cache.close()
+            self._engine = None
+            self._local.release()
         self.unanswered += int(np.isnan(found).sum())
         return found
 
     def _log_odds(self, items: Sequence[Item]) -> list[float | None]:
-        from dftfast.rollout import Request, Sampler
+        from dftfast.rollout import Request, RolloutEngine, Sampler
 
-        room = self._local.decoder.config.max_position_embeddings - 1
         prompts = [self._local.tokenizer.chat(item.messages()) for item in items]
-        fitting = [k for k, prompt in enumerate(prompts) if len(prompt) <= room]
+        fitting = [k for k, prompt in enumerate(prompts) if len(prompt) < self._local.context]
         forced = [Sampler(temperature=0, max_tokens=1, logit_bias={letter: FORCED}) for letter in self._letters]
         requests = [Request(2 * k + which, prompts[k], forced[which]) for k in fitting for which in (0, 1)]
         if not requests:
             return [None] * len(items)
+        if self._engine is None:
+            logging.getLogger("dftfast.rollout").setLevel(logging.WARNING)  # it reports every call
+            self._engine = RolloutEngine(self._local.decoder, self._local.tokenizer, agreement_samples=0,
+                                         cache_tokens=max(CACHE_TOKENS, self._local.context))
         batch = self._engine.generate(requests)
         logprob = dict(zip(batch.request.tolist(), batch.logprobs.tolist()))
         return [logprob[2 * k] - logprob[2 * k + 1] if 2 * k in logprob else None for k in range(len(items))]
