@@ -1,4 +1,4 @@
-"""`python -m dftfast.generate`: prompts in, generations out, from any model folder with or without adapters."""
+"""`python -m dftfast.generate`: prompts in, generations out, from any model folder with or without adapters, or any API."""
 from __future__ import annotations
 
 import dataclasses
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dftfast.command import ArgumentParser, run
+from dftfast.endpoint import add_endpoint_options
 from dftfast.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -16,14 +17,20 @@ def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.select and options.n < 2:
         raise UserError("command line: --select chooses among several texts for each prompt; give --n as well")
+    if options.n < 1:
+        raise UserError(f"command line: --n must be at least 1, not {options.n}")
+    if options.endpoint:
+        _check_endpoint(options)
     documents = _documents(Path(options.prompts), options.limit)
     out = _output(options.out)
-    rows = generate(documents, options)
+    rows, partial = ask(documents, options, out) if options.endpoint else (generate(documents, options), None)
     if options.select:
         rows = select(rows, options)
     from dftfast.data.generations import write_generations
 
     write_generations(out, rows)
+    if partial is not None and len(rows) >= len(documents) * (1 if options.select else options.n):
+        partial.delete()
     log.info("%d generations are in %s", len(rows), out)
 
 
@@ -32,7 +39,9 @@ def _parser() -> ArgumentParser:
     add = parser.add_argument
     add("--model", help="model folder or hub id; none is SmolLM2-135M-Instruct")
     add("--adapter", action="append", default=[], help="PEFT folder of a LoRA; several are applied in order")
-    add("--prompts", required=True, 
+    add("--endpoint", metavar="NAME=URL,MODEL[,IN,OUT]", help="ask a model behind an OpenAI-compatible API instead (extra "
+        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars for a million tokens")
+    add("--prompts", required=True,
         help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line")
     add("--out", required=True, help="file of generations to write (.jsonl)")
     add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
@@ -48,9 +57,35 @@ def _parser() -> ArgumentParser:
     add("--seed", type=int, default=0, help="seed of the sampler (default %(default)s)")
     add("--limit", type=int, help="use only this many of the prompts")
     add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
-    add("--dtype", choices=["bfloat16", "float32"], default="bfloat16",
-        help="type of the weights (default %(default)s)")
+    add("--dtype", choices=["bfloat16", "float32"],
+        help="type of the weights; none is bfloat16 where the hardware multiplies it, else float32")
+    add_endpoint_options(parser)
     return parser
+
+
+def _check_endpoint(options) -> None:
+    """Refuse what an endpoint cannot do."""
+    own = {"--model": options.model, "--adapter": options.adapter, "--device": options.device, "--top-k": options.top_k,
+           "--min-p": options.min_p}
+    for name, value in own.items():
+        if value:
+            raise UserError(f"command line: {name} is for models on this machine; leave it out with --endpoint")
+
+
+def ask(documents: list, options, out: Path) -> tuple[list[dict], object]:
+    """Rows of generations from an endpoint, and the answers kept beside `out` until all are there."""
+    from dftfast.endpoint import Endpoint, limits_of
+    from dftfast.endpoint.texts import generate_texts
+    from dftfast.rollout import Sampler
+
+    limits, budget = limits_of(options)
+    Sampler(options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)  # refuses bad values
+    sampler = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens, "seed": options.seed}
+    endpoint = Endpoint.parse("--endpoint", options.endpoint)
+    rows, partial = generate_texts(documents, endpoint, out, sampler, samples=options.n, limits=limits, budget=budget)
+    if not rows:
+        raise UserError(f"--endpoint: {endpoint.name} ({endpoint.host}) answered none of the {len(documents)} prompts")
+    return rows, partial
 
 
 def generate(documents: list, options) -> list[dict]:
@@ -61,14 +96,12 @@ def generate(documents: list, options) -> list[dict]:
     from dftfast.data import prompt_messages
     from dftfast.data.generations import generation
     from dftfast.model.adapter import Adapter
-    from dftfast.model.device import pick_device
+    from dftfast.model.device import pick_device, pick_dtype
     from dftfast.model.policy import Policy
     from dftfast.model.pretrained import resolve_model
     from dftfast.model.tokenizer import Tokenizer
     from dftfast.rollout import Request, RolloutEngine, Sampler
 
-    if options.n < 1:
-        raise UserError(f"command line: --n must be at least 1, not {options.n}")
     sampler = Sampler(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
                       max_tokens=options.max_tokens)
     device = pick_device(options.device)
@@ -76,7 +109,7 @@ def generate(documents: list, options) -> list[dict]:
     folder = resolve_model(options.model)
     tokenizer = Tokenizer.from_folder(folder)
     prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
-    policy = Policy(folder, getattr(torch, options.dtype), device)
+    policy = Policy(folder, pick_dtype(options.dtype, device), device)
     for adapter in adapters:
         adapter.check(policy.decoder)
         policy.adapters.append(adapter)

@@ -7,30 +7,20 @@ import sys
 
 import pytest
 import torch
-from families import save_random_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from byte_model import save_byte_model
+from chat_server import ChatServer, completion
+from tokenizers import Tokenizer
 
 from dftfast import generate
 from dftfast.command import run
+from dftfast.errors import UserError
 
-SPECIAL = ["<pad>", "<start>", "<end>"]
-TEMPLATE = "{% for m in messages %}<start>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
 PROMPTS = [{"id": "a", "title": "Tea", "target_words": 20}, {"id": "b", "messages": [{"role": "user", "content": "Go"}]}]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A random Qwen3 with a tokenizer of single bytes."""
-    folder = tmp_path_factory.mktemp("model")
-    save_random_model("qwen3", folder)
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE({token: i for i, token in enumerate(SPECIAL + alphabet)}, []))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    core.decoder = decoders.ByteLevel()
-    core.add_special_tokens(SPECIAL)
-    core.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>", "chat_template": TEMPLATE}))
-    return folder
+    return save_byte_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -172,3 +162,79 @@ def test_select_keeps_the_texts_that_are_together_like_the_corpus(model, tmp_pat
     assert [row["id"] for row in kept] == [*map(str, range(20)), "cut"] and kept[-1]["text"] == "cut 0"
     assert sum(row["text"].startswith("A person") for row in kept[:-1]) >= 18
     assert all("sample" not in row for row in kept)
+
+
+def endpoint_options(server, prompts, out, *more):
+    return ["--endpoint", f"mine={server.url},some/model,1,2", "--prompts", str(prompts), "--out", str(out), "--max-tokens", "12", *more]
+
+
+def test_texts_from_an_endpoint_are_rows_as_any_other(prompts, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINE_API_KEY", "sk-own")
+    answer = lambda body, number: completion(f"<think>hm</think> Text {body['seed']} ", reason="length" if body["seed"] == 8 else "stop")
+    out = tmp_path / "new" / "texts.jsonl"
+    with ChatServer(answer) as server:
+        generate.main(endpoint_options(server, prompts, out, "--n", "2", "--seed", "7", "--temperature", "0.6", "--top-p", "0.9"))
+        body = server.requests[0]
+        assert all(headers["authorization"] == "Bearer sk-own" for headers in server.headers)
+    assert (body["model"], body["temperature"], body["top_p"], body["max_tokens"]) == ("some/model", 0.6, 0.9, 12)
+    assert [(row["id"], row["sample"], row["text"], row["finish_reason"]) for row in read(out)] == [
+        ("a", 0, "Text 7", "stop"), ("a", 1, "Text 8", "length"), ("b", 0, "Text 7", "stop"), ("b", 1, "Text 8", "length")]
+    row = read(out)[0]
+    assert row["model"] == "some/model" and row["token_ids"] is None and row["prompt"].startswith("Write the text that this brief describes")
+    assert row["sampler"] == {"temperature": 0.6, "top_p": 0.9, "max_tokens": 12, "seed": 7}
+    assert [p.name for p in out.parent.iterdir()] == ["texts.jsonl"]
+
+
+def test_an_endpoint_that_goes_away_costs_nothing_twice(tmp_path, monkeypatch, capsys):
+    from dftfast.data.generations import read_generations
+    from dftfast.endpoint import Budget, Limits
+
+    monkeypatch.setattr("dftfast.endpoint.limits_of", lambda options: (Limits(1, timeout=9, attempts=2, first_wait=0.01), Budget()))
+    (tmp_path / "prompts.txt").write_text("".join(f"Prompt {i}\n" for i in range(6)))
+    out = tmp_path / "texts.jsonl"
+    answer = lambda body, number: completion(body["messages"][0]["content"].replace("Prompt", "Text"))
+    with ChatServer(lambda body, number: answer(body, number) if number < 3 else (503, {})) as server:
+        monkeypatch.setattr(sys, "argv", ["generate", *endpoint_options(server, tmp_path / "prompts.txt", out)])
+        with pytest.raises(SystemExit) as stopped:
+            run(generate.main)
+        assert stopped.value.code == 2 and "goes on from there" in capsys.readouterr().err and not out.exists()
+        server.behave = answer
+        generate.main(endpoint_options(server, tmp_path / "prompts.txt", out))
+        assert len(server.requests) == 3 + 3 * 2 + 3
+    assert [row["text"] for row in read_generations(out)] == [f"Text {i}" for i in range(6)] and not (tmp_path / "texts.jsonl.partial").exists()
+
+
+def test_a_cap_leaves_the_rest_for_another_day(tmp_path):
+    (tmp_path / "prompts.txt").write_text("".join(f"Prompt {i}\n" for i in range(9)))
+    out = tmp_path / "texts.jsonl"
+    with ChatServer(lambda body, number: completion("Text", 0, 10)) as server:
+        arguments = endpoint_options(server, tmp_path / "prompts.txt", out, "--concurrency", "1", "--max-cost")
+        generate.main([*arguments, "0.000170"])
+        some = len(read(out))
+        assert 1 <= some < 9 and len(server.requests) == some and (tmp_path / "texts.jsonl.partial").exists()
+        generate.main([*arguments, "1"])
+        assert len(read(out)) == 9 == len(server.requests)
+
+
+def test_parameters_an_endpoint_refuses(prompts, tmp_path, capsys, monkeypatch):
+    """A seed is done without, and the rows say so; another temperature than asked for is not taken."""
+    refuse = lambda name: lambda body, number: (422, {"detail": [{"loc": ["body", name]}]}) if name in body else completion("Text")
+    out = tmp_path / "texts.jsonl"
+    with ChatServer(refuse("seed")) as server:
+        generate.main(endpoint_options(server, prompts, out))
+        assert {row["sampler"]["seed"] for row in read(out)} == {None}
+    with ChatServer(refuse("temperature")) as server:
+        monkeypatch.setattr(sys, "argv", ["generate", *endpoint_options(server, prompts, tmp_path / "other.jsonl")])
+        with pytest.raises(SystemExit):
+            run(generate.main)
+        assert "answered none of the 2 prompts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more, complaint", [(["--model", "x"], "--model is for models on this machine"), (["--adapter", "x"], "--adapter"), (["--top-k", "5"], "--top-k"),
+                                             (["--concurrency", "0"], "--concurrency: 0"), (["--max-cost", "-1"], "--max-cost: -1"), (["--temperature", "-1"], "temperature"),
+                                             (["--endpoint", "http://x"], "--endpoint: 'http://x' must begin with a name")])
+def test_options_of_an_endpoint(more, complaint, prompts, tmp_path):
+    with ChatServer(lambda *_: completion("Text")) as server:
+        with pytest.raises(UserError, match=complaint):
+            generate.main(endpoint_options(server, prompts, tmp_path / "texts.jsonl", *more))
+        assert not server.requests and not (tmp_path / "texts.jsonl").exists()

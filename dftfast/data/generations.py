@@ -14,10 +14,11 @@ from dftfast.files import atomic_file
 _FIELDS = {"prompt": str, "finish_reason": str, "sampler": dict, "model": str}
 
 
-def generation(document: Document, text: str, token_ids: list[int], finish_reason: str, sampler: dict,
+def generation(document: Document, text: str, token_ids: list[int] | None, finish_reason: str, sampler: dict,
                model: str) -> dict:
-    """A row: `id` of the document, `prompt` as the model was shown it (the last message), `text`, `token_ids`,
-    `finish_reason` ("stop" or "length"), `sampler` (temperature, top_k, top_p, seed), `model`."""
+    """A row: `id` of the document, `prompt` as the model was shown it (the last message), `text`, `token_ids` (None
+    where they are not known), `finish_reason` ("stop", "length", or a server's other reason), `sampler` (temperature,
+    top_k, top_p, seed), `model`."""
     return {
         "id": document.id,
         "prompt": prompt_messages(document)[-1]["content"],
