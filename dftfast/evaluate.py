@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dftfast.command import ArgumentParser, run
+from dftfast.endpoint import add_endpoint_options, limits_of
 from dftfast.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--limit: {options.limit}; at least 4 texts are needed")
     if options.out and Path(options.out).exists() and not Path(options.out).is_dir():
         raise UserError(f"--out: {options.out} is a file, not a folder")
+    limits_of(options)
     from dftfast.data.generations import read_generations
 
     rows = {name: read_generations(path)[: options.limit] for name, path in zip(names, options.outputs)}
@@ -52,6 +54,14 @@ def _parser() -> ArgumentParser:
     add("--limit", type=int, help="use only the first so many outputs of each file")
     add("--corpus", metavar="TRAIN.jsonl", action="append", help="texts the model was trained on, to find what outputs copy "
         "from them; may be given more than once")
+    add("--judge", metavar="JUDGE", action="append", default=[], help="a model that compares each output with the human text of its "
+        "prompt: NAME=URL,MODEL[,IN,OUT] behind an OpenAI-compatible API (extra dftfast[judge]; its key is read from NAME_API_KEY; IN and "
+        "OUT are US dollars for a million tokens), or NAME=FOLDER or hub id of a model to run here; may be given more than once")
+    add("--both-orders", action="store_true", help="show each pair to a judge in both orders: twice the requests, less noise")
+    add("--dimensions", action="store_true", help="also ask about clarity, coherence, creativity, depth and prompt relevance")
+    add("--detector", metavar="DETECTOR", action="append", default=[], help="an AI detector: NAME=FILE.yaml describes an HTTP API, "
+        "NAME=MODEL[,MODEL] is probability curvature under models to run here; may be given more than once")
+    add_endpoint_options(parser)
     add("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
     add("--out", metavar="DIR", help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept in "
         "it for the next time; none prints the table only")
@@ -74,12 +84,35 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
     from rich.console import Console
     from tqdm import tqdm
 
-    from dftfast.evaluation import Reference, TextSet, evaluate, terminal_table, write_report, write_results
-    from dftfast.evaluation.embedding_cache import EmbeddingCache
-    from dftfast.evaluation.textset import align
-    from dftfast.model.embedder import Embedder
+    from dftfast.evaluation import Reference, evaluate, terminal_table, write_report, write_results
+    from dftfast.evaluation.witnesses import Witnesses
 
     every = {"human": human, **rows}
+    sets = _sets(every, options)
+    exclude, token_name = _tokenise(sets, every, options.tokenizer)
+    reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
+                          seed=options.seed, corpus=_corpus(options))  # refuses texts before time is spent on them
+    witnesses = Witnesses.ask(options, sets, reference)
+    embedder = _embed(sets, options)
+    results = {name: evaluate(sets[name], reference, mauve=options.mauve)
+               for name in tqdm(rows, desc="evaluate", unit="set")}
+    witnesses.add_figures(results)
+    Console().print(terminal_table(results, options.candidate))
+    if options.out:
+        about = {"reference": options.reference, "texts": len(human), "embedder": embedder,
+                 "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
+        samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
+        write_results(options.out, results, options.candidate, about, **witnesses.records)
+        page = write_report(options.out, results, sets, candidate=options.candidate, reference=reference, samplers=samplers,
+                            token_name=token_name, about=about, **witnesses.records)
+        log.info("report: %s", page)
+
+
+def _sets(every: dict[str, list[dict]], options) -> dict:
+    """The texts of each system and the human ones; each system answers the prompts of the reference in its order, or none."""
+    from dftfast.evaluation import TextSet
+    from dftfast.evaluation.textset import align
+
     sets = {name: TextSet(ids=[r["id"] for r in values], texts=[r["text"] for r in values],
                           prompts=[r.get("prompt") or r.get("title") or "" for r in values],
                           finish_reason=[r.get("finish_reason") for r in values],
@@ -89,9 +122,18 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
             raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")
         if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
             align(texts, sets["human"])
-    exclude, token_name = _tokenise(sets, every, options.tokenizer)
-    reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
-                          seed=options.seed, corpus=_corpus(options))  # refuses texts before time is spent on embedding
+        elif name != "human" and options.judge:
+            raise UserError(f"--judge: {name} answers none of the prompts of {options.reference}; a judge compares answers to one prompt")
+    return sets
+
+
+def _embed(sets: dict, options) -> str:
+    """Fill in the embeddings of every set; returns the name of the embedder."""
+    from tqdm import tqdm
+
+    from dftfast.evaluation.embedding_cache import EmbeddingCache
+    from dftfast.model.embedder import Embedder
+
     embedders = {"embeddings": Embedder(options.embedder)}
     if options.unseen_embedder:
         embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
@@ -101,17 +143,7 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
         for field, embedder in embedders.items():
             for texts in sets.values():
                 setattr(texts, field, encode(embedder, texts.texts, bar.update))
-    results = {name: evaluate(sets[name], reference, mauve=options.mauve)
-               for name in tqdm(rows, desc="evaluate", unit="set")}
-    Console().print(terminal_table(results, options.candidate))
-    if options.out:
-        about = {"reference": options.reference, "texts": len(human), "embedder": embedders["embeddings"].name,
-                 "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
-        samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
-        write_results(options.out, results, options.candidate, about)
-        page = write_report(options.out, results, sets, candidate=options.candidate, reference=reference, samplers=samplers,
-                            token_name=token_name, about=about)
-        log.info("report: %s", page)
+    return embedders["embeddings"].name
 
 
 def _corpus(options) -> list[str] | None:

@@ -26,6 +26,8 @@ class Metric:
 _L2 = ("Euclidean distance between the relative frequencies of {0} in the outputs and in the human texts, over the "
        "model's own tokens. Exact counts; special tokens left out; n-grams do not cross texts.")
 
+_JUDGED = "Twice the rate at which a judge finds the output {0} than the human text of the same prompt. 1 is parity."
+
 METRICS: dict[str, Metric] = {
     "mmd": Metric("MMD", "lower", "Maximum mean discrepancy between embeddings of outputs and of human texts: the signed "
                   "square root of MMD². Negative values are noise around zero, below the human floor."),
@@ -42,6 +44,13 @@ METRICS: dict[str, Metric] = {
                         "sentences, repetition, ...), each in units of its spread in the human texts.", digits=3),
     "jmq": Metric("JMQ", "higher", "Twice the rate at which a judge prefers the output to the human text of the same "
                   "prompt. 1 is parity.", digits=2),
+    "jmq_clarity": Metric("Clarity", "higher", _JUDGED.format("clearer"), digits=2),
+    "jmq_coherence": Metric("Coherence", "higher", _JUDGED.format("more coherent"), digits=2),
+    "jmq_creativity": Metric("Creativity", "higher", _JUDGED.format("more creative"), digits=2),
+    "jmq_depth": Metric("Depth", "higher", _JUDGED.format("of more depth"), digits=2),
+    "jmq_relevance": Metric("Prompt relevance", "higher", _JUDGED.format("a better answer to the brief"), digits=2),
+    "called_human": Metric("Called human", "human", "Texts to which an AI detector gives a probability of at least 1/2 that a "
+                           "person wrote them; the mean over detectors, where there are several.", percent=True),
     "jsd": Metric("JSD", "lower", "Jensen-Shannon divergence of token frequencies, in bits: 0 for equal frequencies, 1 "
                   "for no token in common."),
     "frechet": Metric("Fréchet distance", "lower", "Squared 2-Wasserstein distance between the Gaussians fitted to the "

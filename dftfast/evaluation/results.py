@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,12 +17,13 @@ FORMAT = 1
 
 
 def write_results(folder: str | Path, results: Results, candidate: str | None = None,
-                  about: Mapping[str, object] | None = None) -> Path:
+                  about: Mapping[str, object] | None = None, judges: Sequence[dict] = (), detectors: Sequence[dict] = ()) -> Path:
     """Write folder/results.json and return its path.
 
     Schema: `format` (1); `about` (free: bandwidth, embedder, number of texts, ...); `systems`: name -> metric -> {value, low,
     high, p, human, human_low, human_high, reason}, null for what is undefined; `super_baseline`: metric -> {system, value}
-    over all systems but the candidate and its rivals; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high, verdict}.
+    over all systems but the candidate and its rivals; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high, verdict};
+    `judges`, `detectors`: each one alone (`judge.judge_record`, `detectors.detector_record`), where there are any.
     """
     rest = baselines(results, candidate)
     record = {
@@ -34,6 +35,7 @@ def write_results(folder: str | Path, results: Results, candidate: str | None = 
         "verdicts": {m: {"against": name, **asdict(c)} for m, (name, c) in verdicts(results, candidate).items()}
         if candidate in results else {},
     }
+    record |= {name: list(part) for name, part in (("judges", judges), ("detectors", detectors)) if part}
     path = Path(folder) / "results.json"
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

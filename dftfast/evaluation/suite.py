@@ -13,7 +13,7 @@ from .two_samples import TwoSamples
 
 def evaluate(outputs: TextSet, reference: TextSet | Reference, *, bandwidth: float | None = None,
              exclude: Iterable[int] = (), rounds: int = 1000, seed: int = 0, mauve: bool = False) -> dict[str, Figure]:
-    """Every figure of `metrics.METRICS` that the two sets allow (all but the judge's), in that order.
+    """Every figure of `metrics.METRICS` that the two sets allow (all but those of judges and detectors), in that order.
 
     Args:
         outputs, reference: sets of texts. With the same ids they are compared prompt by prompt (paired resampling and

@@ -3,6 +3,7 @@ import json
 import sys
 
 import pytest
+from chat_server import ChatServer, completion
 
 from dftfast import evaluate
 from dftfast.command import run
@@ -77,6 +78,72 @@ def test_million_character_line_is_a_text_like_any_other(files, sets, tmp_path):
     long = save(tmp_path / "long.jsonl", texts)
     evaluate.main(arguments([long], human, "--out", str(tmp_path / "out")))
     assert json.loads((tmp_path / "out" / "results.json").read_text())["systems"]["long"]["length_mean"]["value"] > 6000
+
+
+@pytest.fixture
+def judged(monkeypatch, tmp_path):
+    monkeypatch.setenv("DFTFAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GPT_API_KEY", "sk-secret-9")
+
+
+def test_judges_and_detectors_in_one_run_and_again_for_nothing(files, judged, tmp_path, capsys):
+    """Two judges and a detector on one server; the files hold their tables and no key."""
+    def behave(body, number):
+        if "document" in body:
+            return {"p": 0.7 if "again" in body["document"] else 0.2}
+        text = body["messages"][0]["content"]
+        first, second = (len(text.split(f"<text_{x}>")[1]) for x in "AB")
+        return completion("A" if (first > second) == (body["model"] == "long") else "B")
+
+    outputs, human = files
+    with ChatServer(behave) as server:
+        (tmp_path / "d.yaml").write_text(json.dumps({"url": server.url, "body": {"document": "{text}"}, "probability": "p", "of": "human"}))
+        given = arguments(outputs, human, "--candidate", "dft", "--limit", "8", "--both-orders", "--dimensions", "--judge", f"gpt={server.url},long,1,2", "--judge",
+                          f"other={server.url},short", "--detector", f"d={tmp_path / 'd.yaml'}", "--out", str(tmp_path / "out"))
+        evaluate.main(given)
+        assert len(server.requests) == 2 * 2 * 6 * 16 + 24
+        first = json.loads((tmp_path / "out" / "results.json").read_text())
+        evaluate.main(given)
+        assert len(server.requests) == 2 * 2 * 6 * 16 + 24
+        assert all(("sk-secret-9" in headers["authorization"]) == (body["model"] == "long") for headers, body in zip(server.headers, server.requests)
+                   if "model" in body)
+    again = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert again["systems"] == first["systems"] and again["judges"][0]["calls"]["spent"] == 0 < first["judges"][0]["calls"]["spent"]
+    gpt, other = first["judges"]
+    for name in ("cold", "dft"):
+        figures = first["systems"][name]
+        assert figures["jmq"]["value"] == pytest.approx((gpt["systems"][name]["figures"]["jmq"]["value"] + other["systems"][name]["figures"]["jmq"]["value"]) / 2)
+        assert figures["jmq_depth"]["low"] <= figures["jmq_depth"]["value"] <= figures["jmq_depth"]["high"]
+        assert figures["called_human"]["human"] is not None and gpt["systems"][name]["verdicts"]["jmq_relevance"] == 8
+    assert first["detectors"][0]["systems"]["dft"]["answers"] == 8 and first["verdicts"]["jmq"]["against"] == "cold"
+    for file in ("report.html", "report.md", "report.json", "results.json"):
+        text = (tmp_path / "out" / file).read_text()
+        assert "sk-secret-9" not in text and "127.0.0.1" in text, file
+    assert not any(b"sk-secret-9" in p.read_bytes() for p in (tmp_path / "cache").rglob("*") if p.is_file())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "What judges prefer" in page and "What AI detectors say" in page and "Both orders had the same winner" in page
+
+
+def test_what_judges_and_detectors_cannot_do(files, sets, judged, tmp_path, monkeypatch, capsys):
+    outputs, human = files
+    apart = save(tmp_path / "apart.jsonl", sets(30, 5, prefix="q"))
+    for more, message in ((["--judge", "gpt=http://127.0.0.1:9,m", "--judge", "gpt=http://127.0.0.1:9,n"], "--judge: 'gpt' is used twice"),
+                          (["--judge", "gpt=http://127.0.0.1:9,m", "--max-cost", "1"], "gpt has no prices"), (["--judge", "model"], "--judge: 'model' must begin"),
+                          (["--judge", f"local={tmp_path / 'none'}"], "none"), (["--detector", "d=a,b,c"], "names 3 models"),
+                          (["--detector", f"d={tmp_path / 'none.yaml'}"], "none.yaml: cannot be read"), (["--requests-per-minute", "0"], "--requests-per-minute: 0")):
+        refused(arguments(outputs, human, "--out", str(tmp_path / "out"), *more), message, monkeypatch, capsys)
+    refused(arguments([apart], human, "--judge", "gpt=http://127.0.0.1:9,m"), "apart answers none of the prompts", monkeypatch, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_system_that_writes_nothing(files, sets, tmp_path):
+    """Every text empty: figures are undefined or extreme, and the report still says so."""
+    _, human = files
+    nothing = save(tmp_path / "nothing.jsonl", sets(30, 1, texts=[""] * 30))
+    evaluate.main(arguments([nothing], human, "--out", str(tmp_path / "out"), "--unseen-embedder", "character-ngrams"))
+    figures = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]["nothing"]
+    assert figures["token_l2_1"]["value"] is None and figures["token_l2_1"]["reason"] == "no 1-grams" and figures["mmd"]["p"] < 0.05
+    assert "(empty)" in (tmp_path / "out" / "report.html").read_text()
 
 
 BROKEN = {

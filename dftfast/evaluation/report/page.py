@@ -1,7 +1,7 @@
 """What the report says, put together from figures and texts."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from .curves import training_curves
 from .names import sampler_of
 from .samples import embedding_map, side_by_side
 from .sweep import data_effect, human_band, sweep_plots
+from .witnesses import detector_tables, judge_tables
 
-MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "style_mmd", "frechet", "c2st", "jmq", "mauve",
-        "self_bleu", "near_duplicates", "same_start", "foreign_script")  # what the verdict counts
+MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "style_mmd", "frechet", "c2st", "jmq", "called_human",
+        "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script")  # what the verdict counts
 TESTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "style_mmd")
 PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
 BY_DATA = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "c2st", "self_bleu", "jmq")
@@ -29,13 +30,15 @@ class Page:
     """Everything the templates show, as attributes of `context`."""
 
     def __init__(self, results: Results, generations: Mapping[str, TextSet], candidate: str | None,
-                 samplers: Mapping[str, Mapping], reference: Reference | None, token_name: Callable[[int], str]):
+                 samplers: Mapping[str, Mapping], reference: Reference | None, token_name: Callable[[int], str],
+                 judges: Sequence[dict] = (), detectors: Sequence[dict] = ()):
         self.results, self.generations, self.candidate = results, generations, candidate
         self.samplers = {name: dict(samplers.get(name) or sampler_of(name)) for name in results}
         self.baselines = baselines(results, candidate)
         self.best = super_baseline(self.baselines)
         self.verdicts = verdicts(results, candidate) if candidate else {}
         self.shown = self._shown()
+        self.judges, self.detectors = judges, detectors
         reference = reference or Reference(generations["human"])
         self.slop: dict[str, Slop] = {name: analyse(generations[name], reference, token_name) for name in self.shown}
 
@@ -53,13 +56,20 @@ class Page:
         return {
             "metrics": METRICS, "results": self.results, "candidate": self.candidate, "baselines": self.baselines,
             "prompts": len(self.generations["human"]), "systems": len(self.results), "shown": self.shown,
-            "headline": self._headline(), "told": self._told(), "verdict": self._verdict(), "pairs": self._pairs(),
+            "headline": self._headline(), "told": self._told(), "judges": judge_tables(self.judges, self._few()),
+            "detectors": detector_tables(self.detectors, self._few()), "judge_records": self.judges,
+            "detector_records": self.detectors, "verdict": self._verdict(), "pairs": self._pairs(),
             "rows": self._rows(), "all": self._all(), "slop": self.slop, "lengths": self._lengths(),
             "sweep": sweep_plots(self.results, self.baselines, self.samplers, self.candidate),
             "data_effect": data_effect(self.baselines, BY_DATA),
             "samples": side_by_side(self.shown, self.generations, phrases, samples),
             "map": embedding_map(self.shown[-2:], self.generations, map_points), "training": training_curves(folder / "log.jsonl"),
         }
+
+    def _few(self) -> list[str]:
+        """Systems for tables of a row each: all of few, else those that are shown in detail; the candidate first."""
+        names = [name for name in self.results if len(self.results) <= 6 or name in self.shown]
+        return sorted(names, key=lambda name: name != self.candidate)
 
     def _headline(self) -> str:
         if not self.candidate:

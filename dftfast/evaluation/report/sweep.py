@@ -9,7 +9,9 @@ from ..metrics import METRICS
 from . import plots
 from .names import OFF, PARAMETERS, checkpoint_of, settings_of
 
-PLOTTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "c2st", "jsd", "jmq", "style_mmd", "self_bleu", "length_mean", "mtld")
+# shown at once; the others are folded away
+PLOTTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "c2st", "jsd", "jmq", "called_human", "style_mmd", "self_bleu",
+           "length_mean", "mtld")
 TITLES = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
 
 
@@ -44,12 +46,12 @@ def sweep_plots(results: Results, baselines: Results, samplers, candidate: str |
         else:
             place, ticks = {v: v for v in every}, None
         drawn = []
-        for metric in PLOTTED:
+        for metric in [*PLOTTED, *(m for m in METRICS if m not in PLOTTED)]:
             data = {label: [(place[samplers[n][parameter]], f.value, f.low, f.high) for n in names
                             if (f := results[n].get(metric, Figure())).value is not None] for label, names in series.items()}
             data = {label: points for label, points in data.items() if points}
             if data:
-                drawn.append({"metric": metric, "svg": _plot(metric, data, TITLES[parameter], ticks, results, candidate)})
+                drawn.append({"metric": metric, "main": metric in PLOTTED, "svg": _plot(metric, data, TITLES[parameter], ticks, results, candidate)})
         if drawn:
             out.append({"title": TITLES[parameter], "legend": list(series), "plots": drawn})
     return out

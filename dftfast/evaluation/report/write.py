@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .page import Page
 def write_report(folder: str | Path, results: Results, generations: Mapping[str, TextSet], *, candidate: str | None = None,
                  reference: Reference | None = None, samplers: Mapping[str, Mapping] | None = None,
                  token_name: Callable[[int], str] = str, about: Mapping[str, object] | None = None,
-                 samples: int = 6, map_points: int = 500) -> Path:
+                 judges: Sequence[dict] = (), detectors: Sequence[dict] = (), samples: int = 6, map_points: int = 500) -> Path:
     """Write folder/report.html, report.md and report.json; return the path of the page.
 
     Args:
@@ -30,12 +30,14 @@ def write_report(folder: str | Path, results: Results, generations: Mapping[str,
         samplers: system -> {temperature, top_p, top_k}; by default read from names such as "sft T=0.8 top-p=1 top-k=0".
         token_name: text of a token id.
         about: facts for the foot of the page.
+        judges, detectors: what each one says (`judge.judge_record`, `detectors.detector_record`).
         samples, map_points: prompts shown side by side, and texts of each system on the embedding map.
 
     Training curves are drawn where the folder has a log.jsonl.
     """
     folder = Path(folder)
-    page = Page(results, generations, candidate if candidate in results else None, samplers or {}, reference, token_name)
+    page = Page(results, generations, candidate if candidate in results else None, samplers or {}, reference, token_name,
+                judges, detectors)
     context = page.context(folder, samples, map_points) | {"about": dict(about or {}), "cell": cell, "short": short,
                                                            "cut": _md}
     environment = _environment()
@@ -73,5 +75,6 @@ def _record(context: Mapping) -> dict:
     by_data = [{"share": row["share"], "settings": row["settings"],
                 "best": {m: f.value for m, f in row["best"].items() if f is not None}} for row in effect["rows"]] if effect else []
     return {"headline": context["headline"], "candidate": context["candidate"], "told_from_human": context["told"],
-            "verdict": verdict, "pairs": pairs, "effect_of_data": by_data,
+            "verdict": verdict, "judges": list(context["judge_records"]), "detectors": list(context["detector_records"]),
+            "pairs": pairs, "effect_of_data": by_data,
             "slop": {name: slop.to_json() for name, slop in context["slop"].items()}, "about": context["about"]}
