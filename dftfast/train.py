@@ -12,11 +12,11 @@ ABOUT = "Fine-tune a model on human texts, train its outputs towards their distr
 
 def main(arguments: Sequence[str]) -> None:
     config = parse_command_line(arguments, about=ABOUT)
-    from dftfast.pipeline import Pipeline
+    from dftfast.pipeline import run_pipeline
     from dftfast.training.distributed import processes
 
     with processes(config.run.rank_timeout):
-        Pipeline(config).run()
+        run_pipeline(config)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@
 
 prints one line of JSON for each kill: where it was, and whether the weights of the run after another start are
 those of the undisturbed run. A start is a fork of this process, which has imported everything and computed nothing.
+
+    torchrun ... killed_runs.py RANK POINT CALL OPTION...
+
+is one run on several processes, of which one kills itself at that call of that point (0: at none).
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ import sklearn.feature_extraction.text  # noqa: F401
 import dftfast.distribution.selection
 import dftfast.files
 import dftfast.model.policy
-import dftfast.pipeline
+import dftfast.pipeline.stages
 import dftfast.training.checkpoint
+import dftfast.training.fit
 import dftfast.training.policy_gradient  # noqa: F401
 from dftfast.train import main
 
@@ -35,6 +40,7 @@ POINTS = {  # what a run is killed in the midst of, beside any moment: the modul
     "checkpoint": (dftfast.training.checkpoint, "write_state"),
     "checkpoint checksum": (dftfast.training.checkpoint, "sha256"),
     "merge": (dftfast.model.policy, "product"),
+    "update": (dftfast.training.fit, "backward"),
 }
 
 
@@ -44,28 +50,33 @@ def start(options: list[str], point: str | None, call: int) -> int:
     if pid:
         return pid
     try:
-        dftfast.pipeline.Pipeline.report = lambda self: None  # what follows the last weights
-        dftfast.training.dft._stalled = lambda records: False  # a second phase, on the merged first one
         sys.stdout = sys.stderr = open(os.devnull, "w")
-        if point:
-            module, name = POINTS[point]
-            original, calls = getattr(module, name), 0
-
-            def deadly(*arguments, **options):
-                nonlocal calls
-                calls += 1
-                if calls == call:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*arguments, **options)
-
-            setattr(module, name, deadly)
-        main(options)
+        run(options, point, call)
     except BaseException:
         import traceback
 
         traceback.print_exc(file=sys.__stderr__)
         os._exit(1)
     os._exit(0)
+
+
+def run(options: list[str], point: str | None, call: int) -> None:
+    """A run that ends with the last weights, unless it kills itself."""
+    dftfast.pipeline.stages.report = lambda run: None
+    dftfast.training.dft._stalled = lambda records: False  # a second phase, on the merged first one
+    if point:
+        module, name = POINTS[point]
+        original, calls = getattr(module, name), 0
+
+        def deadly(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **options)
+
+        setattr(module, name, deadly)
+    main(options)
 
 
 def wait(pid: int, seconds: float | None) -> int:
@@ -112,4 +123,8 @@ def killed_runs(kills: int, seed: int, work: Path, options: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if "RANK" in os.environ:
+        mine = os.environ["RANK"] == sys.argv[1]
+        run(sys.argv[4:], sys.argv[2] if mine else None, int(sys.argv[3]))
+        sys.exit()
     killed_runs(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -23,6 +23,7 @@ ROOMS = {
     "evaluation": {"kernels", "model", "rollout", "distribution", "data", "endpoint"},
     "training": {"kernels", "model", "rollout", "distribution"},
     "config": set(),
+    "pipeline": {"kernels", "model", "rollout", "distribution", "data", "evaluation", "training", "config"},
 }
 ANYONE = {"errors", "files", "signals", "profile", "_C"}  # no room of their own
 

@@ -22,7 +22,8 @@ from dftfast.distribution.mmd import MMD
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.selection import make_terms, select_population
 from dftfast.model.lora import remove_adapter
-from dftfast.pipeline import Pipeline
+from dftfast.pipeline import Run
+from dftfast.pipeline.dft import dft_task
 from dftfast.train import main
 from dftfast.training.fit import nats_per_token
 from dftfast.training.packing import Example
@@ -124,7 +125,7 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, t
     arguments = [*options(model, corpus, out), "--dft.epochs=1"]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
-        patch.setattr("dftfast.pipeline.run_phases", interrupt)
+        patch.setattr("dftfast.pipeline.dft.run_phases", interrupt)
         run(main)
     assert stopped.value.code == 130 and "stopped" in capsys.readouterr().err
     assert "dft" not in json.loads((out / "stages.json").read_text())
@@ -172,9 +173,9 @@ def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(m
              "dft.candidates": 2, "dft.epochs": 1}  # fmt: skip
     arguments = [*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
-    answer, done = Pipeline.answer, []
+    answer, done = Run.answer, []
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(Pipeline, "answer", lambda self, *given: done.append(answer(self, *given)) if len(done) < 5 else interrupt())
+        patch.setattr(Run, "answer", lambda self, *given: done.append(answer(self, *given)) if len(done) < 5 else interrupt())
         run(main)
     before = {path: path.stat().st_mtime_ns for path in (out / "generations" / "sft").iterdir()}
     assert len(before) == 5
@@ -195,16 +196,15 @@ def interrupt(*_):
 
 def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(finished, model, corpus):
     run_options = [option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)]
-    pipeline = Pipeline(load_config(overrides=run_options))
-    pipeline.open_log()
-    task = pipeline.dft_task(finished / "dft")
+    job = Run(load_config(overrides=run_options))
+    task = dft_task(job, finished / "dft")
     prompts = [example.prompt for example in task.phase_prompts(1)]
     temperatures = [task.settings.candidate_temperatures[k % 2] for k in range(task.settings.candidates)]
     rollouts = task.sample(prompts, temperatures, task.seed + 1, "again")
     terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, {"mmd": 1.0, "ngram": 1.0})
     chosen, _ = select_population(rollouts.prompt, terms, seed=task.seed + 1)
 
-    unseen = pipeline.samples(pipeline.split.held_out)
+    unseen = job.samples(job.split.held_out)
     at_random = np.random.default_rng(0)
     for discrepancy in (MMD(), NGramL2(task.policy.decoder.config.vocab_size, sizes=(1,))):
         discrepancy.fit(unseen)

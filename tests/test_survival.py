@@ -18,7 +18,9 @@ from test_pipeline import corpus, model, options  # noqa: F401
 from dftfast.config import load_config, parse_command_line
 from dftfast.errors import Diverged
 from dftfast.model.lora import lora_layers
-from dftfast.pipeline import Pipeline
+from dftfast.pipeline import Run
+from dftfast.pipeline.dft import dft_task
+from dftfast.pipeline.sft import fine_tune
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.dft import run_phases
@@ -58,12 +60,11 @@ def test_thirty_kills_at_random_instants(model, corpus, tmp_path):  # noqa: F811
 
 
 def fine_tuned(model, corpus, out):  # noqa: F811
-    """The pipeline of a run after its SFT."""
-    pipeline = Pipeline(parse_command_line([*short_options(model, corpus), f"--run.folder={out}"]))
+    """A run after its SFT."""
+    job = Run(parse_command_line([*short_options(model, corpus), f"--run.folder={out}"]))
     with RunFolder(out):
-        pipeline.open_log()
-        pipeline.sft()
-    return pipeline
+        fine_tune(job)
+    return job
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_runs_of_several_processes_that_are_killed(tuned, corpus, tmp_path):  # 
 def task(model, corpus, tmp_path_factory):  # noqa: F811
     """What DFT starts from after a short SFT."""
     out = tmp_path_factory.mktemp("run")
-    return fine_tuned(model, corpus, out).dft_task(out / "dft")
+    return dft_task(fine_tuned(model, corpus, out), out / "dft")
 
 
 def damaged(strength):

@@ -1,0 +1,52 @@
+"""Distribution fine-tuning of the best fine-tuned model, and the answers at its one sampler."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..rollout import RolloutEngine, Sampler
+from ..training.dft import Task, run_phases
+from ..training.distributed import on_first
+from ..training.policy_gradient import policy_gradient_phase
+from ..training.selection import selection_phase
+from .run import Run
+from .sft import fine_tuned
+
+METHODS = {"selection": selection_phase, "policy_gradient": policy_gradient_phase}
+
+
+def dft(run: Run) -> None:
+    task = dft_task(run, run.path / "dft")
+    run_phases(task, METHODS[run.config.dft.method])
+    on_first(lambda: task.policy.save(run.path / "merged"))
+    run.answer(task.engine, run.held_out, dft_sampler(run), run.path / "generations" / "dft.jsonl")
+
+
+def dft_sampler(run: Run) -> Sampler:
+    return Sampler(run.config.dft.temperature, max_tokens=run.max_tokens)
+
+
+def dft_task(run: Run, folder: Path) -> Task:
+    """The model to start from, with its temperature baked in, and the texts that a phase needs."""
+    c, split = run.config.dft, run.split
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = json.loads((run.path / "sft" / "results.json").read_text(encoding="utf-8"))
+    best = min(fitted, key=lambda name: fitted[name]["tuning_nats"])
+    policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
+    return Task(
+        policy=policy,
+        engine=RolloutEngine(policy.decoder, run.tokenizer),
+        tokenizer=run.tokenizer,
+        embed=run.embed,
+        examples=run.examples(split.train[fitted_on:] + split.train[:fitted_on]),  # prompts new to the model first
+        human=run.samples(split.train[: c.bank]),
+        tuning=run.examples(split.tuning[: c.tuning_prompts]),
+        tuning_human=run.samples(split.tuning),
+        max_tokens=run.max_tokens,
+        settings=c,
+        seed=run.config.run.seed if c.seed is None else c.seed,
+        folder=folder,
+        log=run.log,
+        checkpoints=lambda loop: run.checkpoints(folder.relative_to(run.path) / loop),
+    )

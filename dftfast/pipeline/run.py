@@ -1,0 +1,123 @@
+"""What the stages of a run share: its folder, its texts, its models."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config import Config
+from ..data import Document, Split, docstring_corpus, load_corpus, prompt_messages, split_corpus
+from ..data.generations import generation, write_generations
+from ..distribution.samples import Samples
+from ..model.device import pick_dtype
+from ..model.embedder import Embedder
+from ..model.policy import Policy
+from ..model.pretrained import resolve_model
+from ..model.tokenizer import Tokenizer
+from ..rollout import Request, RolloutEngine, Sampler
+from ..training.checkpoint import Checkpoints
+from ..training.distributed import on_first, pick_own_device, spread
+from ..training.log import RunLog
+from ..training.packing import Example
+from ..training.rollouts import sample
+from ..training.run_folder import RunFolder
+
+
+class Run:
+    """One run of the main job in ``config.run.folder``; what it holds is made when first asked for.
+
+    Attributes:
+        folder: the lock on the run folder and its record of finished stages, on rank 0 while the stages run.
+    """
+
+    folder: RunFolder
+
+    def __init__(self, config: Config):
+        self.config = config
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        self.device = pick_own_device(config.model.device)
+        self.path = Path(config.run.folder)
+
+    def checkpoints(self, loop: str | Path) -> Checkpoints:
+        """Those of a training loop, named stage/loop."""
+        c = self.config.run
+        return Checkpoints(self.path / "checkpoints" / loop, c.checkpoint_seconds, c.checkpoint_steps)
+
+    @cached_property
+    def log(self) -> RunLog:
+        return RunLog(self.path, self.config.run.tensorboard)
+
+    @cached_property
+    def model_folder(self) -> Path:
+        return resolve_model(self.config.model.name)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.from_folder(self.model_folder)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        return Embedder(self.config.evaluation.embedder)
+
+    @cached_property
+    def split(self) -> Split:
+        c = self.config.data
+        options = {"skip_bad_lines": c.skip_bad_lines, "max_words": c.max_words, "tokenizer": self.tokenizer}
+        documents = load_corpus(c.train or [docstring_corpus()], limit=c.limit, **options)
+        held_out = load_corpus(c.held_out, **options) if c.held_out else None
+        return split_corpus(documents, c.tuning_share, c.held_out_share, held_out)
+
+    @cached_property
+    def held_out(self) -> list[Document]:
+        return self.split.held_out[: self.config.evaluation.prompts]
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Length limit of every rollout: half as much again as the longest training text."""
+        return int(1.5 * max(document.target_tokens for document in self.split.train)) + 1
+
+    def policy(self, folder: Path) -> Policy:
+        policy = Policy(folder, pick_dtype(self.config.model.dtype, self.device), self.device, self.config.run.shard)
+        policy.decoder.set_recompute(self.config.run.recompute)
+        return policy
+
+    def examples(self, documents: list[Document]) -> list[Example]:
+        """The documents as token ids: the brief as a chat, the text closed by the end token."""
+        texts = self.tokenizer.encode_batch([document.text for document in documents])
+        end = self.tokenizer.eos_ids[0]
+        return [Example(self.tokenizer.chat(prompt_messages(d)), ids + [end]) for d, ids in zip(documents, texts)]
+
+    def samples(self, documents: list[Document]) -> Samples:
+        """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
+        texts, examples = [document.text for document in documents], self.examples(documents)
+        prompts = None
+        if self.config.dft.weights.conditional_mmd:
+            prompts = self.embed([self.tokenizer.decode(example.prompt) for example in examples])
+        return Samples.of(self.embed(texts), [e.completion for e in examples], texts, prompts)
+
+    def embed(self, texts: list[str], embedder: Embedder | None = None) -> Tensor:
+        """fp32 [texts, d]; processes share the work."""
+        embedder = embedder or self.embedder
+        rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
+        return torch.from_numpy(np.stack(rows))
+
+    def answer(self, engine: RolloutEngine, documents: list[Document], sampler: Sampler, path: Path) -> None:
+        """Write one generation for each document."""
+        prompts = [example.prompt for example in self.examples(documents)]
+        requests = [Request(i, prompt, sampler, self.config.run.seed) for i, prompt in enumerate(prompts)]
+        batch = sample(engine, requests, path.stem)
+        settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
+        settings["seed"] = self.config.run.seed
+        rows = (
+            generation(
+                *(documents[i], self.tokenizer.decode(batch.output(i)).strip(), batch.output(i)),
+                *(batch.finish_reason[i], settings, path.stem),
+            )
+            for i in range(len(batch))
+        )
+        on_first(lambda: write_generations(path, rows))

@@ -1,0 +1,90 @@
+"""The stages of the main job, one after the other.
+
+Each leaves its output in the run folder and is skipped when that output is there and everything that it depends on
+is unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from ..config import Config
+from ..errors import UserError
+from ..files import atomic_file
+from ..model.weights import check_model
+from ..profile import profiling
+from ..signals import stop_on_signals
+from ..training.distributed import on_first, rank, world
+from ..training.run_folder import RunFolder, digest, environment, write_json
+from .dft import dft
+from .report import report
+from .rivals import rivals
+from .run import Run
+from .sft import fine_tune
+from .sweep import sweep
+
+log = logging.getLogger(__name__)
+Stage = tuple[str, tuple, list[str], Callable[[Run], None]]  # name, what it depends on, outputs, work
+
+
+def run_pipeline(config: Config) -> None:
+    """Every stage that is not done yet, in order."""
+    run = Run(config)
+    on_first(lambda: check_input(run))
+    with stop_on_signals(), ExitStack() as stack:
+        on_first(lambda: take_folder(run, stack))
+        if config.run.profile and rank() == 0:
+            with profiling(run.path / "profile") as profile:
+                run_stages(run)
+            log.info("%s", profile.table())
+        else:
+            run_stages(run)
+
+
+def stages(c: Config) -> list[Stage]:
+    tuned = (c.model, c.data, c.sft, c.run.seed)
+    sampled = (*tuned, c.sweep, c.evaluation.prompts)
+    trained = (*tuned, c.dft, c.evaluation.prompts, c.evaluation.embedder)
+    others = [("rivals", (*trained, c.rivals), ["rivals", "generations/rivals"], rivals)] if c.rivals.methods else []
+    return [
+        ("sft", tuned, ["sft"], fine_tune),
+        ("sweep", sampled, ["generations/sft"], sweep),
+        ("dft", trained, ["dft", "merged", "generations/dft.jsonl"], dft),
+        *others,
+        ("report", (*sampled, *trained, c.rivals, c.evaluation), ["results.json", "report.html"], report),
+    ]
+
+
+def check_input(run: Run) -> None:
+    """Bad input is refused before anything is written."""
+    if run.config.run.shard and world() == 1:
+        raise UserError("run.shard: there is one process; start several with torchrun")
+    if run.config.run.shard and "full" in run.config.sft.method:
+        raise UserError("run.shard: full fine-tuning (sft.method) needs all weights on every device; choose lora")
+    check_model(run.model_folder)
+    run.split
+
+
+def take_folder(run: Run, stack: ExitStack) -> None:
+    run.folder = stack.enter_context(RunFolder(run.path))
+    with atomic_file(run.path / "config.yaml") as temporary:
+        temporary.write_text(run.config.to_yaml(), encoding="utf-8")
+    write_json(run.path / "environment.json", environment())
+
+
+def run_stages(run: Run) -> None:
+    for name, depends_on, outputs, work in stages(run.config):
+        inputs = digest([_plain(part) for part in depends_on])
+        with ExitStack() as stack:
+            if on_first(lambda: stack.enter_context(run.folder.stage(name, inputs, outputs))):
+                work(run)
+            else:
+                log.info("%s: done already in %s", name, run.path)
+    run.log.close()
+
+
+def _plain(part: object) -> object:
+    """A section of the configuration as JSON."""
+    return part.model_dump(mode="json") if hasattr(part, "model_dump") else part
