@@ -110,6 +110,7 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
 
 def _sets(every: dict[str, list[dict]], options) -> dict:
     """The texts of each system and the human ones; each system answers the prompts of the reference in its order, or none."""
+    from dftfast.data.schema import parse_row
     from dftfast.evaluation import TextSet
     from dftfast.evaluation.textset import align
 
@@ -117,6 +118,8 @@ def _sets(every: dict[str, list[dict]], options) -> dict:
                           prompts=[r.get("prompt") or r.get("title") or "" for r in values],
                           finish_reason=[r.get("finish_reason") for r in values],
                           name=options.reference if name == "human" else name) for name, values in every.items()}
+    if all(row.get("title") for row in every["human"]):
+        sets["human"].briefs = [parse_row(row) for row in every["human"]]
     for name, texts in sets.items():
         if len(texts) < 4:
             raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")

@@ -93,4 +93,10 @@ METRICS: dict[str, Metric] = {
     "length_sd": Metric("Spread of length", "human", "Standard deviation of words per text.", digits=1),
     "cut_by_length": Metric("Cut by length", "lower", "Outputs that ended at the token limit, not by themselves.",
                             percent=True),
+    "length_error": Metric("Off the length asked", "lower", "How far a text is from the length that its brief asks for, in "
+                           "doublings (or halvings), mean over texts.", digits=2),
+    "em_dash_error": Metric("Forbidden em dashes", "lower", "Texts with an em dash, of those whose brief allows none.",
+                            percent=True),
+    "outline_coverage": Metric("Outline covered", "higher", "Share of the outline's words of four letters or more that occur in "
+                               "the text, mean over texts with an outline.", percent=True),
 }

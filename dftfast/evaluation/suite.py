@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import distances, wording
+from .adherence import adherence
 from .figure import Figure
 from .metrics import METRICS
 from .reference import Reference
@@ -30,5 +31,5 @@ def evaluate(outputs: TextSet, reference: TextSet | Reference, *, bandwidth: flo
     found |= {"style_mmd": distances.style_mmd(s), "frechet": distances.frechet(s), "c2st": distances.c2st(s)}
     if mauve:
         found["mauve"] = distances.mauve(s)
-    found |= wording.reference_overlap(s) | wording.repetition(s) | wording.single_texts(s)
+    found |= wording.reference_overlap(s) | wording.repetition(s) | wording.single_texts(s) | adherence(s)
     return {name: found[name] for name in METRICS if name in found}

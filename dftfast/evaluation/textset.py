@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dftfast.data.schema import Document
 from dftfast.errors import UserError
 
 
@@ -19,6 +20,7 @@ class TextSet:
         token_ids: tokens of each text in one tokenizer's vocabulary (the same for all sets compared), or None.
         embeddings: float32 [n, d], numpy or torch, or None.
         unseen_embeddings: float32 [n, e] in a space that no training signal used, or None.
+        briefs: what each prompt asks for, for `adherence`; of the reference alone.
         finish_reason: why each generation ended ("stop", "length", ...), or None where unknown.
 
     Raises UserError when lengths disagree, an id occurs twice, or an embedding is not finite.
@@ -32,6 +34,7 @@ class TextSet:
     unseen_embeddings: np.ndarray | None = None
     finish_reason: Sequence[str | None] | None = None
     name: str = ""
+    briefs: Sequence[Document] | None = None
 
     def __post_init__(self):
         where = f"{self.name}: " if self.name else ""
@@ -46,7 +49,7 @@ class TextSet:
                     raise UserError(f"{where}{field} of text {bad[0]} (id {self.ids[bad[0]]}) are not finite "
                                     f"({len(bad)} such texts); embed it again")
                 setattr(self, field, values)
-        for field in ("ids", "prompts", "token_ids", "embeddings", "unseen_embeddings", "finish_reason"):
+        for field in ("ids", "prompts", "token_ids", "embeddings", "unseen_embeddings", "finish_reason", "briefs"):
             if getattr(self, field) is not None and len(getattr(self, field)) != n:
                 raise UserError(f"{where}{len(getattr(self, field))} {field} for {n} texts")
         seen = set()
@@ -63,7 +66,7 @@ class TextSet:
         pick = lambda values: None if values is None else [values[i] for i in index]
         rows = lambda values: None if values is None else values[np.asarray(index, dtype=np.int64)]
         return TextSet(pick(self.ids), pick(self.prompts), pick(self.texts), pick(self.token_ids),
-                       rows(self.embeddings), rows(self.unseen_embeddings), pick(self.finish_reason), self.name)
+                       rows(self.embeddings), rows(self.unseen_embeddings), pick(self.finish_reason), self.name, pick(self.briefs))
 
 
 def align(outputs: TextSet, reference: TextSet) -> TextSet:

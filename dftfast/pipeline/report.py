@@ -60,6 +60,7 @@ def text_set(
         unseen_embeddings=kept_embeddings(run, unseen, texts),
         finish_reason=[row["finish_reason"] for row in rows] if rows else None,
         name=name,
+        briefs=None if rows else documents,
     )
 
 
