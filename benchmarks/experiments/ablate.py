@@ -35,7 +35,7 @@ def main(run: str, variants: str) -> None:
             write_json(minutes, (time.monotonic() - start) / 60)
         for record in records:
             t, h = record.get("tuning"), record.get("health")
-            figures = [record["score"], t["mmd"], t["ngram"], t["style"], t["length"], h["length"], h["entropy"]] if t else []
+            figures = [record["score"], t["mmd"], t["ngram"], t["style"], t["length_distance"], h["length"], h["entropy"]] if t else []
             row = " | ".join(f"{figure:.5f}" for figure in figures) or "given up: " + "; ".join(record["dropped"])
             print(f"| {name}, phase {record['phase']} | {row} | {float(minutes.read_text()):.1f} |", flush=True)
 

@@ -163,7 +163,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
     task.policy.materialise()
     vocab = task.policy.decoder.config.vocab_size
-    discrepancies = {"mmd": MMD(), "ngram": NGramL2(vocab), "style": StyleMMD(), "length": LengthEnergy()}
+    discrepancies = {"mmd": MMD(), "ngram": NGramL2(vocab), "style": StyleMMD(), "length_distance": LengthEnergy()}
     noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in discrepancies.items()})
     for discrepancy in discrepancies.values():
         discrepancy.fit(task.tuning_human)

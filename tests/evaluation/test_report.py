@@ -119,6 +119,26 @@ def test_training_curves_come_from_the_log(run, tmp_path):
     assert "Training loss" in page and "by phase" in page
 
 
+def test_every_phase_is_shown_and_why_one_was_given_up(run, tmp_path):
+    results, generations = run
+    (tmp_path / "dft").mkdir()
+    tuning = {"mmd": 0.001, "ngram": 0.002, "style": 0.01, "length_distance": 0.02}
+    records = [{"phase": 0, "score": 0.0, "tuning": tuning, "health": {"length": 50.5, "entropy": 2.5}},
+               {"phase": 1, "score": -0.25, "tuning": tuning, "health": {"length": 51.5, "entropy": 2.25, "kl": 0.0625}},
+               {"phase": 2, "dropped": ["entropy 1.0 nats a token, <at> the start 2.5"]}]
+    (tmp_path / "dft" / "phases.json").write_text(json.dumps(records))
+    write_report(tmp_path, results, generations, candidate="dft")
+    page = (tmp_path / "report.html").read_text()
+    assert "51.5" in page and "-0.25" in page and "0.0625" in page and "in the result" in page
+    assert "entropy 1.0 nats a token, &lt;at&gt; the start" in page
+    phases = json.loads((tmp_path / "report.json").read_text())["phases"]
+    assert [row["kept"] for row in phases] == [True, True, False] and phases[2]["dropped"] == records[2]["dropped"]
+    assert "| 2 |" in (tmp_path / "report.md").read_text()
+    (tmp_path / "dft" / "phases.json").write_text('[{"phase"')
+    write_report(tmp_path, results, generations, candidate="dft")
+    assert "Phases of distribution" not in (tmp_path / "report.html").read_text()
+
+
 def test_highlight_marks_words_not_parts_and_escapes():
     assert str(highlight("A <b> Delve, into it; delver", ["delve into"])) == "A &lt;b&gt; <mark>Delve, into</mark> it; delver"
     assert str(highlight("no. change", ["no change"])) == "no. change"

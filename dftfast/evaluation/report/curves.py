@@ -1,10 +1,14 @@
-"""Training curves from a run's log.jsonl."""
+"""What a run says of its training: curves from log.jsonl, a row for each phase from dft/phases.json."""
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
 from . import plots
+
+PHASE_FIGURES = {"Score": "score", "MMD²": "mmd", "n-gram L2²": "ngram", "Style MMD²": "style", "Length distance": "length_distance",
+                 "Tokens a text": "length", "Nats a token": "entropy", "Repetition": "repetition",
+                 "Human texts, nats": "human_nats", "KL from the last": "kl"}
 
 
 def training_curves(path: Path) -> list[dict]:
@@ -15,9 +19,26 @@ def training_curves(path: Path) -> list[dict]:
         out.append({"title": "Training loss", "svg": plots.lines(losses, x_title="step", title="Training loss"),
                     "legend": list(losses)})
     if phases:
-        out.append({"title": "Discrepancy on tuning prompts, by phase (start = 1)", "legend": list(phases),
+        out.append({"title": "Discrepancy on tuning prompts, by phase (change since the start)", "legend": list(phases),
                     "svg": plots.lines(phases, x_title="phase", title="Discrepancy by phase")})
     return out
+
+
+def phases(path: Path) -> list[dict]:
+    """Of each phase its number, score, discrepancies and health on the tuning prompts, why it was given up (or nothing), and
+    whether it is part of the result: figures in the order of `PHASE_FIGURES`, None where there are none."""
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+        scored = [record for record in records if "dropped" not in record]
+        best = min(scored, key=lambda record: record["score"])["phase"] if scored else 0
+        rows = []
+        for record in records:
+            known = {"score": record.get("score")} | record.get("tuning", {}) | record.get("health", {})
+            rows.append({"phase": record["phase"], "figures": [known.get(name) for name in PHASE_FIGURES.values()],
+                         "dropped": record.get("dropped", []), "kept": record["phase"] <= best and "dropped" not in record})
+        return rows
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
 
 
 def _read(path: Path) -> tuple[dict, dict]:

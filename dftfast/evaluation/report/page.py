@@ -12,7 +12,7 @@ from ..reference import Reference
 from ..slop.analysis import Slop, analyse
 from ..textset import TextSet
 from . import plots
-from .curves import training_curves
+from .curves import PHASE_FIGURES, phases, training_curves
 from .names import sampler_of
 from .samples import embedding_map, side_by_side
 from .sweep import data_effect, human_band, sweep_plots
@@ -24,6 +24,7 @@ TESTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "style_
 PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
 BY_DATA = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "c2st", "self_bleu", "jmq")
 SIGNIFICANT = 0.05
+FEW = 12  # systems that have a row each in every table
 
 
 class Page:
@@ -64,11 +65,12 @@ class Page:
             "data_effect": data_effect(self.baselines, BY_DATA),
             "samples": side_by_side(self.shown, self.generations, phrases, samples),
             "map": embedding_map(self.shown[-2:], self.generations, map_points), "training": training_curves(folder / "log.jsonl"),
+            "phases": phases(folder / "dft" / "phases.json"), "phase_figures": list(PHASE_FIGURES),
         }
 
     def _few(self) -> list[str]:
         """Systems for tables of a row each: all of few, else those that are shown in detail; the candidate first."""
-        names = [name for name in self.results if len(self.results) <= 6 or name in self.shown]
+        names = [name for name in self.results if len(self.results) <= FEW or name in self.shown]
         return sorted(names, key=lambda name: name != self.candidate)
 
     def _headline(self) -> str:

@@ -33,7 +33,7 @@ def write_report(folder: str | Path, results: Results, generations: Mapping[str,
         judges, detectors: what each one says (`judge.judge_record`, `detectors.detector_record`).
         samples, map_points: prompts shown side by side, and texts of each system on the embedding map.
 
-    Training curves are drawn where the folder has a log.jsonl.
+    Training curves are drawn where the folder has a log.jsonl, phases shown where it has a dft/phases.json.
     """
     folder = Path(folder)
     page = Page(results, generations, candidate if candidate in results else None, samplers or {}, reference, token_name,
@@ -76,5 +76,5 @@ def _record(context: Mapping) -> dict:
                 "best": {m: f.value for m, f in row["best"].items() if f is not None}} for row in effect["rows"]] if effect else []
     return {"headline": context["headline"], "candidate": context["candidate"], "told_from_human": context["told"],
             "verdict": verdict, "judges": list(context["judge_records"]), "detectors": list(context["detector_records"]),
-            "pairs": pairs, "effect_of_data": by_data,
+            "pairs": pairs, "effect_of_data": by_data, "phases": context["phases"],
             "slop": {name: slop.to_json() for name, slop in context["slop"].items()}, "about": context["about"]}
