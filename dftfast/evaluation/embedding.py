@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dftfast.distribution.mmd import median_bandwidth
-
+from dftfast.model.device import pick_device
 
 NO_BANDWIDTH = 1e-6  # what `median_bandwidth` gives where most texts are equal
 
@@ -18,16 +18,16 @@ def bandwidth(y: np.ndarray) -> float:
 
 
 def rbf(x: np.ndarray, y: np.ndarray, bandwidth: float) -> np.ndarray:
-    """exp(-|x_i - y_j|² / (2 h²)), float64 [n, m]. Rows are centred first: the expansion of the square cancels badly far
-    from 0."""
-    same, centre = x is y, y.mean(0, dtype=np.float64)
+    """exp(-|x_i - y_j|² / (2 h²)), float64 [n, m]; on the GPU where there is one. Rows are centred first: the expansion of
+    the square cancels badly far from 0."""
+    same = x is y
+    x, y = (torch.from_numpy(np.asarray(z, np.float64)).to(pick_device()) for z in (x, y))
+    centre = y.mean(0)
     x, y = x - centre, y - centre
-    d = (x**2).sum(1)[:, None] + (y**2).sum(1)[None, :] - 2 * (x @ y.T)
-    np.maximum(d, 0, out=d)
+    d = torch.addmm((x**2).sum(1)[:, None] + (y**2).sum(1), x, y.T, alpha=-2).clamp_(min=0)
     if same:
-        np.fill_diagonal(d, 0)
-    d *= -1 / (2 * bandwidth**2)
-    return np.exp(d, out=d)
+        d.fill_diagonal_(0)
+    return d.mul_(-1 / (2 * bandwidth**2)).exp_().cpu().numpy()
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -58,14 +58,14 @@ def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -
     (qx, rx), (qy, ry) = torch.linalg.qr(cx), torch.linalg.qr(cy)
     u, s, vt = torch.linalg.svd(rx @ ry.T, full_matrices=False)
     slope = lambda c, q, shift: (c**2).sum(1) - (q**2) @ s + 2 * np.sqrt(len(c) - 1) / len(c) * (c @ shift)
-    of_x, of_y = slope(cx, qx @ u, mx - my).numpy(), slope(cy, qy @ vt.T, my - mx).numpy()
+    of_x, of_y = slope(cx, qx @ u, mx - my).cpu().numpy(), slope(cy, qy @ vt.T, my - mx).cpu().numpy()
     return frechet(x, y) + (w - 1) @ of_x + (v - 1) @ of_y
 
 
 def _centred(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean, and the rows centred and divided by sqrt(n - 1), in float64. LAPACK through torch is several times faster
     than through numpy on two busy cores."""
-    x = torch.from_numpy(np.asarray(x, np.float64))
+    x = torch.from_numpy(np.asarray(x, np.float64)).to(pick_device())
     return x.mean(0), (x - x.mean(0)) / np.sqrt(len(x) - 1)
 
 

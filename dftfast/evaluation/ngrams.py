@@ -4,7 +4,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from scipy import sparse
+
+from dftfast.model.device import pick_device
 
 
 def ngram_keys(documents: Sequence[Sequence[int]], n: int, vocab: int,
@@ -40,18 +43,19 @@ def count_matrix(keys: np.ndarray, document: np.ndarray, documents: int) -> tupl
 def gram(counts: sparse.csr_matrix, common: int = 64) -> np.ndarray:
     """counts · countsᵀ, float64 [documents, documents], exact.
 
-    Columns in more than `common` documents go through a dense product, the rest through a sparse one: the cost of a
-    sparse product grows with the square of a column's length. Columns of one document only add to the diagonal.
+    Columns in more than `common` documents go through a dense product (on the GPU where there is one), the rest through a
+    sparse one: the cost of a sparse product grows with the square of a column's length. Columns of one document only add to the diagonal.
     """
     counts = counts.tocsc()
     frequency = np.diff(counts.indptr)
     largest = float(counts.sum(1).max()) if counts.nnz else 0.0
-    dtype = np.float32 if largest**2 < 2**24 else np.float64  # sums of integers stay exact below 2^24
+    device = pick_device()
+    dtype = np.float32 if largest**2 < 2**24 and device.type == "cpu" else np.float64  # integers are exact below 2^24 (TF32: not)
     out = np.zeros((counts.shape[0], counts.shape[0]))
     often = np.flatnonzero(frequency > common)
     for start in range(0, len(often), 4096):
-        block = counts[:, often[start:start + 4096]].toarray().astype(dtype)
-        out += block @ block.T
+        block = torch.from_numpy(counts[:, often[start:start + 4096]].toarray().astype(dtype)).to(device)
+        out += (block @ block.T).cpu().numpy()
     rare = counts[:, (frequency > 1) & (frequency <= common)].tocsr()
     pairs = rare @ rare.T
     rows = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))

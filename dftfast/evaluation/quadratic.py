@@ -8,16 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from dftfast.model.device import pick_device
 
 CHUNK = 256  # rounds at a time: bounds the memory of one product
 
 
 def forms(left: np.ndarray, gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """left_r · gram · right_r for every round r, float64 [rounds]."""
-    out = np.empty(len(left))
+    """left_r · gram · right_r for every round r, float64 [rounds]; on the GPU where there is one."""
+    device, out = pick_device(), np.empty(len(left))
+    gram = torch.from_numpy(np.ascontiguousarray(gram, np.float64)).to(device)
     for start in range(0, len(left), CHUNK):
         part = slice(start, start + CHUNK)
-        out[part] = np.einsum("rj,rj->r", left[part].astype(gram.dtype) @ gram, right[part], dtype=np.float64)
+        rows, columns = (torch.from_numpy(np.ascontiguousarray(m[part], np.float64)).to(device) for m in (left, right))
+        out[part] = (rows @ gram).mul_(columns).sum(1).cpu().numpy()
     return out
 
 
