@@ -40,9 +40,9 @@ def short_options(model, corpus):  # noqa: F811
     return [*options(model, corpus, "unused"), *(f"--{key}={value}" for key, value in SHORT.items())]
 
 
-def kill(count, model, corpus, work):  # noqa: F811
+def kill(count, model, corpus, work, *more):  # noqa: F811
     script = Path(__file__).with_name("killed_runs.py")
-    command = [sys.executable, script, str(count), "0", work, *short_options(model, corpus)]
+    command = [sys.executable, script, str(count), "0", work, *short_options(model, corpus), *more]
     done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == count and all(run["same"] for run in found), found
@@ -51,6 +51,12 @@ def kill(count, model, corpus, work):  # noqa: F811
 
 def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):  # noqa: F811
     kill(3, model, corpus, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_policy_gradient_ends_in_the_same_weights(model, corpus, tmp_path):  # noqa: F811
+    small = {"method": "policy_gradient", "gradient.rounds": 12, "gradient.prompts": 4, "gradient.reuse": 2}
+    kill(8, model, corpus, tmp_path, *(f"--dft.{key}={value}" for key, value in small.items()))
 
 
 @pytest.mark.slow

@@ -85,8 +85,16 @@ def train(
     reweigh: Callable[[list[Example]], list[Example]] | None = None,
     checkpoints: Checkpoints | None = None,
     inputs: str = "",
+    extra: dict[str, Tensor] | None = None,
+    together: int = 1,
 ) -> None:
-    """``fit`` on a given plan: the examples of each of ``steps`` updates, asked for just before the update."""
+    """``fit`` on a given plan: the examples of each of ``steps`` updates, asked for just before the update.
+
+    Args:
+        inputs: digest of what the plan depends on.
+        extra: tensors that ``log`` changes; saved, and restored in place, with the optimiser's.
+        together: updates that the plan asks for in one go; the loop is saved and stopped only between such groups.
+    """
     optimiser = Optimiser(
         parameters,
         settings.learning_rate,
@@ -99,6 +107,9 @@ def train(
     done, micro_tokens = 0, settings.micro_tokens
     if checkpoints and (saved := distributed.first_on_first(lambda: checkpoints.load(inputs))):
         optimiser.restore(saved.tensors, saved.state)
+        for name, tensor in (extra or {}).items():
+            tensor.copy_(saved.tensors[name])
+        decoder.version += 1
         done, micro_tokens = saved.step, saved.state["micro_tokens"]
     with held() as stop_requested:
         for step, batch in enumerate(plan, 1):
@@ -125,10 +136,12 @@ def train(
                     "skipped": not taken,
                 }
             )
+            if step % together:
+                continue
             stop = distributed.any_of(stop_requested())
             if checkpoints and distributed.rank() == 0:
                 state = {**optimiser.numbers(), "micro_tokens": micro_tokens}
-                checkpoints.offer(step, optimiser.tensors, state, now=stop)
+                checkpoints.offer(step, lambda: optimiser.tensors() | (extra or {}), state, now=stop)
             if stop:
                 break
     if checkpoints:

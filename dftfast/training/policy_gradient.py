@@ -78,14 +78,22 @@ class PolicyGradient:
 
         settings = FitSettings(c.learning_rate, micro_tokens=task.settings.micro_tokens)
         plan, steps = self.plan(), c.rounds * c.reuse
-        train(task.policy.decoder, parameters, plan, steps, settings, after_step, self.loss, self.reweigh)
+        train(
+            *(task.policy.decoder, parameters, plan, steps, settings, after_step, self.loss, self.reweigh),
+            checkpoints=task.checkpoints(f"phase-{self.phase}"),
+            extra={f"average.{i}": kept for i, kept in enumerate(average)},
+            together=c.reuse,
+        )
         with torch.no_grad():
             for parameter, kept in zip(parameters, average):
                 parameter.copy_(kept)
         return {"rounds": self.course}
 
     def plan(self) -> Iterator[list[Example]]:
-        """The texts of each update, sampled from the policy as it stands; weight 1 each until ``reweigh``."""
+        """The texts of each update, sampled from the policy as it stands; weight 1 each until ``reweigh``.
+
+        When a run goes on, the rounds that were done give their samples from disk once more, to fill the bank.
+        """
         c, task = self.settings, self.task
         prompts = task.phase_prompts(self.phase)
         for number in range(c.rounds):
