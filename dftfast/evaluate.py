@@ -85,26 +85,26 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
     from tqdm import tqdm
 
     from dftfast.evaluation import Reference, evaluate, terminal_table, write_report, write_results
-    from dftfast.evaluation.witnesses import Witnesses
+    from dftfast.evaluation.opinions import Opinions
 
     every = {"human": human, **rows}
     sets = _sets(every, options)
     exclude, token_name = _tokenise(sets, every, options.tokenizer)
     reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
                           seed=options.seed, corpus=_corpus(options))  # refuses texts before time is spent on them
-    witnesses = Witnesses.ask(options, sets, reference)
+    opinions = Opinions.ask(options, sets, reference)
     embedder = _embed(sets, options)
     results = {name: evaluate(sets[name], reference, mauve=options.mauve)
                for name in tqdm(rows, desc="evaluate", unit="set")}
-    witnesses.add_figures(results)
+    opinions.add_figures(results)
     Console().print(terminal_table(results, options.candidate))
     if options.out:
         about = {"reference": options.reference, "texts": len(human), "embedder": embedder,
                  "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
         samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
-        write_results(options.out, results, options.candidate, about, **witnesses.records)
+        write_results(options.out, results, options.candidate, about, **opinions.records)
         page = write_report(options.out, results, sets, candidate=options.candidate, reference=reference, samplers=samplers,
-                            token_name=token_name, about=about, **witnesses.records)
+                            token_name=token_name, about=about, **opinions.records)
         log.info("report: %s", page)
 
 

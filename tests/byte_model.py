@@ -12,6 +12,7 @@ TEMPLATE = "{% for m in messages %}<start>{{ m.content }}{% endfor %}{% if add_g
 
 
 def save_byte_model(folder: Path, context: int = 4096) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     save_random_model("qwen3", folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": context}))

@@ -1,5 +1,8 @@
 """Requests to an API that fails in every way: each is repeated, counted or reported, none is paid for twice."""
 import json
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -75,6 +78,30 @@ def test_a_run_that_dies_goes_on_from_its_answers(tmp_path):
         answers = calls(server, tmp_path).run(requests(10))
         assert [a.text for a in answers] == [f"answer {i}" for i in range(10)] and len(server.requests) == 8
     assert len(AnswerCache(path)._answers) == 10
+
+
+SCRIPT = """
+import sys
+from dftfast.endpoint import AnswerCache, Calls, ChatClient, ChatRequest, Endpoint, Limits
+requests = [ChatRequest(f"k{i}", [{"role": "user", "content": f"Question {i}"}], 16) for i in range(40)]
+Calls(ChatClient(Endpoint("mine", sys.argv[1], "m")), AnswerCache(sys.argv[2]), Limits(concurrency=4)).run(requests)
+"""
+
+
+def test_a_killed_process_loses_only_what_was_under_way(tmp_path):
+    """SIGKILL at the twentieth request; another process goes on."""
+    def behave(body, number):
+        if number == 20:
+            process.kill()
+        return echo(body, number)
+
+    with ChatServer(behave) as server:
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, server.url, str(tmp_path / "a.jsonl")])
+        assert process.wait(120) == -signal.SIGKILL
+        asked = len(server.requests)
+        c = calls(server, tmp_path)
+        assert [a.text for a in c.run(requests(40))] == [f"answer {i}" for i in range(40)]
+        assert asked - FAST.concurrency <= c.tally.kept == 40 - (len(server.requests) - asked)
 
 
 def test_one_refused_request_does_not_stop_the_others(tmp_path):

@@ -3,6 +3,7 @@ import json
 import sys
 
 import pytest
+from byte_model import save_byte_model
 from chat_server import ChatServer, completion
 
 from dftfast import evaluate
@@ -122,6 +123,18 @@ def test_judges_and_detectors_in_one_run_and_again_for_nothing(files, judged, tm
     assert not any(b"sk-secret-9" in p.read_bytes() for p in (tmp_path / "cache").rglob("*") if p.is_file())
     page = (tmp_path / "out" / "report.html").read_text()
     assert "What judges prefer" in page and "What AI detectors say" in page and "Both orders had the same winner" in page
+
+
+def test_models_on_this_machine_as_judge_and_detector(files, judged, tmp_path):
+    model = save_byte_model(tmp_path / "model")
+    outputs, human = files
+    given = arguments(outputs[:1], human, "--limit", "24", "--judge", f"own={model}", "--detector", f"own={model}", "--out", str(tmp_path / "out"))
+    evaluate.main(given)
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    judge, = results["judges"]
+    assert judge["both_orders"] and judge["calls"] is None and judge["systems"]["cold"]["verdicts"] == {"jmq": 24}
+    assert results["systems"]["cold"]["jmq"]["value"] == judge["systems"]["cold"]["figures"]["jmq"]["value"]
+    assert results["systems"]["cold"]["called_human"]["human"] == pytest.approx(0.95, abs=0.05)
 
 
 def test_what_judges_and_detectors_cannot_do(files, sets, judged, tmp_path, monkeypatch, capsys):

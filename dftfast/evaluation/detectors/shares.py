@@ -64,7 +64,7 @@ def detector_figure(detected: Sequence[Detected], name: str, outputs: TextSet, r
 def detector_record(detected: Detected, systems: Mapping[str, TextSet], reference: Reference) -> dict:
     """What results.json and the report say of one detector: JSON values only."""
     rows = {name: {"figure": detector_figure([detected], name, systems[name], reference).to_json(),
-                   "answers": int(np.isfinite(p).sum()), "mean": _mean(p), "auroc": _auroc(detected.human, p)}
+                   "texts": len(p), "answers": int(np.isfinite(p).sum()), "mean": _mean(p), "auroc": _auroc(detected.human, p)}
             for name, p in detected.systems.items()}
     return {"name": detected.detector.name, "about": detected.detector.about, "human_mean": _mean(detected.human),
             "human_answers": int(np.isfinite(detected.human).sum()), "systems": rows}

@@ -14,9 +14,9 @@ from ..textset import TextSet
 from . import plots
 from .curves import PHASE_FIGURES, phases, training_curves
 from .names import sampler_of
+from .opinions import detector_tables, judge_tables
 from .samples import embedding_map, side_by_side
 from .sweep import data_effect, human_band, sweep_plots
-from .witnesses import detector_tables, judge_tables
 
 MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "style_mmd", "frechet", "c2st", "jmq", "called_human",
         "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script")  # what the verdict counts

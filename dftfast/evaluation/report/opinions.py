@@ -38,5 +38,6 @@ def detector_tables(records: Sequence[dict], shown: Sequence[str]) -> list[dict]
         rows = [{"name": name, **r["systems"][name], "figure": Figure(**r["systems"][name]["figure"])} for name in shown if name in r["systems"]]
         human = next((row["figure"] for row in rows if row["figure"].human is not None), Figure())
         tables.append({"name": r["name"], "about": r["about"], "rows": rows, "human_mean": r["human_mean"],
+                       "unanswered": sum(row["texts"] - row["answers"] for row in rows),
                        "human": Figure(human.human, human.human_low, human.human_high)})
     return tables

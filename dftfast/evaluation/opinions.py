@@ -24,7 +24,7 @@ DESCRIPTIONS = (".yaml", ".yml", ".json")
 
 
 @dataclass
-class Witnesses:
+class Opinions:
     """What the judges and the detectors say of every system."""
 
     judged: list[Judged]
@@ -33,7 +33,7 @@ class Witnesses:
     reference: Reference
 
     @classmethod
-    def ask(cls, options, sets: Mapping[str, TextSet], reference: Reference) -> Witnesses:
+    def ask(cls, options, sets: Mapping[str, TextSet], reference: Reference) -> Opinions:
         """Ask whom `--judge` and `--detector` name about the sets other than "human". Raises UserError."""
         systems = {name: texts for name, texts in sets.items() if name != "human"}
         detectors = _detectors(options, reference)  # each is made before the first is asked
