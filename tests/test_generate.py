@@ -185,6 +185,13 @@ def test_texts_from_an_endpoint_are_rows_as_any_other(prompts, tmp_path, monkeyp
     assert [p.name for p in out.parent.iterdir()] == ["texts.jsonl"]
 
 
+def test_half_a_character_is_replaced(prompts, tmp_path):
+    out = tmp_path / "texts.jsonl"
+    with ChatServer(lambda body, number: completion("Tea \ud83d", reason="length")) as server:
+        generate.main(endpoint_options(server, prompts, out))
+    assert {row["text"] for row in read(out)} == {"Tea ?"}
+
+
 def test_an_endpoint_that_goes_away_costs_nothing_twice(tmp_path, monkeypatch, capsys):
     from dftfast.data.generations import read_generations
     from dftfast.endpoint import Budget, Limits

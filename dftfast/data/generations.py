@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dftfast.data.load import read_rows
 from dftfast.data.prompt import prompt_messages
-from dftfast.data.schema import Document
+from dftfast.data.schema import Document, encodable
 from dftfast.errors import UserError
 from dftfast.files import atomic_file
 
@@ -71,4 +71,6 @@ def _checked(row: object) -> dict:
     for field, kind in _FIELDS.items():
         if row.get(field) is not None and not isinstance(row[field], kind):
             raise UserError(f"{field}: expected {'an object' if kind is dict else 'a string'}")
+    for field, value in (("id", str(identifier)), ("text", text), ("prompt", row.get("prompt") or "")):
+        encodable(value, field)
     return row | {"id": str(identifier)}

@@ -130,7 +130,7 @@ def _string(row: Mapping, field: str, required: bool) -> str | None:
         raise UserError(f"{field}: expected a string, found {_kind(value)}")
     if required and not value.strip():
         raise UserError(f"{field}: empty")
-    return _encodable(value, field)
+    return encodable(value, field)
 
 
 def _value(row: Mapping, field: str, kind: type):
@@ -146,7 +146,7 @@ def _outline(row: Mapping) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(point, str) for point in value):
         raise UserError(f"outline: expected a list of strings, found {_kind(value)}")
-    return tuple(_encodable(point, "outline") for point in value)
+    return tuple(encodable(point, "outline") for point in value)
 
 
 def _id(row: Mapping, brief: object, text: str) -> str:
@@ -155,10 +155,11 @@ def _id(row: Mapping, brief: object, text: str) -> str:
         return hashlib.sha256(f"{brief}\0{text}".encode()).hexdigest()[:16]
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(f"id: expected a string or an integer, found {_kind(value)}")
-    return _encodable(str(value), "id")
+    return encodable(str(value), "id")
 
 
-def _encodable(value: str, field: str) -> str:
+def encodable(value: str, field: str) -> str:
+    """The string itself. Raises UserError where it cannot be UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:

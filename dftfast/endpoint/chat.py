@@ -146,6 +146,7 @@ def _answer(found) -> Answer:
             raise TypeError(type(text).__name__)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Transient(f"not a chat completion: {error!r}", charged=True) from error
+    text = text.encode("utf-8", "replace").decode()  # half of a character, where the limit cut it
     return Answer(_THOUGHT.sub("", text), reason, tokens)
 
 

@@ -41,6 +41,8 @@ def test_nothing_is_left_of_a_failed_write(tmp_path):
     ({"id": True, "text": "x"}, "id: missing, or neither"),
     ({"id": "b"}, "text: missing"),
     ({"id": "b", "text": 3}, "text: missing, or not a string"),
+    ({"id": "b", "text": "half \ud83d"}, "text: contains half of a surrogate pair"),
+    ({"id": "b", "text": "x", "prompt": "\udc00"}, "prompt: contains half"),
     ({"id": "b", "text": "x", "token_ids": [1, -1]}, "token_ids: expected a list of token ids"),
     ({"id": "b", "text": "x", "token_ids": "12"}, "token_ids: expected a list of token ids"),
     ({"id": "b", "text": "x", "sampler": 1}, "sampler: expected an object"),
