@@ -37,7 +37,7 @@ class Data(Section):
                              "this Python installation")
     held_out: list[str] = Field([], description="files with the texts to report on; none holds a share of the corpus "
                                 "out")
-    tuning_share: Share = Field(0.05, description="share of the corpus to make choices by, never trained on")
+    tuning_share: Share = Field(0.1, description="share of the corpus to make choices by, never trained on")
     held_out_share: Share = Field(0.1, description="share of the corpus to report on, where data.held_out is not given")
     max_words: Count | None = Field(None, description="leave longer texts out")
     limit: Count | None = Field(None, description="use this many texts of the corpus, chosen by the hash of their ids")
@@ -136,7 +136,8 @@ class DFT(Section):
     overshoot: NotNegative = Field(1.0, description="how far beyond human text the chosen population aims, in units of "
                                    "what the policy is short of it: training on the population goes a part of the way")
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
-    tuning_prompts: Count = Field(100, description="tuning prompts that choose the phase to keep")
+    tuning_prompts: Count = Field(240, description="tuning prompts that choose the phase to keep, half of the tuning texts "
+                                  "at most; the others are what the answers are measured against")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
     bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")

@@ -34,6 +34,7 @@ def dft_task(run: Run, folder: Path) -> Task:
     fitted = json.loads((run.path / "sft" / "results.json").read_text(encoding="utf-8"))
     best = min(fitted, key=lambda name: fitted[name]["tuning_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
+    asked = min(c.tuning_prompts, len(split.tuning) // 2)
     return Task(
         policy=policy,
         engine=RolloutEngine(policy.decoder, run.tokenizer),
@@ -41,8 +42,8 @@ def dft_task(run: Run, folder: Path) -> Task:
         embed=run.embed,
         examples=run.examples(split.train[fitted_on:] + split.train[:fitted_on]),  # prompts new to the model first
         human=run.samples(split.train[: c.bank]),
-        tuning=run.examples(split.tuning[: c.tuning_prompts]),
-        tuning_human=run.samples(split.tuning),
+        tuning=run.examples(split.tuning[:asked]),
+        tuning_human=run.samples(split.tuning[asked:]),
         max_tokens=run.max_tokens,
         settings=c,
         seed=run.config.run.seed if c.seed is None else c.seed,

@@ -67,7 +67,8 @@ class Task:
         embed: texts -> fp32 [n, d].
         examples: training prompts with their human completions; phases take the prompts in turn.
         human: the bank of human texts that discrepancies are fitted on.
-        tuning: prompts that choose the phase; tuning_human: human texts that no phase sees.
+        tuning: prompts that choose the phase; tuning_human: human texts of other prompts, which no phase sees. A text is
+            closer to the human one of its own prompt, which would lower MMD² by as much as a good policy has of it.
         max_tokens: length limit of a rollout.
         settings: the ``dft`` section of the configuration.
         folder: where phases are kept.
