@@ -1,6 +1,7 @@
 """One optimiser step of LoRA training, ours and of transformers + PEFT, on the same documents.
 
-Run as a program it prints the peak memory of a step: python benchmarks/training_steps.py NAME TOKENS
+    python benchmarks/training_steps.py memory NAME TOKENS     prints the peak memory of a step
+    torchrun ... benchmarks/training_steps.py speed TOKENS     prints tokens a second of updates shared out
 """
 
 from __future__ import annotations
@@ -8,20 +9,24 @@ from __future__ import annotations
 import os
 import random
 import resource
+import statistics
 import sys
 from pathlib import Path
 
 import torch
 
 from dftfast.data import docstring_corpus, load_corpus
+from dftfast.model.device import pick_dtype
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
-from dftfast.training.fit import backward, likelihood
+from dftfast.training import distributed
+from dftfast.training.fit import FitSettings, backward, fit, likelihood
 from dftfast.training.optimiser import Optimiser
 from dftfast.training.packing import Example, pack
 
 RANK, ALPHA, RATE = 16, 32, 1e-3
+DTYPE = pick_dtype(os.environ.get("DFTFAST_DTYPE"), torch.device("cpu"))
 
 
 def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]:
@@ -44,12 +49,11 @@ def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]
 class Ours:
     """The packed step. ``recompute`` is the share of layers that keep only their input for the backward."""
 
-    def __init__(self, recompute: float = 0.0, dtype: torch.dtype = torch.bfloat16):
-        self.policy = Policy(resolve_model(), dtype)
-        self.parameters = self.policy.begin_phase(RANK, ALPHA, seed=0)
+    def __init__(self, recompute: float = 0.0, rank: int = RANK):
+        self.policy = Policy(resolve_model(), DTYPE)
+        self.parameters = self.policy.begin_phase(rank, ALPHA, seed=0)
         self.optimiser = Optimiser(self.parameters, RATE, total_steps=1000)
-        for layer in self.policy.decoder.layers[: round(recompute * len(self.policy.decoder.layers))]:
-            layer.recompute = True
+        self.policy.decoder.set_recompute(recompute)
 
     def step(self, texts: list[list[int]]) -> float:
         batch = pack([Example(ids[:1], ids[1:]) for ids in texts])
@@ -65,11 +69,11 @@ class Peft:
     transformers derives a mask that keeps attention inside it.
     """
 
-    def __init__(self, flatten: bool, dtype: torch.dtype = torch.bfloat16):
+    def __init__(self, flatten: bool):
         import peft
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=DTYPE)
         config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
         self.model, self.flatten = peft.get_peft_model(model, config).train(), flatten
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
@@ -104,8 +108,8 @@ class Products:
     the head's logits and their gradient; the first layer's input needs no gradient.
     """
 
-    def __init__(self, dtype: torch.dtype = torch.bfloat16):
-        decoder = Policy(resolve_model(), dtype).decoder
+    def __init__(self):
+        decoder = Policy(resolve_model(), DTYPE).decoder
         self.head = decoder.head_weight
         self.layers = [m for layer in decoder.layers for m in (layer.qkv, layer.o, layer.gate_up, layer.down)]
 
@@ -145,5 +149,21 @@ def peak_bytes(name: str, tokens: int) -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident
 
 
+def tokens_per_second(tokens: int, updates: int = 3) -> float:
+    """Median of updates after a first one, by the training loop, on as many processes as there are."""
+    texts, records = documents(tokens), []
+    examples = [Example(ids[:1], ids[1:]) for ids in texts]
+    policy = Policy(resolve_model(), DTYPE)
+    settings = FitSettings(RATE, epochs=updates + 1, batch_tokens=tokens, micro_tokens=tokens)
+    fit(policy.decoder, policy.begin_phase(RANK, ALPHA, seed=0), examples, settings, 0, records.append)
+    return statistics.median(record["tokens_per_second"] for record in records[1:])
+
+
 if __name__ == "__main__":
-    print(peak_bytes(sys.argv[1], int(sys.argv[2])))
+    if sys.argv[1] == "memory":
+        print(peak_bytes(sys.argv[2], int(sys.argv[3])))
+    else:
+        with distributed.processes(600):
+            rate = tokens_per_second(int(sys.argv[2]))
+            if distributed.rank() == 0:
+                print(rate)

@@ -241,6 +241,7 @@ def groups_of(prompt):
         ({"dft.candidatez": "3"}, "dft.candidates"),
         ({"sft.rank": "many"}, "sft.rank"),
         ({"data.limit": "9"}, "too small"),
+        ({"run.shard": "true"}, "torchrun"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(model, corpus, tmp_path, monkeypatch, capsys, change, message):
