@@ -54,12 +54,14 @@ def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):  # noqa: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_killed_policy_gradient_ends_in_the_same_weights(model, corpus, tmp_path):  # noqa: F811
     small = {"method": "policy_gradient", "gradient.rounds": 12, "gradient.prompts": 4, "gradient.reuse": 2}
     kill(8, model, corpus, tmp_path, *(f"--dft.{key}={value}" for key, value in small.items()))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_thirty_kills_at_random_instants(model, corpus, tmp_path):  # noqa: F811
     places = kill(30, model, corpus, tmp_path)
     assert {"write", "checkpoint", "checkpoint checksum", "merge"} <= places
@@ -82,6 +84,7 @@ def tuned(model, corpus, tmp_path_factory):  # noqa: F811
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_runs_of_several_processes_that_are_killed(tuned, corpus, tmp_path):  # noqa: F811
     """The same number of processes goes on bit for bit, with the layers sharded or not; another number goes on, too."""
     options = [*short_options(tuned, corpus), "--sft.method=lora", "--sft.learning_rates=0.003", "--dft.bake_temperature=0.9"]
