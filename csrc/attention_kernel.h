@@ -168,29 +168,74 @@ void attend_backward(const T* dout, const T* q, const T* k, const T* v, const fl
   narrow(sum_v, key_at, length, 1.0f, s, dv);
 }
 
-// One query: keys and values are read once, where they lie.
-template <class T, class HeadAt, class KeyAt>
-void attend_once(const T* q, const T* k, const T* v, T* out, const HeadAt& head_at, const KeyAt& key_at, int64_t length,
+constexpr int kHeads = kWidth == 16 ? 4 : 2;  // query heads that share the registers with four keys or vectors of values
+constexpr int64_t kSoon = 16;                 // keys or values between a prefetch and its use: rows of a head lie far apart
+
+// scores[h] of H queries and every key, four keys at a time; past the end the last one again, into the padding.
+template <int H, class T>
+void score(const float* query, const T* k, const int64_t* at, int64_t length, const Shape& s, float* scores) {
+  for (int64_t j = 0; j < length; j += 4) {
+    const T *key[4], *soon[4];
+    for (int n = 0; n < 4; ++n) {
+      key[n] = k + at[std::min(j + n, length - 1)] * s.dim;
+      soon[n] = k + at[std::min(j + n + kSoon, length - 1)] * s.dim;
+    }
+    Floats sum[H][4] = {};
+    for (int64_t i = 0; i < s.dim; i += kWidth) {
+      Floats part[4];
+      for (int n = 0; n < 4; ++n) {
+        part[n] = get(key[n], i, s.dim);
+        __builtin_prefetch(soon[n] + i);
+      }
+      for (int h = 0; h < H; ++h) {
+        const Floats q = Floats::load(query + h * s.row + i);
+        for (int n = 0; n < 4; ++n) sum[h][n] = fma(part[n], q, sum[h][n]);
+      }
+    }
+    for (int h = 0; h < H; ++h) Floats::sums(sum[h], scores + h * s.keys + j);
+  }
+}
+
+// V vectors of out[h] = Σ_j weights[h][j] v_j, from column i on.
+template <int H, int V, class T>
+void weigh(const float* weights, const T* v, const int64_t* at, int64_t length, int64_t i, const Shape& s, float* out) {
+  Floats sum[H][V] = {};
+  for (int64_t j = 0; j < length; ++j) {
+    const T *row = v + at[j] * s.dim, *soon = v + at[std::min(j + kSoon, length - 1)] * s.dim;
+    Floats part[V];
+    for (int n = 0; n < V; ++n) {
+      part[n] = get(row, i + n * kWidth, s.dim);
+      __builtin_prefetch(soon + i + n * kWidth);
+    }
+    for (int h = 0; h < H; ++h) {
+      const Floats weight = Floats::all(weights[h * s.keys + j]);
+      for (int n = 0; n < V; ++n) sum[h][n] = fma(part[n], weight, sum[h][n]);
+    }
+  }
+  for (int h = 0; h < H; ++h)
+    for (int n = 0; n < V; ++n) sum[h][n].store(out + h * s.row + i + n * kWidth);
+}
+
+// One query of `heads` heads, H at most; keys and values are taken where they lie, in rows at[0], at[1], ...
+template <int H = kHeads, class T>
+void attend_heads(int64_t heads, const float* query, const T* k, const T* v, const int64_t* at, int64_t length,
+                  const Shape& s, float* scores, float* result) {
+  if constexpr (H > 1)
+    if (heads < H) return attend_heads<H - 1>(heads, query, k, v, at, length, s, scores, result);
+  score<H>(query, k, at, length, s, scores);
+  for (int h = 0; h < H; ++h) softmax(scores + h * s.keys, length, length);
+  int64_t i = 0;
+  for (; i + 4 * kWidth <= s.dim; i += 4 * kWidth) weigh<H, 4>(scores, v, at, length, i, s, result);
+  for (; i < s.dim; i += kWidth) weigh<H, 1>(scores, v, at, length, i, s, result);
+}
+
+template <class T, class HeadAt>
+void attend_once(const T* q, const T* k, const T* v, T* out, const HeadAt& head_at, const int64_t* at, int64_t length,
                  float scale, const Shape& s, float* memory) {
   float *query = take(memory, s.rows * s.row), *result = take(memory, s.rows * s.row), *scores = memory;
   widen(q, head_at, s.group, scale, s, query);
-  for (int64_t j = 0; j < length; ++j)
-    for (int64_t g = 0; g < s.group; ++g) {
-      Floats sum = Floats::all(0);
-      for (int64_t i = 0; i < s.dim; i += kWidth)
-        sum = fma(get(k + key_at(j) * s.dim, i, s.dim), Floats::load(query + g * s.row + i), sum);
-      scores[g * s.keys + j] = sum.sum();
-    }
-  for (int64_t g = 0; g < s.group; ++g) softmax(scores + g * s.keys, length, length);
-  std::fill_n(result, s.group * s.row, 0.0f);
-  for (int64_t j = 0; j < length; ++j)
-    for (int64_t i = 0; i < s.dim; i += kWidth) {
-      const Floats value = get(v + key_at(j) * s.dim, i, s.dim);
-      for (int64_t g = 0; g < s.group; ++g) {
-        float* sum = result + g * s.row + i;
-        fma(value, Floats::all(scores[g * s.keys + j]), Floats::load(sum)).store(sum);
-      }
-    }
+  for (int64_t head = 0; head < s.group; head += kHeads)
+    attend_heads(s.group - head, query + head * s.row, k, v, at, length, s, scores, result + head * s.row);
   narrow(result, head_at, s.group, 1.0f, s, out);
 }
 
@@ -232,13 +277,16 @@ void backward(const Packed& p, const T* dout, const T* q, const T* k, const T* v
 template <class T>
 void paged(const Paged& p, const T* q, const T* k, const T* v, T* out) {
   const Shape s(p.heads, p.sequences ? *std::max_element(p.lengths, p.lengths + p.sequences) : 0);
-  for_each(p.sequences * p.heads.key, p.threads, attend_memory(s), [&](int64_t task, float* memory) {
+  for_each(p.sequences * p.heads.key, p.threads, 2 * s.keys + attend_memory(s), [&](int64_t task, float* memory) {
     const int64_t sequence = task / p.heads.key, head = task % p.heads.key, length = p.lengths[sequence];
     const int64_t begin = p.query_offsets[sequence], queries = p.query_offsets[sequence + 1] - begin;
     const int32_t* pages = p.table + sequence * p.table_width;
     const auto head_at = [&](int64_t r) { return ((begin + r / s.group) * p.heads.key + head) * s.group + r % s.group; };
-    const auto key_at = [&](int64_t j) { return (pages[j / p.page] * p.page + j % p.page) * p.heads.key + head; };
-    if (queries == 1) attend_once(q, k, v, out, head_at, key_at, length, p.scale, s, memory);
+    int64_t* rows = reinterpret_cast<int64_t*>(take(memory, 2 * s.keys));
+    for (int64_t j = 0, page = 0; j < length; ++page)
+      for (int64_t i = 0; i < p.page && j < length; ++i, ++j) rows[j] = (pages[page] * p.page + i) * p.heads.key + head;
+    const auto key_at = [&](int64_t j) { return rows[j]; };
+    if (queries == 1) attend_once(q, k, v, out, head_at, rows, length, p.scale, s, memory);
     else if (queries) attend<T>(q, k, v, out, nullptr, head_at, key_at, queries, length - queries, p.scale, s, memory);
   });
 }

@@ -70,7 +70,7 @@ inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Cont
 #pragma omp parallel num_threads(T * context.longest >= kFewRows * 64 ? threads : 1)
   {
     std::vector<float> scores(kRows * (context.longest + kBlock));
-    std::vector<bfloat16> weights(scores.size());
+    std::vector<Input> weights(scores.size());
 #pragma omp for schedule(dynamic, 1) collapse(2)
     for (int64_t t = 0; t < T; ++t)
       for (int64_t kv = 0; kv < Hk; ++kv)

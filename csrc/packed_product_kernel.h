@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <type_traits>
 
 #include "bf16_pairs.h"
@@ -15,7 +16,7 @@ namespace DFTFAST_SIMD {
 #if defined(__AVX512F__)
 constexpr int kVectors = 4, kRows = 6;  // of a tile, as many accumulators as the registers hold
 #elif defined(__AVX2__)
-constexpr int kVectors = 2, kRows = 4;
+constexpr int kVectors = 2, kRows = 6;
 #else
 constexpr int kVectors = 4, kRows = 2;
 #endif
@@ -25,22 +26,25 @@ constexpr int kPanel = kVectors * Floats::width;
 // With `Ahead`, each weight read is accompanied by a prefetch of the one that is `ahead` numbers further, into the
 // second-level cache: the first has fewer buffers, too few for the latency of memory.
 template <bool Ahead = false, int R, int V>
-inline void accumulate(Floats (&sum)[R][V], const bfloat16* x, int64_t row_stride, int64_t pairs, const bfloat16* w,
+inline void accumulate(Floats (&sum)[R][V], const Input* x, int64_t row_stride, int64_t pairs, const bfloat16* w,
                        int64_t stride, [[maybe_unused]] int64_t ahead = 0) {
   Floats s[R][V];  // its own, and every loop over it unrolled: else the compiler keeps it in memory, not in registers
   std::memcpy(s, sum, sizeof(s));
   for (int64_t k = 0; k < pairs; ++k, w += stride) {
-    Pairs weights[V];
+#pragma GCC unroll 2
+    for (int part = 0; part < kParts; ++part) {
+      decltype(weight_part(w, 0)) weights[V];
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      weights[v] = Pairs::load(w + 2 * Floats::width * v);
-      if constexpr (Ahead) __builtin_prefetch(w + 2 * Floats::width * v + ahead, 0, 2);
-    }
+      for (int v = 0; v < V; ++v) {
+        weights[v] = weight_part(w + 2 * Floats::width * v, part);
+        if (Ahead && part == 0) __builtin_prefetch(w + 2 * Floats::width * v + ahead, 0, 2);
+      }
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Pairs inputs = Pairs::all(x + r * row_stride + 2 * k);
+      for (int r = 0; r < R; ++r) {
+        const auto inputs = input_part(x + r * row_stride + 2 * k, part);
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) s[r][v] = dot(weights[v], inputs, s[r][v]);
+        for (int v = 0; v < V; ++v) s[r][v] = multiply_add(weights[v], inputs, s[r][v]);
+      }
     }
   }
   std::memcpy(sum, s, sizeof(s));
@@ -56,7 +60,7 @@ inline void with_rows(int64_t count, F&& f) {
 }
 
 template <int R, class Out>
-void tile(const bfloat16* x, int64_t in, const bfloat16* w, const bfloat16* bias, Out* y, int64_t out, int64_t first) {
+void tile(const Input* x, int64_t in, const bfloat16* w, const bfloat16* bias, Out* y, int64_t out, int64_t first) {
   Floats sum[R][kVectors] = {};
   accumulate(sum, x, in, in / 2, w, 2 * kPanel);
   for (int v = 0; v < kVectors; ++v) {
@@ -79,14 +83,23 @@ void product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w, con
              int threads) {
   const int64_t panels = (out + kPanel - 1) / kPanel, tiles = (rows + kRows - 1) / kRows;
   const int64_t parts = panels < 16 * threads && tiles >= 2 * threads ? threads : 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t task = 0; task < panels * parts; ++task) {
-    const int64_t panel = task / parts, part = task % parts;
-    for (int64_t t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
-      const int64_t row = t * kRows;
-      with_rows(std::min<int64_t>(kRows, rows - row), [&](auto count) {
-        tile<count.value>(x + row * in, in, w + panel * kPanel * in, bias, y + row * out, out, panel * kPanel);
-      });
+  const std::unique_ptr<Input[]> room(new Input[kParts > 1 ? rows * in : 0]);
+  const Input* inputs = as_inputs(x, 0, room.get());
+#pragma omp parallel num_threads(threads)
+  {
+    if constexpr (kParts > 1) {
+#pragma omp for
+      for (int64_t r = 0; r < rows; ++r) as_inputs(x + r * in, in, room.get() + r * in);
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t task = 0; task < panels * parts; ++task) {
+      const int64_t panel = task / parts, part = task % parts;
+      for (int64_t t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
+        const int64_t row = t * kRows;
+        with_rows(std::min<int64_t>(kRows, rows - row), [&](auto count) {
+          tile<count.value>(inputs + row * in, in, w + panel * kPanel * in, bias, y + row * out, out, panel * kPanel);
+        });
+      }
     }
   }
 }

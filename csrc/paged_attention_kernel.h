@@ -40,7 +40,7 @@ struct PagedCache {  // of one layer
 
 // Scores of R heads against the keys of one block: scores[r][0..15].
 template <int R>
-void score_block(const bfloat16* q, int64_t head_dim, const bfloat16* key, int64_t ahead, float scale, float* scores,
+void score_block(const Input* q, int64_t head_dim, const bfloat16* key, int64_t ahead, float scale, float* scores,
                  int64_t stride) {
   constexpr int V = kBlock / Floats::width < kVectors ? kBlock / Floats::width : kVectors;
   for (int64_t token = 0; token < kBlock; token += V * Floats::width) {
@@ -53,13 +53,13 @@ void score_block(const bfloat16* q, int64_t head_dim, const bfloat16* key, int64
 }
 
 // Scores -> softmax without its denominator, rounded to bf16. Returns the denominator: the sum of what was rounded.
-inline float exponentials(float* scores, int64_t length, int64_t padded, bfloat16* weights) {
+inline float exponentials(float* scores, int64_t length, int64_t padded, Input* weights) {
   std::fill(scores + length, scores + padded, -__builtin_inff());
   Floats top = Floats::all(-__builtin_inff()), total = Floats::all(0);
   for (int64_t i = 0; i < padded; i += Floats::width) top = max(top, Floats::load(scores + i));
   const Floats highest = Floats::all(top.max());
   for (int64_t i = 0; i < padded; i += Floats::width) {
-    exp(Floats::load(scores + i) - highest).store(weights + i);
+    store_rounded(exp(Floats::load(scores + i) - highest), weights + i);
     total = total + Floats::load(weights + i);
   }
   return total.sum();
@@ -69,15 +69,17 @@ inline float exponentials(float* scores, int64_t length, int64_t padded, bfloat1
 // rounded up to whole blocks; weights: as many.
 template <int R>
 void attend(const PagedCache& cache, int64_t kv_head, const bfloat16* q, const int32_t* blocks, int64_t length,
-            float* scores, bfloat16* weights, bfloat16* out) {
+            float* scores, Input* weights, bfloat16* out) {
   constexpr int V = 2, kColumns = V * Floats::width;
   const int64_t D = cache.head_dim, count = (length + kBlock - 1) / kBlock, padded = count * kBlock;
   const auto key = [&](int64_t b) { return cache.keys(blocks[b], kv_head); };
   const auto value = [&](int64_t b) { return cache.values(blocks[b], kv_head); };
+  Input room[R * kMaxHeadDim];
+  const Input* queries = as_inputs(q, R * D, room);
   for (int64_t b = 0; b < count; ++b) {
     const int64_t next = b + kAhead;
     const bfloat16* soon = next < count ? key(next) : value(std::min(next - count, count - 1));
-    score_block<R>(q, D, key(b), soon - key(b), 1.f / std::sqrt((float)D), scores + b * kBlock, padded);
+    score_block<R>(queries, D, key(b), soon - key(b), 1.f / std::sqrt((float)D), scores + b * kBlock, padded);
   }
   float total[R];
   for (int r = 0; r < R; ++r) total[r] = exponentials(scores + r * padded, length, padded, weights + r * padded);

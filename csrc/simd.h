@@ -61,6 +61,14 @@ struct Floats {
   // Bit i is set where a[i] > b[i] does not hold, NaN included.
   static unsigned not_greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NGT_UQ); }
   float sum() const { return _mm512_reduce_add_ps(v); }
+  // out[i] = x[i].sum() for four vectors.
+  static void sums(const Floats* x, float* out) {
+    const auto lanes = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+    const __m512 ab = lanes(x[0].v, x[1].v), cd = lanes(x[2].v, x[3].v);
+    const __m512 s = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+  }
   float max() const { return _mm512_reduce_max_ps(v); }
 };
 inline Floats operator+(Floats a, Floats b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -104,6 +112,12 @@ struct Floats {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+  }
+  static void sums(const Floats* x, float* out) {
+    const auto lanes = [](__m256 a, __m256 b) { return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)); };
+    const __m256 ab = lanes(x[0].v, x[1].v), cd = lanes(x[2].v, x[3].v);
+    const __m256 s = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
   }
   float max() const {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -183,6 +197,7 @@ struct Floats {
   }
   static unsigned not_greater(Floats a, Floats b) { return !(a.v > b.v); }
   float sum() const { return v; }
+  static void sums(const Floats* x, float* out) { std::memcpy(out, x, 4 * sizeof(float)); }
   float max() const { return v; }
 };
 inline Floats operator+(Floats a, Floats b) { return {a.v + b.v}; }
