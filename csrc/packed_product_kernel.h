@@ -23,9 +23,9 @@ constexpr int kVectors = 4, kRows = 2;
 constexpr int kPanel = kVectors * Floats::width;
 
 // sum[r][v] += x[r]·w over pairs of inputs. The weights of a pair are `stride` numbers after those of the one before.
-// With `Ahead`, each weight read is accompanied by a prefetch of the one that is `ahead` numbers further, into the
+// Of every pair's vectors the first Lines are read together with a prefetch of what lies `ahead` numbers further, into the
 // second-level cache: the first has fewer buffers, too few for the latency of memory.
-template <bool Ahead = false, int R, int V>
+template <int Lines = 0, int R, int V>
 inline void accumulate(Floats (&sum)[R][V], const Input* x, int64_t row_stride, int64_t pairs, const bfloat16* w,
                        int64_t stride, [[maybe_unused]] int64_t ahead = 0) {
   Floats s[R][V];  // its own, and every loop over it unrolled: else the compiler keeps it in memory, not in registers
@@ -37,7 +37,7 @@ inline void accumulate(Floats (&sum)[R][V], const Input* x, int64_t row_stride, 
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
         weights[v] = weight_part(w + 2 * Floats::width * v, part);
-        if (Ahead && part == 0) __builtin_prefetch(w + 2 * Floats::width * v + ahead, 0, 2);
+        if (v < Lines && part == 0) __builtin_prefetch(w + 2 * Floats::width * v + ahead, 0, 2);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -59,10 +59,19 @@ inline void with_rows(int64_t count, F&& f) {
   f(std::integral_constant<int, R>{});
 }
 
+struct Ahead {  // what a tile prefetches: vectors of every pair, and how many numbers further they are
+  int64_t lines, by;
+};
+
 template <int R, class Out>
-void tile(const Input* x, int64_t in, const bfloat16* w, const bfloat16* bias, Out* y, int64_t out, int64_t first) {
+void tile(const Input* x, int64_t in, const bfloat16* w, Ahead ahead, const bfloat16* bias, Out* y, int64_t out,
+          int64_t first) {
   Floats sum[R][kVectors] = {};
-  accumulate(sum, x, in, in / 2, w, 2 * kPanel);
+  const auto run = [&](auto lines) { accumulate<lines.value>(sum, x, in, in / 2, w, 2 * kPanel, ahead.by); };
+  if (ahead.lines == 0) run(std::integral_constant<int, 0>{});
+  else if (ahead.lines == 1) run(std::integral_constant<int, 1>{});
+  else if (ahead.lines == 2) run(std::integral_constant<int, 2>{});
+  else run(std::integral_constant<int, kVectors>{});
   for (int v = 0; v < kVectors; ++v) {
     const int64_t column = first + v * Floats::width, left = out - column;
     if (left <= 0) break;
@@ -93,11 +102,17 @@ void product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w, con
     }
 #pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < panels * parts; ++task) {
-      const int64_t panel = task / parts, part = task % parts;
-      for (int64_t t = tiles * part / parts; t < tiles * (part + 1) / parts; ++t) {
-        const int64_t row = t * kRows;
-        with_rows(std::min<int64_t>(kRows, rows - row), [&](auto count) {
-          tile<count.value>(inputs + row * in, in, w + panel * kPanel * in, bias, y + row * out, out, panel * kPanel);
+      const int64_t panel = task / parts, part = task % parts, first = tiles * part / parts;
+      const int64_t count = tiles * (part + 1) / parts - first;
+      // The panel that this thread will probably take next comes from memory while the tiles of this one are computed,
+      // a share of it with each tile.
+      const int64_t next = panel + threads / parts;
+      const int64_t lines = count && next < panels ? (kVectors + count - 1) / count : 0;
+      for (int64_t t = 0; t < count; ++t) {
+        const int64_t row = (first + t) * kRows, line = t * lines;
+        const Ahead ahead{line < kVectors ? lines : 0, (next - panel) * kPanel * in + line * 2 * Floats::width};
+        with_rows(std::min<int64_t>(kRows, rows - row), [&](auto size) {
+          tile<size.value>(inputs + row * in, in, w + panel * kPanel * in, ahead, bias, y + row * out, out, panel * kPanel);
         });
       }
     }

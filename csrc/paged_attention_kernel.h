@@ -45,7 +45,7 @@ void score_block(const Input* q, int64_t head_dim, const bfloat16* key, int64_t 
   constexpr int V = kBlock / Floats::width < kVectors ? kBlock / Floats::width : kVectors;
   for (int64_t token = 0; token < kBlock; token += V * Floats::width) {
     Floats dots[R][V] = {};
-    accumulate<true>(dots, q, head_dim, head_dim / 2, key + 2 * token, 2 * kBlock, ahead);
+    accumulate<V>(dots, q, head_dim, head_dim / 2, key + 2 * token, 2 * kBlock, ahead);
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < V; ++v)
         (dots[r][v] * Floats::all(scale)).store(scores + r * stride + token + v * Floats::width);
@@ -93,7 +93,7 @@ void attend(const PagedCache& cache, int64_t kv_head, const bfloat16* q, const i
     for (int64_t b = 0; b < count; ++b) {
       const bfloat16* now = b + 1 < count ? value(b) : last;
       const int64_t ahead = b + kAhead < count ? value(b + kAhead) - now : 0;
-      accumulate<true>(mean, weights + b * kBlock, padded, kBlock / 2, now + 2 * column, 2 * D, ahead);
+      accumulate<V>(mean, weights + b * kBlock, padded, kBlock / 2, now + 2 * column, 2 * D, ahead);
     }
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < V; ++v)
