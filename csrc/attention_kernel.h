@@ -277,7 +277,7 @@ void backward(const Packed& p, const T* dout, const T* q, const T* k, const T* v
 template <class T>
 void paged(const Paged& p, const T* q, const T* k, const T* v, T* out) {
   const Shape s(p.heads, p.sequences ? *std::max_element(p.lengths, p.lengths + p.sequences) : 0);
-  for_each(p.sequences * p.heads.key, p.threads, 2 * s.keys + attend_memory(s), [&](int64_t task, float* memory) {
+  for_each(p.sequences * p.heads.key, p.threads, 2 * s.keys + 16 + attend_memory(s), [&](int64_t task, float* memory) {
     const int64_t sequence = task / p.heads.key, head = task % p.heads.key, length = p.lengths[sequence];
     const int64_t begin = p.query_offsets[sequence], queries = p.query_offsets[sequence + 1] - begin;
     const int32_t* pages = p.table + sequence * p.table_width;
