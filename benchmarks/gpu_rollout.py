@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from gpu_training import DEVICE, SHAPES, model_config
+from gpu_training import DEVICE, SHAPES, model_config, seconds
 
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
@@ -24,18 +23,6 @@ from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.rollout.memory import cache_bytes_per_token
 
 PROMPT, NEW, BATCHES = 64, 128, (1, 16, 64, 256)
-
-
-def seconds(call, rounds: int = 3) -> float:
-    """The shortest of ``rounds`` calls after one that warms up."""
-    times = []
-    for _ in range(rounds + 1):
-        started = time.perf_counter()
-        call()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return min(times[1:])
 
 
 def bandwidth() -> float:
@@ -58,7 +45,7 @@ def ours(decoder: Decoder, batch: int, new: int) -> float:
         decoder.version += 1  # nothing of the round before is found again
         engine.generate(asked)
 
-    return seconds(call)
+    return seconds(call, rounds=3)
 
 
 def transformers_model(c: ModelConfig):
