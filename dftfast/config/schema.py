@@ -133,7 +133,7 @@ class DFT(Section):
                                                     "temperatures")
     candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
                                                    "candidates")
-    overshoot: NotNegative = Field(1.0, description="how far beyond human text the chosen population aims, in units of "
+    overshoot: NotNegative = Field(2.0, description="how far beyond human text the chosen population aims, in units of "
                                    "what the policy is short of it: training on the population goes a part of the way")
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
     tuning_prompts: Count = Field(240, description="tuning prompts that choose the phase to keep, half of the tuning texts "
@@ -145,7 +145,7 @@ class DFT(Section):
     weights: Weights = Weights()
     rank: Count = Field(32, description="rank of a phase's adapter")
     alpha: Positive = Field(32.0, description="scale of a phase's adapter: its product counts alpha / rank")
-    learning_rate: Positive = Field(5e-4, description="peak learning rate of a phase")
+    learning_rate: Positive = Field(1e-3, description="peak learning rate of a phase")
     epochs: Count = Field(1, description="passes over the chosen texts")
     batch_tokens: Count = Field(2048, description="tokens an update, prompts included")
     micro_tokens: Count = Field(4096, description="tokens a forward pass; lower it to save memory")
