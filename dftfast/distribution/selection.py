@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 
 from ..profile import stage
 from .classifier import DensityRatio
@@ -91,16 +92,20 @@ def select_population(
         term.start(chosen)
     weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
-    pull = overshoot * sum(weight * term.slope() for weight, term in weighted) if overshoot else np.zeros(len(prompt))
+    if overshoot:
+        pull = LinearTerm(torch.from_numpy(overshoot * sum(weight * term.slope() for weight, term in weighted)))
+        pull.start(chosen)
+        weighted.append((1.0, pull))
 
     def record(exchanges: int) -> dict[str, float]:
         values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-        objective = float(sum(weights[name] * value for name, value in values.items()) + pull[chosen].mean())
+        objective = sum(weights[name] * value for name, value in values.items())
+        objective = float(objective + (pull.value(chosen) if overshoot else 0.0))
         return {"J": objective, **values, "exchanges": exchanges, **{f"weight_{k}": w for k, w in weights.items()}}
 
     records = [record(0)]
     while len(records) <= sweeps:
-        exchanges = sum(_visit(number, b, groups, weighted, pull / len(groups), chosen) for number, b in enumerate(blocks))
+        exchanges = sum(_visit(number, block, groups, weighted, chosen) for number, block in enumerate(blocks))
         records.append(record(exchanges))
         if not exchanges:
             break
@@ -127,9 +132,8 @@ def _scale(term: Term, groups: list[np.ndarray], block: np.ndarray, chosen: np.n
 
 
 def _visit(
-    number: int, block: np.ndarray, groups: list[np.ndarray], weighted: list[tuple[float, Term]], pull: np.ndarray,
-    chosen: np.ndarray,
-) -> int:  # fmt: skip
+    number: int, block: np.ndarray, groups: list[np.ndarray], weighted: list[tuple[float, Term]], chosen: np.ndarray
+) -> int:
     """Give each prompt of a block the candidate of least cost; the number of exchanges."""
     candidates = np.concatenate([groups[p] for p in block])
     for _, term in weighted:
@@ -137,7 +141,7 @@ def _visit(
     exchanges = 0
     for p in block:
         group, current = groups[p], int(chosen[p])
-        costs = pull[group] + sum(weight * term.costs(group, current) for weight, term in weighted)
+        costs = sum(weight * term.costs(group, current) for weight, term in weighted)
         best = int(np.argmin(costs))
         if costs[best] < costs[np.flatnonzero(group == current)[0]]:
             for _, term in weighted:
