@@ -8,7 +8,7 @@ import numpy as np
 
 from dftfast.errors import UserError
 
-from . import embedding, overlap, quadratic, text_stats
+from . import adherence, embedding, overlap, quadratic, text_stats
 from .slop.copying import Corpus
 from .slop.duplicates import near_duplicates
 from .slop.style import StyleScale
@@ -63,6 +63,10 @@ class Reference:
     @cached_property
     def per_text(self) -> dict[str, np.ndarray]:
         return text_stats.per_text(self.texts.texts, self.scripts)
+
+    @cached_property
+    def adherence(self) -> dict[str, np.ndarray]:
+        return adherence.per_text(self.texts.texts, self.texts.briefs)
 
     @cached_property
     def self_bleu(self) -> np.ndarray:
