@@ -77,7 +77,8 @@ def select_population(
         prompt: the prompt of each candidate, in any numbering.
         terms: from ``make_terms``.
         overshoot: 0 aims at human text, for a population that is used as it is. Training on a population moves the
-            policy a part of the way to it, so a population to learn from aims beyond.
+            policy a part of the way to it, so a population to learn from aims beyond. −2 − o aims as far from q as o
+            does, on the other side: at ``q − (1 + o)(p − q)``.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
 
     Returns:

@@ -1,17 +1,25 @@
-"""One phase of DFT by population selection: sample, choose, learn the chosen.
+"""One phase of DFT by population selection: sample, choose, learn the chosen and unlearn the rejected.
 
-Of K candidates for each prompt one is chosen, so that the chosen population is distributed like human text; a
-fresh LoRA then learns it by likelihood. Human completions of some prompts may be mixed in as an anchor.
+Of K candidates for each prompt one is chosen, so that the chosen population lies beyond human text as seen from the
+policy, and one rejected, so that the rejected population lies as far on the other side. A fresh LoRA learns the one by
+likelihood, against the other. Human completions of some prompts may be mixed in.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+
+import torch
+from torch import Tensor
 
 from ..distribution.selection import make_terms, select_population
+from ..kernels import linear_logprob
+from ..model.decoder import Decoder
 from .dft import Task
 from .distributed import on_first
-from .packing import Example
+from .fit import completion_states
+from .packing import Example, PackedBatch
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +31,36 @@ def selection_phase(task: Task, phase: int) -> dict:
     rollouts = task.candidates(phase, prompts)
     candidates = rollouts.samples
 
-    def choose() -> tuple[list[int], list[dict]]:
+    def choose() -> list[tuple[list[int], list[dict]]]:
         terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        return select_population(rollouts.prompt, terms, task.seed + phase, c.overshoot)
+        aims = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot]
+        return [select_population(rollouts.prompt, terms, task.seed + phase, aim) for aim in aims]
 
-    chosen, course = on_first(choose)
+    (chosen, course), *mirrored = on_first(choose)
     _log_choice(phase, course[0], course[-1])
-    examples = [Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i)) for i in chosen]
-    task.learn(phase, examples + prompts[: round(c.human_share * len(examples))])
-    return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course}
+    text = lambda i, weight: Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i), weight)
+    examples = [text(i, 1.0) for i in chosen]
+    against = {
+        id(example): text(bad, [-c.contrast / math.exp(logprob) for logprob in rollouts.logprobs[bad]])
+        for rejected, _ in mirrored
+        for example, good, bad in zip(examples, chosen, rejected)
+        if good != bad
+    }
+    how = {"reweigh": lambda batch: [*batch, *(against[id(e)] for e in batch if id(e) in against)], "loss": contrast}
+    task.learn(phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {})
+    courses = {name: course for name, (_, course) in zip(["rejected"], mirrored)}
+    return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course, **courses}
+
+
+def contrast(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
+    """``scale · Σ (−w log p`` where w > 0, ``−w p`` where w < 0) over the batch's completion tokens.
+
+    With w = −1/p₀, p₀ the probability that the token was drawn with, ``−w p`` is the importance ratio p/p₀: the
+    gradient over the rejected is that of the policy as it is now, and fades as a token becomes unlikely, where that of
+    a negative likelihood would grow without bound.
+    """
+    logprob, _ = linear_logprob(completion_states(decoder, batch), decoder.head_weight, batch.targets)
+    return scale * -(batch.weights * torch.where(batch.weights > 0, logprob, logprob.exp())).sum()
 
 
 def _log_choice(phase: int, at_random: dict, chosen: dict) -> None:

@@ -95,17 +95,17 @@ def test_slope_is_the_derivative_of_the_value(name):
 
 
 def test_overshoot_aims_beyond_the_human_texts():
-    """Embeddings short of the human ones by 0.5 in every direction: the chosen come as far beyond as they are asked to."""
+    """Embeddings short of the human ones in every direction: the chosen come as far beyond, or stay behind, as asked."""
     candidates, human = random_samples(4000, 12), random_samples(1000, 13, shift=0.1)
     prompt = [i // 8 for i in range(4000)]
     shifts = []
-    for overshoot in (0.0, 1.0, 2.0):
+    for overshoot in (0.0, 1.0, 2.0, -2.0, -3.0):
         terms = make_terms(candidates, human, VOCAB, {"mmd": 1.0})
         chosen, records = select_population(prompt, terms, 0, overshoot)
         shifts.append(float((candidates.embeddings[chosen].mean(0) - candidates.embeddings.mean(0)).mean()))
         assert records[-1]["J"] < records[0]["J"]
     aim = float((human.embeddings.mean(0) - candidates.embeddings.mean(0)).mean())
-    assert np.array(shifts) == pytest.approx([aim, 2 * aim, 3 * aim], rel=0.25)
+    assert np.array(shifts) == pytest.approx([aim, 2 * aim, 3 * aim, -aim, -2 * aim], rel=0.25)
 
 
 def test_classifier_term_is_the_mean_of_its_witness():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from families import save_random_model
@@ -19,6 +21,7 @@ from dftfast.training.policy_gradient import leave_one_out
 from dftfast.training.rivals.hidden_mmd import mmd2, penalised_likelihood
 from dftfast.training.rivals.iq_learn import PENALTY, inverse_soft_q
 from dftfast.training.rivals.target_kl import PRIOR, SmoothedBigrams
+from dftfast.training.selection import contrast
 
 EXAMPLES = [Example([5, 6], [7, 8, 7]), Example([9], [10, 11], 0.5), Example([3, 4, 5], [6])]
 
@@ -95,6 +98,18 @@ def test_inverse_soft_q_is_likelihood_and_penalty(policy):
     follows = torch.stack([v[1], v[2], v[0] * 0, v[4], v[0] * 0, v[0] * 0])
     wanted = 0.1 * (batch.weights * (v - q + PENALTY * (q - follows).square())).sum()
     torch.testing.assert_close(inverse_soft_q(policy.decoder, batch, 0.1).double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_contrast_is_likelihood_of_the_chosen_less_the_ratio_of_the_rejected(policy):
+    old = token_logprobs(policy.decoder, EXAMPLES[:1])[0]
+    rejected = Example(EXAMPLES[0].prompt, EXAMPLES[0].completion, [-0.5 / math.exp(x) for x in old])
+    batch = pack([rejected, EXAMPLES[1]])
+    _, logits = whole_logits(policy, batch)
+    logprob = logits.log_softmax(1).gather(1, batch.targets[:, None])[:, 0]
+    ratio = (logprob[:3] - torch.tensor(old).double()).exp()
+    wanted = 0.1 * (0.5 * ratio.sum() - 0.5 * logprob[3:].sum())
+    torch.testing.assert_close(contrast(policy.decoder, batch, 0.1).double(), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ratio, torch.ones(3, dtype=torch.float64), rtol=1e-4, atol=1e-4)
 
 
 def test_hidden_mmd_ignores_own_samples_in_the_likelihood(policy):
