@@ -30,15 +30,19 @@ def on_huge_pages(*shape: int) -> Tensor:
     return tensor
 
 
+def kept(weight: Tensor) -> Tensor:
+    return weight.bfloat16().contiguous()
+
+
 class CPUDecoder:
     """Weights ready for `logits`. A token's logits do not depend, to the bit, on the other tokens of the call.
 
     Args:
         layers: for each layer its matrices `qkv` [(H + 2·Hk)·D, hidden], `o` [hidden, H·D], `gate_up` [2·inner, hidden]
             and `down` [hidden, inner], its `qkv_bias` or None, and its norms `input_norm`, `post_norm`, `q_norm`,
-            `k_norm` (the last two or None); all bf16. Matrices are packed, one after the other, as they are read.
+            `k_norm` (the last two or None). All is kept in bf16; matrices are packed, one after the other, as they are read.
         num_layers: how many that are.
-        embed, head: bf16 [V, hidden]; norm: bf16 [hidden], the final one.
+        embed, head: [V, hidden]; norm: [hidden], the final one.
     """
 
     MATRICES = ("qkv", "o", "gate_up", "down")
@@ -50,7 +54,7 @@ class CPUDecoder:
         self._free = on_huge_pages(self.packed_numel(num_layers, self.vocab, hidden, inner, heads, kv_heads, head_dim))
         self.kept = [[None if layer[name] is None else self._ready(name, layer[name]) for name in self.FIELDS]
                      for layer in layers]  # fmt: skip
-        self.ends = (embed.contiguous(), norm.contiguous(), self._pack(head))
+        self.ends = (kept(embed), kept(norm), self._pack(head))
         addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
         self.weights = _C.DecoderWeights(addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps)
@@ -63,10 +67,9 @@ class CPUDecoder:
         return layers * (qkv + o + mlp) + packed_size(vocab, hidden)
 
     @staticmethod
-    def supports(hidden: int, inner: int, head_dim: int, dtype: torch.dtype) -> bool:
+    def supports(hidden: int, inner: int, head_dim: int) -> bool:
         """Whether the sizes are those that the kernels handle."""
-        sizes = hidden % 16 == 0 and inner % 16 == 0 and head_dim % 32 == 0 and head_dim <= 256
-        return dtype == torch.bfloat16 and sizes
+        return hidden % 16 == 0 and inner % 16 == 0 and head_dim % 32 == 0 and head_dim <= 256
 
     def logits(self, tokens: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, slots: Tensor, block_table: Tensor,
                query_offsets: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:  # fmt: skip
@@ -87,9 +90,9 @@ class CPUDecoder:
         return out
 
     def _ready(self, name: str, weight: Tensor) -> Tensor:
-        return self._pack(weight) if name in self.MATRICES else weight.contiguous()
+        return self._pack(weight) if name in self.MATRICES else kept(weight)
 
     def _pack(self, weight: Tensor) -> Tensor:
         size = packed_size(*weight.shape)
         target, self._free = self._free[:size], self._free[size:]
-        return pack_matrix(weight, target)
+        return pack_matrix(weight.bfloat16(), target)

@@ -1,4 +1,4 @@
-"""The CPU back end for bf16: a step is one C++ call, on effective weights packed once per version."""
+"""The CPU back end in bf16: a step is one C++ call, on effective weights packed once per version."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PackedDecoder(PagedDecoder):
     @staticmethod
     def supports(decoder, block_size: int) -> bool:
         c = decoder.config
-        fits = CPUDecoder.supports(c.hidden_size, c.intermediate_size, c.head_dim, decoder.embed.dtype)
+        fits = CPUDecoder.supports(c.hidden_size, c.intermediate_size, c.head_dim)
         return decoder.embed.device.type == "cpu" and block_size == BLOCK and fits
 
     def update(self) -> None:
@@ -70,7 +70,7 @@ class PackedDecoder(PagedDecoder):
 
 
 def effective_weight(linear) -> Tensor:
-    """W + scale · B A of a `LoRALinear`, block by block, rounded once."""
+    """W + scale · B A of a `LoRALinear`, block by block, in the dtype of W."""
     if linear.a is None:
         return linear.weight
     rank = linear.b.shape[1]

@@ -72,7 +72,7 @@ def layer_activation_bytes(config, rank: int, dtype: torch.dtype) -> int:
 class MemoryPlan:
     """Bytes on one device. Every device holds the whole policy; a rollout's cache is released before the update.
 
-    `packed` is the copy of the matrices that rollouts on a CPU in bf16 keep (`PackedDecoder`); elsewhere there is none.
+    `packed` is the bf16 copy of the matrices that rollouts on a CPU keep (`PackedDecoder`); elsewhere there is none.
     """
 
     weights: int
@@ -134,7 +134,7 @@ def plan_memory(
     head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize  # final hidden states, and gradients on the way
     return MemoryPlan(
         weights=num_weights(config) * dtype.itemsize,
-        packed=packed_bytes(config) if cpu and dtype == torch.bfloat16 else 0,
+        packed=packed_bytes(config) if cpu else 0,
         adapter=adapter,
         gradients=adapter,
         optimizer=2 * adapter,
