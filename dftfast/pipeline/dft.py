@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..rollout import RolloutEngine, Sampler
+from ..rollout import Sampler
 from ..training.dft import Task, run_phases
 from ..training.distributed import on_first
 from ..training.policy_gradient import policy_gradient_phase
@@ -20,7 +20,7 @@ def dft(run: Run) -> None:
     task = dft_task(run, run.path / "dft")
     run_phases(task, METHODS[run.config.dft.method])
     on_first(lambda: task.policy.save(run.path / "merged"))
-    run.answer(task.engine, run.held_out, dft_sampler(run), run.path / "generations" / "dft.jsonl")
+    run.answer(task.engine, run.held_out, {run.path / "generations" / "dft.jsonl": dft_sampler(run)}, "dft/answers")
 
 
 def dft_sampler(run: Run) -> Sampler:
@@ -37,7 +37,7 @@ def dft_task(run: Run, folder: Path) -> Task:
     asked = min(c.tuning_prompts, len(split.tuning) // 2)
     return Task(
         policy=policy,
-        engine=RolloutEngine(policy.decoder, run.tokenizer),
+        engine=run.engine(policy),
         tokenizer=run.tokenizer,
         embed=run.embed,
         examples=run.examples(split.train[fitted_on:] + split.train[:fitted_on]),  # prompts new to the model first

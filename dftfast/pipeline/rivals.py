@@ -24,7 +24,7 @@ def rivals(run: Run) -> None:
             on_first(lambda: write_generations(path, rows))
         else:
             run_phases(task, RIVALS[name])
-            run.answer(task.engine, run.held_out, dft_sampler(run), path)
+            run.answer(task.engine, run.held_out, {path: dft_sampler(run)}, f"rivals/{name}/answers")
 
 
 def rival_files(run: Run) -> dict[str, Path]:

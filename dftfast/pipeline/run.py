@@ -23,7 +23,7 @@ from ..training.checkpoint import Checkpoints
 from ..training.distributed import on_first, pick_own_device, spread
 from ..training.log import RunLog
 from ..training.packing import Example
-from ..training.rollouts import sample
+from ..training.rollouts import generate
 from ..training.run_folder import RunFolder
 
 
@@ -86,6 +86,10 @@ class Run:
         policy.decoder.set_recompute(self.config.run.recompute)
         return policy
 
+    def engine(self, policy: Policy) -> RolloutEngine:
+        """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
+        return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16 if self.device.type == "cpu" else None)
+
     def examples(self, documents: list[Document]) -> list[Example]:
         """The documents as token ids: the brief as a chat, the text closed by the end token."""
         texts = self.tokenizer.encode_batch([document.text for document in documents])
@@ -106,18 +110,25 @@ class Run:
         rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
         return torch.from_numpy(np.stack(rows))
 
-    def answer(self, engine: RolloutEngine, documents: list[Document], sampler: Sampler, path: Path) -> None:
-        """Write one generation for each document."""
-        prompts = [example.prompt for example in self.examples(documents)]
-        requests = [Request(i, prompt, sampler, self.config.run.seed) for i, prompt in enumerate(prompts)]
-        batch = sample(engine, requests, path.stem)
-        settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
-        settings["seed"] = self.config.run.seed
-        rows = (
-            generation(
-                *(documents[i], self.tokenizer.decode(batch.output(i)).strip(), batch.output(i)),
-                *(batch.finish_reason[i], settings, path.stem),
+    def answer(self, engine: RolloutEngine, documents: list[Document], samplers: dict[Path, Sampler], stage: str) -> None:
+        """Write one generation for each document to each path, by its sampler.
+
+        A prompt's requests lie side by side, so that its keys and values are computed once. What is sampled is kept
+        with the checkpoints of ``stage`` until that is done.
+        """
+        prompts, seed = [example.prompt for example in self.examples(documents)], self.config.run.seed
+        requests = [
+            Request(i * len(samplers) + k, prompt, sampler, seed)
+            for i, prompt in enumerate(prompts)
+            for k, sampler in enumerate(samplers.values())
+        ]
+        batches = generate(engine, requests, self.checkpoints(stage).folder, next(iter(samplers)).stem)
+        outputs = [(batch.output(i), reason) for batch in batches for i, reason in enumerate(batch.finish_reason)]
+        for k, (path, sampler) in enumerate(samplers.items()):
+            settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
+            answers = zip(documents, outputs[k :: len(samplers)])
+            rows = (
+                generation(d, self.tokenizer.decode(output).strip(), output, reason, settings | {"seed": seed}, path.stem)
+                for d, (output, reason) in answers
             )
-            for i in range(len(batch))
-        )
-        on_first(lambda: write_generations(path, rows))
+            on_first(lambda: write_generations(path, rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..rollout import RolloutEngine, Sampler
+from ..rollout import Sampler
 from .run import Run
 from .sft import fine_tuned, variants
 
@@ -12,11 +12,9 @@ from .sft import fine_tuned, variants
 def sweep(run: Run) -> None:
     documents = run.held_out[: run.config.sweep.prompts]
     for name in variants(run):
-        missing = {path: sampler for path, sampler in sweep_files(run, name).items() if not path.exists()}
-        if missing:
-            engine = RolloutEngine(fine_tuned(run, name).decoder, run.tokenizer)
-            for path, sampler in missing.items():
-                run.answer(engine, documents, sampler, path)
+        files = sweep_files(run, name)
+        if not all(path.exists() for path in files):
+            run.answer(run.engine(fine_tuned(run, name)), documents, files, f"sweep/{name}")
 
 
 def sweep_files(run: Run, variant: str) -> dict[Path, Sampler]:

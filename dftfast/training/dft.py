@@ -39,6 +39,7 @@ from .run_folder import write_json
 
 log = logging.getLogger(__name__)
 
+WATCHED = 128  # tuning prompts that the nats of human texts and the drift are measured on: both compare texts with themselves
 PATIENCE = 2  # phases without improvement that end a run: one alone may be the noise of the tuning prompts
 
 
@@ -191,7 +192,7 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
             first = records[0]["tuning"] if records else figures
             scales = {name: max(abs(first[name]), noise[name]) for name in figures}
             score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
-            found = rollouts.health | {"human_nats": nats_per_token(task.policy.decoder, task.tuning, micro_tokens)}
+            found = rollouts.health | {"human_nats": nats_per_token(task.policy.decoder, task.tuning[:WATCHED], micro_tokens)}
             found |= {"kl": _drift(task, before)} if phase else {}
             dropped = _broken(task, found, records[0]["health"]) if phase else {}
             records.append(
@@ -222,8 +223,8 @@ def tuning_rollouts(task: Task, phase: int) -> Rollouts:
 def _drift(task: Task, before: Rollouts) -> float:
     """KL of the policy from the one that gave the rollouts ``before``."""
     texts = before.samples
-    examples = [Example(task.tuning[p].prompt, texts.tokens_of(i)) for i, p in enumerate(before.prompt)]
-    return kl(task.policy.decoder, examples, before.logprobs, task.settings.micro_tokens)
+    examples = [Example(task.tuning[p].prompt, texts.tokens_of(i)) for i, p in enumerate(before.prompt[:WATCHED])]
+    return kl(task.policy.decoder, examples, before.logprobs[:WATCHED], task.settings.micro_tokens)
 
 
 def _broken(task: Task, found: dict[str, float], start: dict[str, float]) -> dict[str, list[str]]:
