@@ -17,13 +17,14 @@ from test_pipeline import corpus, model, options  # noqa: F401
 
 from dftfast.config import load_config, parse_command_line
 from dftfast.errors import Diverged
+from dftfast.model.adapter import Adapter
 from dftfast.model.lora import lora_layers
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import dft_task
 from dftfast.pipeline.sft import fine_tune
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.training.checkpoint import Checkpoints
-from dftfast.training.dft import run_phases
+from dftfast.training.phases import Gauge, run_phases
 from dftfast.training.health import breaches, repetition
 from dftfast.training.optimiser import Optimiser
 from dftfast.training.rollouts import generate
@@ -159,6 +160,24 @@ def test_a_phase_within_the_limits_is_not_given_up(task, tmp_path):
     task.checkpoints = lambda loop: Checkpoints(tmp_path / "checkpoints" / loop)
     record = run_phases(task, damaged(1e-4))[1]
     assert "dropped" not in record and abs(record["health"]["kl"]) < 0.01
+
+
+@pytest.mark.parametrize("aim, steps, best", [(0.4, [1, 0.5, 0.25], 0.5), (2.0, [1, 0.5], 1), (0.15, [1, 0.5, 0.25], 0.25)])
+def test_a_phase_goes_as_far_as_is_best(task, tmp_path, monkeypatch, aim, steps, best):
+    task.folder, tried = tmp_path / "dft", []
+
+    def measure(gauge, what):
+        if gauge.records:
+            tried.append(task.policy.adapters[-1].scale)
+        return {"score": (tried[-1] - aim) ** 2 - aim**2 if tried else 0.0, "tuning": {}, "health": {}}
+
+    monkeypatch.setattr(task, "settings", task.settings.model_copy(update={"phases": 1}))
+    monkeypatch.setattr(Gauge, "measure", measure)
+    monkeypatch.setattr(Gauge, "remember", lambda gauge, phase: None)
+    record = run_phases(task, damaged(1e-4))[1]
+    assert tried == steps and record["step"] == best and record["score"] == pytest.approx((best - aim) ** 2 - aim**2)
+    assert task.policy.adapters.pop().scale == Adapter.load(task.folder / "phase-1").scale == best
+    task.policy.materialise()
 
 
 def requests(task, count):

@@ -17,7 +17,7 @@ import yaml
 from dftfast.config import load_config
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import METHODS, dft_task
-from dftfast.training.dft import run_phases
+from dftfast.training.phases import run_phases
 from dftfast.training.run_folder import write_json
 
 HEAD = "| variant | score | MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n" + "|---" * 9 + "|"

@@ -128,10 +128,10 @@ class DFT(Section):
     method: Literal["selection", "policy_gradient"] = Field("selection", description="learn a chosen population, or "
                                                             "follow the same discrepancies by policy gradient")
     phases: Count = Field(1, description="times to sample, choose and train; each leaves one adapter")
-    prompts: Count = Field(320, description="training prompts a phase")
-    candidates: Annotated[int, Field(ge=2)] = Field(4, description="samples a prompt, spread over the candidate "
+    prompts: Count = Field(256, description="training prompts a phase")
+    candidates: Annotated[int, Field(ge=2)] = Field(6, description="samples a prompt, spread over the candidate "
                                                     "temperatures")
-    candidate_temperatures: list[Positive] = Field([1.0, 0.85], min_length=1, description="temperatures of the "
+    candidate_temperatures: list[Positive] = Field([1.0], min_length=1, description="temperatures of the "
                                                    "candidates")
     overshoot: NotNegative = Field(2.0, description="how far beyond human text the chosen population aims, in units of "
                                    "what the policy is short of it: training on the population goes a part of the way")

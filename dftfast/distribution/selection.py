@@ -65,7 +65,12 @@ def make_terms(
 
 @stage("discrepancy")
 def select_population(
-    prompt: Sequence[int], terms: Mapping[str, tuple[float, Term]], seed: int, overshoot: float = 0.0, sweeps: int = 8
+    prompt: Sequence[int],
+    terms: Mapping[str, tuple[float, Term]],
+    seed: int,
+    overshoot: float = 0.0,
+    weights: Mapping[str, float] | None = None,
+    sweeps: int = 8,
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
 
@@ -79,6 +84,8 @@ def select_population(
         overshoot: 0 aims at human text, for a population that is used as it is. Training on a population moves the
             policy a part of the way to it, so a population to learn from aims beyond. −2 − o aims as far from q as o
             does, on the other side: at ``q − (1 + o)(p − q)``.
+        weights: by which each term's value enters J, as an earlier record has them: J is then the same for both choices,
+            where scaling anew would raise the say of a term that has little left to correct.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
 
     Returns:
@@ -91,7 +98,8 @@ def select_population(
     blocks = _blocks(groups, rng.permutation(len(groups)))
     for _, term in terms.values():
         term.start(chosen)
-    weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
+    if weights is None:
+        weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
     if overshoot:
         pull = LinearTerm(torch.from_numpy(overshoot * sum(weight * term.slope() for weight, term in weighted)))

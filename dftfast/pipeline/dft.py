@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from ..rollout import Sampler
-from ..training.dft import Task, run_phases
+from ..training.dft import Task
 from ..training.distributed import on_first
+from ..training.phases import run_phases
 from ..training.policy_gradient import policy_gradient_phase
 from ..training.selection import selection_phase
 from .run import Run

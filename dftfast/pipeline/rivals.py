@@ -7,8 +7,9 @@ from pathlib import Path
 from ..data.generations import generation, write_generations
 from ..distribution.selection import make_terms, select_population
 from ..evaluation import RIVAL
-from ..training.dft import Task, run_phases
+from ..training.dft import Task
 from ..training.distributed import on_first
+from ..training.phases import run_phases
 from ..training.rivals import RIVALS
 from .dft import dft_sampler, dft_task
 from .run import Run

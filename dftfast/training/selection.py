@@ -7,6 +7,7 @@ likelihood, against the other. Human completions of some prompts may be mixed in
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 
@@ -33,8 +34,8 @@ def selection_phase(task: Task, phase: int) -> dict:
 
     def choose() -> list[tuple[list[int], list[dict]]]:
         terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        aims = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot]
-        return [select_population(rollouts.prompt, terms, task.seed + phase, aim) for aim in aims]
+        aims, weights = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot], first_weights(task)
+        return [select_population(rollouts.prompt, terms, task.seed + phase, aim, weights) for aim in aims]
 
     (chosen, course), *mirrored = on_first(choose)
     _log_choice(phase, course[0], course[-1])
@@ -50,6 +51,15 @@ def selection_phase(task: Task, phase: int) -> dict:
     task.learn(phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {})
     courses = {name: course for name, (_, course) in zip(["rejected"], mirrored)}
     return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course, **courses}
+
+
+def first_weights(task: Task) -> dict[str, float] | None:
+    """The weights of the first phase, so that all phases descend on one functional; None in the first."""
+    file = task.folder / "phases.json"
+    records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    for record in records:
+        if "selection" in record:
+            return {k.removeprefix("weight_"): w for k, w in record["selection"][0].items() if k.startswith("weight_")}
 
 
 def contrast(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:

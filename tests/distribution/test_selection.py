@@ -170,6 +170,17 @@ def test_terms_start_with_an_equal_say():
     assert all(records[0][f"weight_{name}"] > 0 for name in terms)
 
 
+def test_given_weights_are_those_of_the_objective():
+    candidates, human = random_samples(90, 18), random_samples(50, 19, shift=0.3)
+    prompt = [i // 3 for i in range(90)]
+    _, first = select_population(prompt, terms_of(candidates, human), 0)
+    weights = {name: 0.0 if name.startswith("ngram") else first[0][f"weight_{name}"] for name in NAMES}
+    chosen, records = select_population(prompt, terms_of(candidates, human), 1, weights=weights)
+    assert {name: records[-1][f"weight_{name}"] for name in NAMES} == weights
+    alone = {name: term for name, term in terms_of(candidates, human).items() if weights[name]}
+    assert select_population(prompt, alone, 1, weights=weights)[0] == chosen
+
+
 def test_a_name_that_is_no_discrepancy_is_refused():
     samples = random_samples(10, 27)
     with pytest.raises(ValueError, match="'elegance'"):

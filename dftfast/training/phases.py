@@ -1,0 +1,176 @@
+"""Distribution fine-tuning: phases that move the policy's output distribution towards human text.
+
+A phase samples from the policy, follows the first variation of the discrepancies by one of two methods, and
+leaves one more adapter on the policy. The policy is then measured on tuning prompts at the final sampler, at
+several lengths of the step that the adapter makes; the phases up to the smallest discrepancy are the result.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from ..distribution.length import LengthEnergy
+from ..distribution.mmd import MMD, StyleMMD
+from ..distribution.ngram import NGramL2
+from ..distribution.protocol import Discrepancy
+from ..distribution.samples import Samples
+from ..errors import Diverged
+from ..model.adapter import Adapter
+from ..model.lora import remove_adapter
+from ..profile import stage
+from .dft import Rollouts, Task
+from .distributed import on_first
+from .fit import nats_per_token
+from .health import breaches, kl
+from .packing import Example
+from .run_folder import write_json
+
+log = logging.getLogger(__name__)
+
+STEPS = (1.0, 0.5, 0.25)  # lengths of a phase's step, in units of what was trained
+PATIENCE = 2  # phases without improvement that end a run: one alone may be the noise of the tuning prompts
+WATCHED = 128  # tuning prompts for the nats of human texts and the drift, which compare texts with themselves
+
+
+def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
+    """Train the phases that are not on disk yet and leave the policy at the best one.
+
+    ``method`` trains one adapter, left live on the policy, and returns a report. The adapter enters at the length of
+    ``STEPS`` whose score is least, tried from the longest as long as a shorter one is better: training says where to go,
+    not how far. A score is the mean change of the discrepancies since the start, each in units of its start, or of its
+    noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
+    to improve on the best so far, or one is given up because it diverged or broke one of ``dft.limits`` at every length.
+    ``folder/phases.json`` holds one record a phase: figures and health on the tuning prompts, the step and the scores of
+    those tried, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
+    """
+    start = len(task.policy.adapters)
+    file = task.folder / "phases.json"
+    records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    for record in records[1:]:
+        if "dropped" not in record:
+            task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
+    task.policy.materialise()
+    gauge = Gauge(task, records)
+    for phase in range(len(records), task.settings.phases + 1):
+        if _stalled(records):
+            break
+        record = {"phase": phase, **(_phase(task, method, gauge, phase) if phase else gauge.measure("dft 0: tuning"))}
+        records.append(record)
+        on_first(lambda: write_json(file, records))
+        if "dropped" in record:
+            log.warning("dft phase %d is given up: %s", phase, "; ".join(record["dropped"]))
+        else:
+            task.log.write("dft", {"phase": phase, "score": record["score"], **record["tuning"], **record["health"]}, phase)
+            figures = ", ".join(f"{name} {value:.5f}" for name, value in record["tuning"].items())
+            log.info("dft phase %d, step %g: %s", phase, record.get("step", 0), figures)
+    best = min((record for record in records if "dropped" not in record), key=_score)["phase"]
+    remove_adapter(task.policy.decoder)
+    del task.policy.adapters[start + best :]
+    task.policy.materialise()
+    log.info("dft: phase %d is the best on the tuning prompts", best)
+    return records
+
+
+def _phase(task: Task, method: Callable[[Task, int], dict], gauge: Gauge, phase: int) -> dict:
+    """Train an adapter and leave it on the policy at its best length; the phase's record."""
+    gauge.remember(phase - 1)
+    try:
+        report = method(task, phase)
+    except Diverged as wrong:
+        return {"dropped": [str(wrong)]}
+    adapter = task.policy.end_phase()
+    tried: dict[float, dict] = {}
+
+    def take(step: float) -> Adapter:
+        task.policy.adapters[-1] = replace(adapter, scale=step * adapter.scale)
+        task.policy.materialise()
+        return task.policy.adapters[-1]
+
+    for step in STEPS:
+        take(step)
+        try:
+            tried[step] = gauge.measure(_rollout_name(phase, step))
+        except Diverged as wrong:
+            tried[step] = {"dropped": [str(wrong)]}
+        if len(tried) > 1 and _score(tried[step]) >= _score(tried[2 * step]) < math.inf:
+            break
+    best = min(tried, key=lambda step: _score(tried[step]))
+    kept = take(best)
+    on_first(lambda: kept.save(task.folder / f"phase-{phase}", task.policy.folder))
+    scores = {f"{step:g}": record.get("score") for step, record in tried.items()}
+    return {**tried[best], "step": best, "tried": scores, **report}
+
+
+class Gauge:
+    """Measures the policy on the tuning prompts, against its start and against the phase before."""
+
+    def __init__(self, task: Task, records: list[dict]):
+        self.task, self.records = task, records
+        vocab = task.policy.decoder.config.vocab_size
+        self.discrepancies = {"mmd": MMD(), "ngram": NGramL2(vocab), "style": StyleMMD(), "length_distance": LengthEnergy()}
+        self.noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in self.discrepancies.items()})
+        for discrepancy in self.discrepancies.values():
+            discrepancy.fit(task.tuning_human)
+        self.before: Rollouts | None = None
+
+    def remember(self, phase: int) -> None:
+        """Take the policy as ``phase`` left it for the one to compare with; its rollouts are on disk."""
+        step = self.records[phase].get("step")
+        self.before = self._rollouts(_rollout_name(phase, step))
+
+    def measure(self, what: str) -> dict:
+        """Score, figures and health of the policy as it stands; ``dropped`` where it is beyond ``dft.limits``."""
+        task, rollouts = self.task, self._rollouts(what)
+        with stage("discrepancy"):
+            figures = on_first(lambda: {name: d.value(rollouts.samples) for name, d in self.discrepancies.items()})
+        first = self.records[0]["tuning"] if self.records else figures
+        scales = {name: max(abs(first[name]), self.noise[name]) for name in figures}
+        score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
+        nats = nats_per_token(task.policy.decoder, task.tuning[:WATCHED], task.settings.micro_tokens)
+        found = {**rollouts.health, "human_nats": nats} | ({"kl": self._drift()} if self.before else {})
+        record = {"score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}
+        human_length = float(task.tuning_human.lengths.float().mean())
+        broken = breaches(found, self.records[0]["health"], human_length, task.settings.limits) if self.records else []
+        return record | ({"dropped": broken} if broken else {})
+
+    def _rollouts(self, what: str) -> Rollouts:
+        prompts = [example.prompt for example in self.task.tuning]
+        return self.task.sample(prompts, [self.task.settings.temperature], self.task.seed, what)
+
+    def _drift(self) -> float:
+        """KL of the policy from the one before."""
+        task, texts = self.task, self.before.samples
+        examples = [Example(task.tuning[p].prompt, texts.tokens_of(i)) for i, p in enumerate(self.before.prompt[:WATCHED])]
+        return kl(task.policy.decoder, examples, self.before.logprobs[:WATCHED], task.settings.micro_tokens)
+
+
+def _rollout_name(phase: int, step: float | None) -> str:
+    return f"dft {phase}: tuning" + (f" at {step:g}" if phase else "")
+
+
+def _score(record: dict) -> float:
+    return math.inf if "dropped" in record else record["score"]
+
+
+def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
+    """Standard deviation of a discrepancy between random halves of the human texts."""
+    values = []
+    for seed in range(splits):
+        order = torch.randperm(len(human), generator=torch.Generator().manual_seed(seed))
+        discrepancy.fit(human.select(order[: len(order) // 2]))
+        values.append(discrepancy.value(human.select(order[len(order) // 2 :])))
+    return float(torch.tensor(values).std())
+
+
+def _stalled(records: list[dict]) -> bool:
+    """Whether the last phase was given up, or none of the last ``PATIENCE`` is the best so far."""
+    if records and "dropped" in records[-1]:
+        return True
+    scores = [record["score"] for record in records]
+    return len(scores) > PATIENCE and min(scores[-PATIENCE:]) > min(scores)
