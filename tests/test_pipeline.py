@@ -27,7 +27,7 @@ from dftfast.pipeline.dft import dft_task
 from dftfast.train import main
 from dftfast.training.fit import nats_per_token
 from dftfast.training.packing import Example
-from dftfast.training.selection import selection_phase
+from dftfast.training.selection import first_weights, selection_phase
 
 SPECIAL = ["<pad>", "<start>", "<end>"]
 TEMPLATE = "{% for m in messages %}<start>{{ m.content[-40:] }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
@@ -199,8 +199,7 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
     job = Run(load_config(overrides=run_options))
     task = dft_task(job, finished / "dft")
     prompts = [example.prompt for example in task.phase_prompts(1)]
-    temperatures = [1.0 for k in range(task.settings.candidates)]
-    rollouts = task.sample(prompts, temperatures, task.seed + 1, "again")
+    rollouts = task.sample(prompts, [1.0] * task.settings.candidates, task.seed + 1, "again")
     terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, {"mmd": 1.0, "ngram": 1.0})
     chosen, _ = select_population(rollouts.prompt, terms, seed=task.seed + 1)
 
@@ -218,13 +217,15 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
         examples = [Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index]
         return nats_per_token(task.policy.decoder, examples)
 
-    others = sorted(set(range(len(rollouts.samples))) - set(chosen))
-    before = nats(chosen), nats(others)
     object.__setattr__(task.settings, "weights", type(task.settings.weights)(classifier=0, style=0, length=0))
+    weights, overshoot = first_weights(task), task.settings.overshoot
+    chosen, rejected = (
+        select_population(rollouts.prompt, terms, task.seed + 1, aim, weights)[0] for aim in (overshoot, -2 - overshoot)
+    )
+    before = nats(chosen), nats(rejected)
     selection_phase(task, 1)
-    after = nats(chosen), nats(others)
-    assert before[0] - after[0] > 0.02
-    assert before[0] - after[0] > before[1] - after[1]
+    after = nats(chosen), nats(rejected)
+    assert before[0] - after[0] > before[1] - after[1] + 0.02
     remove_adapter(task.policy.decoder)
 
 
