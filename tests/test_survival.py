@@ -24,9 +24,9 @@ from dftfast.pipeline.dft import dft_task
 from dftfast.pipeline.sft import fine_tune
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.training.checkpoint import Checkpoints
-from dftfast.training.phases import Gauge, run_phases
 from dftfast.training.health import breaches, repetition
 from dftfast.training.optimiser import Optimiser
+from dftfast.training.phases import Gauge, run_phases
 from dftfast.training.rollouts import generate
 from dftfast.training.run_folder import RunFolder
 
