@@ -30,7 +30,7 @@ def on_huge_pages(*shape: int) -> Tensor:
     return tensor
 
 
-def kept(weight: Tensor) -> Tensor:
+def in_bf16(weight: Tensor) -> Tensor:
     return weight.bfloat16().contiguous()
 
 
@@ -54,7 +54,7 @@ class CPUDecoder:
         self._free = on_huge_pages(self.packed_numel(num_layers, self.vocab, hidden, inner, heads, kv_heads, head_dim))
         self.kept = [[None if layer[name] is None else self._ready(name, layer[name]) for name in self.FIELDS]
                      for layer in layers]  # fmt: skip
-        self.ends = (kept(embed), kept(norm), self._pack(head))
+        self.ends = (in_bf16(embed), in_bf16(norm), self._pack(head))
         addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
         self.weights = _C.DecoderWeights(addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps)
@@ -90,7 +90,7 @@ class CPUDecoder:
         return out
 
     def _ready(self, name: str, weight: Tensor) -> Tensor:
-        return self._pack(weight) if name in self.MATRICES else kept(weight)
+        return self._pack(weight) if name in self.MATRICES else in_bf16(weight)
 
     def _pack(self, weight: Tensor) -> Tensor:
         size = packed_size(*weight.shape)

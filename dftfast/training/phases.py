@@ -88,9 +88,11 @@ def _phase(task: Task, method: Callable[[Task, int], dict], gauge: Gauge, phase:
     tried: dict[float, dict] = {}
 
     def take(step: float) -> Adapter:
-        task.policy.adapters[-1] = replace(adapter, scale=step * adapter.scale)
-        task.policy.materialise()
-        return task.policy.adapters[-1]
+        scaled = replace(adapter, scale=step * adapter.scale)
+        if scaled.scale != task.policy.adapters[-1].scale:  # else the weights are those already
+            task.policy.adapters[-1] = scaled
+            task.policy.materialise()
+        return scaled
 
     for step in STEPS:
         take(step)
@@ -118,15 +120,17 @@ class Gauge:
         for discrepancy in self.discrepancies.values():
             discrepancy.fit(task.tuning_human)
         self.before: Rollouts | None = None
+        self.measured: dict[str, Rollouts] = {}  # since `remember`
 
     def remember(self, phase: int) -> None:
         """Take the policy as ``phase`` left it for the one to compare with; its rollouts are on disk."""
-        step = self.records[phase].get("step")
-        self.before = self._rollouts(_rollout_name(phase, step))
+        name = _rollout_name(phase, self.records[phase].get("step"))
+        self.before, self.measured = self.measured.get(name) or self._rollouts(name), {}
 
     def measure(self, what: str) -> dict:
         """Score, figures and health of the policy as it stands; ``dropped`` where it is beyond ``dft.limits``."""
-        task, rollouts = self.task, self._rollouts(what)
+        task = self.task
+        rollouts = self.measured[what] = self._rollouts(what)
         with stage("discrepancy"):
             figures = on_first(lambda: {name: d.value(rollouts.samples) for name, d in self.discrepancies.items()})
         first = self.records[0]["tuning"] if self.records else figures
