@@ -25,7 +25,7 @@ def main(paths: list[str]) -> None:
         if not values or None in values:
             continue
         show, mean = METRICS[metric].format, fmean(values)
-        floor = 0.5 if metric == "c2st" else figure.human
+        floor = 0.5 if metric.startswith("c2st") else figure.human
         distance = abs if METRICS[metric].better == "human" else float
         away = None if floor is None else distance(figure.value - floor)
         left = f"{100 * distance(mean - floor) / away:.0f}%" if away else "–"

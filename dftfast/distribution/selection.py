@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..profile import stage
-from .classifier import DensityRatio
+from .classifier import DensityRatio, LexicalRatio
 from .length import LengthEnergy
 from .mmd import MMD, ConditionalMMD, StyleMMD
 from .ngram import NGramL2
@@ -33,10 +33,11 @@ def make_terms(
     """Name -> (weight, term) for the discrepancies whose weight is not zero, each fitted on the human texts.
 
     Weights are relative: ``select_population`` brings the terms to a common scale. Names: mmd, conditional_mmd, style,
-    length, ngram (becomes ngram1, ngram2, ngram3, a third of the weight each), classifier.
+    length, ngram (becomes ngram1, ngram2, ngram3, a third of the weight each), classifier, lexical.
     Raises ValueError for another name.
     """
     kernels = {"mmd": MMD, "conditional_mmd": ConditionalMMD, "style": StyleMMD}
+    ratios = {"classifier": DensityRatio, "lexical": LexicalRatio}
     terms: dict[str, tuple[float, Term]] = {}
     for name, weight in dict(weights).items():
         if not weight:
@@ -54,8 +55,8 @@ def make_terms(
             ngram.fit(human)
             for n in ngram.sizes:
                 terms[f"ngram{n}"] = (weight / len(ngram.sizes), NGramTerm(ngram, n, candidates))
-        elif name == "classifier":
-            ratio = DensityRatio()
+        elif name in ratios:
+            ratio = ratios[name]()
             ratio.fit(human)
             terms[name] = (weight, LinearTerm(-ratio.witness(candidates)))
         else:

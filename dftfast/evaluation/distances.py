@@ -100,8 +100,14 @@ def frechet(s: TwoSamples) -> Figure:
     return figure(embedding.frechet(x, y), embedding.frechet_rounds(x, y, s.w, s.v), human=human)
 
 
-def c2st(s: TwoSamples) -> Figure:
-    x, y = s.x.embeddings, s.y.embeddings
+def c2st(s: TwoSamples) -> dict[str, Figure]:
+    found = {"c2st": _c2st(s, "c2st", s.x.embeddings, s.y.embeddings)}
+    if s.x.unseen_embeddings is not None or s.y.unseen_embeddings is not None:
+        found["c2st_unseen"] = _c2st(s, "c2st_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings)
+    return found
+
+
+def _c2st(s: TwoSamples, name: str, x: np.ndarray | None, y: np.ndarray | None) -> Figure:
     problem = s.embedding_problem(x, y)
     if problem is None and min(len(x), len(y)) < 20:
         problem = "fewer than 20 texts"
@@ -109,7 +115,7 @@ def c2st(s: TwoSamples) -> Figure:
         return undefined(problem)
     correct, n = embedding.c2st_correct(x, y, s.paired, s.seed), len(x)
     accuracy = (s.w @ correct[:n] + s.v @ correct[n:]) / (s.w.sum(1) + s.v.sum(1))
-    return figure(float(correct.mean()), accuracy, human=_spread(s.reference.c2st_floor))
+    return figure(float(correct.mean()), accuracy, human=_spread(s.reference.c2st_floor(name, y)))
 
 
 def mauve(s: TwoSamples) -> Figure:

@@ -57,6 +57,8 @@ METRICS: dict[str, Metric] = {
                       "embeddings of outputs and of human texts. Grows as the number of texts falls."),
     "c2st": Metric("C2ST", "lower", "Classifier two-sample test: how often a logistic regression on embeddings that has not "
                    "seen a prompt tells its human from its model text. 50% is indistinguishable.", percent=True),
+    "c2st_unseen": Metric("C2ST, unseen embedder", "lower", "C2ST in a second embedding that no training signal used.",
+                          percent=True),
     "mauve": Metric("MAUVE", "higher", "Area under the divergence frontier of quantised embeddings (Pillutla et al., "
                     "2021). 1 is identical.", digits=3),
     "chrf": Metric("chrF", "higher", "Character n-gram F-score with the human text of the same prompt (sacrebleu), 0 to "

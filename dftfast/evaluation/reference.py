@@ -107,7 +107,9 @@ class Reference:
             self._floors[name] = halves * halves.mean() / max(quarters.mean(), 1e-300)
         return self._floors[name]
 
-    @cached_property
-    def c2st_floor(self) -> np.ndarray:
-        y = self.texts.embeddings
-        return np.array([embedding.c2st_correct(y[h > 0], y[h == 0], False, self.seed).mean() for h in self.halves[:4]])
+    def c2st_floor(self, name: str, y: np.ndarray) -> np.ndarray:
+        """Accuracy of the classifier between random halves of the human texts' embeddings y; kept under `name`."""
+        if name not in self._floors:
+            accuracy = lambda h: embedding.c2st_correct(y[h > 0], y[h == 0], False, self.seed).mean()
+            self._floors[name] = np.array([accuracy(h) for h in self.halves[:4]])
+        return self._floors[name]

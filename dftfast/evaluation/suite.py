@@ -28,7 +28,7 @@ def evaluate(outputs: TextSet, reference: TextSet | Reference, *, bandwidth: flo
         reference = Reference(reference, bandwidth=bandwidth, exclude=exclude, rounds=rounds, seed=seed)
     s = TwoSamples(outputs, reference)
     found = distances.embedding_mmd(s) | distances.token_distances(s)
-    found |= {"style_mmd": distances.style_mmd(s), "frechet": distances.frechet(s), "c2st": distances.c2st(s)}
+    found |= {"style_mmd": distances.style_mmd(s), "frechet": distances.frechet(s)} | distances.c2st(s)
     if mauve:
         found["mauve"] = distances.mauve(s)
     found |= wording.reference_overlap(s) | wording.repetition(s) | wording.single_texts(s) | adherence(s)

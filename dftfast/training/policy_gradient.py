@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..distribution.classifier import DensityRatio
+from ..distribution.classifier import DensityRatio, LexicalRatio
 from ..distribution.length import LengthEnergy
 from ..distribution.mmd import MMD, ConditionalMMD, StyleMMD
 from ..distribution.ngram import NGramL2
@@ -35,6 +35,7 @@ KINDS = {
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
     "classifier": DensityRatio,
+    "lexical": LexicalRatio,
 }
 BANK = 8  # rounds of rollouts that stand for the policy's distribution
 

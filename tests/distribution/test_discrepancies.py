@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.classifier import DensityRatio, LexicalRatio
 from dftfast.distribution.length import LengthEnergy, log_lengths, mean_distance
 from dftfast.distribution.mmd import MMD, ConditionalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
@@ -214,6 +214,35 @@ def test_density_ratio_does_not_score_a_text_by_a_model_that_saw_it():
     ratio = fitted(DensityRatio(), random_samples(60, 20, dimensions=40))
     model = random_samples(60, 21, dimensions=40)
     assert abs(ratio.value(model)) < 0.3
+
+
+def texts_of(rng, count, frequency):
+    """Texts of 20 to 39 tokens drawn by their frequencies, alike to everything but their tokens."""
+    tokens = [rng.choice(len(frequency), rng.integers(20, 40), p=frequency).tolist() for _ in range(count)]
+    return Samples.of(torch.zeros(count, 1), tokens, ["text"] * count)
+
+
+def test_lexical_ratio_estimates_the_log_ratio_of_token_distributions():
+    """A rare token that the model never uses is as telling as a frequent one that it doubles, and n-gram L2 hardly sees it."""
+    rng = np.random.default_rng(3)
+    human = np.full(50, 1 / 50)
+    model = human.copy()
+    model[:5] *= 2
+    model[40:] *= 0.2
+    model /= model.sum()
+    ratio = fitted(LexicalRatio(), texts_of(rng, 2000, human))
+    outputs = texts_of(rng, 800, model)
+    assert ratio.value(outputs) > 0.5 and abs(ratio.value(texts_of(rng, 800, human))) < 0.15
+    counts = np.stack([np.bincount(outputs.tokens_of(i), minlength=50) for i in range(len(outputs))])
+    true = counts @ np.log(human / model)
+    assert np.corrcoef(ratio.witness(outputs).numpy(), true)[0, 1] > 0.8
+
+
+def test_lexical_ratio_does_not_score_a_text_by_a_model_that_saw_it():
+    """Sixty texts over a vocabulary of a thousand would look separable."""
+    rng, frequency = np.random.default_rng(4), np.full(1000, 1e-3)
+    ratio = fitted(LexicalRatio(), texts_of(rng, 60, frequency))
+    assert abs(ratio.value(texts_of(rng, 60, frequency))) < 0.3
 
 
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=20))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution import selection
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.classifier import DensityRatio, LexicalRatio
 from dftfast.distribution.length import LengthEnergy
 from dftfast.distribution.mmd import MMD, ConditionalMMD, StyleMMD
 from dftfast.distribution.ngram import NGramL2
@@ -19,8 +19,8 @@ from dftfast.distribution.selection import make_terms, select_population
 
 from .texts import VOCAB, Embedding, random_samples, standard_library_docstrings
 
-WEIGHTS = {"mmd": 1.0, "conditional_mmd": 0.5, "style": 0.5, "length": 0.5, "ngram": 1.0, "classifier": 1.0}
-NAMES = ["mmd", "conditional_mmd", "style", "length", "ngram1", "ngram2", "ngram3", "classifier"]
+WEIGHTS = {"mmd": 1.0, "conditional_mmd": 0.5, "style": 0.5, "length": 0.5, "ngram": 1.0, "classifier": 1.0, "lexical": 1.0}
+NAMES = ["mmd", "conditional_mmd", "style", "length", "ngram1", "ngram2", "ngram3", "classifier", "lexical"]
 
 
 def terms_of(candidates, human):
@@ -64,7 +64,7 @@ def test_cost_of_an_exchange_is_exact(name):
                 chosen[position] = new
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES[:-2])
 def test_value_of_a_term_is_that_of_its_discrepancy(name):
     candidates, human = random_samples(40, 12, shift=0.3), random_samples(25, 13)
     term = terms_of(candidates, human)[name][1]
@@ -72,7 +72,7 @@ def test_value_of_a_term_is_that_of_its_discrepancy(name):
     assert term.value(chosen) == pytest.approx(same_population(term, chosen, candidates, human, name), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES[:-2])
 def test_slope_is_the_derivative_of_the_value(name):
     """Many copies of every text, so that a text hardly meets itself; two of each other text become text i, and back."""
     copies, candidates, human = 400, random_samples(8, 12, shift=0.3, vocab=4), random_samples(25, 13, vocab=4)
@@ -108,13 +108,13 @@ def test_overshoot_aims_beyond_the_human_texts():
     assert np.array(shifts) == pytest.approx([aim, 2 * aim, 3 * aim, -aim, -2 * aim], rel=0.25)
 
 
-def test_classifier_term_is_the_mean_of_its_witness():
+@pytest.mark.parametrize("name, ratio", [("classifier", DensityRatio()), ("lexical", LexicalRatio())])
+def test_term_of_a_density_ratio_is_the_mean_of_its_witness(name, ratio):
     candidates, human = random_samples(60, 12, shift=0.3), random_samples(50, 13)
-    ratio = DensityRatio()
     ratio.fit(human)
     chosen = np.arange(0, 60, 3)
     expected = -float(ratio.witness(candidates)[chosen].mean())
-    assert terms_of(candidates, human)["classifier"][1].value(chosen) == pytest.approx(expected)
+    assert terms_of(candidates, human)[name][1].value(chosen) == pytest.approx(expected)
 
 
 def test_selection_finds_the_optimum_of_a_small_instance():

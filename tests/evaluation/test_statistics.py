@@ -12,7 +12,8 @@ from dftfast.evaluation.two_samples import TwoSamples
 def test_every_figure_has_an_interval_that_holds_it(sets):
     outputs, human = sets(60, 1, shift=0.2), sets(60, 0)
     figures = evaluate(outputs, Reference(human, rounds=100, corpus=sets(20, 5).texts))
-    asked_for = {"mauve", "mmd_unseen", "mmd2_unseen", "called_human", "length_error", "em_dash_error", "outline_coverage"}
+    unseen = {"mmd_unseen", "mmd2_unseen", "c2st_unseen"}
+    asked_for = unseen | {"mauve", "called_human", "length_error", "em_dash_error", "outline_coverage"}
     assert set(METRICS) - set(figures) == asked_for | {m for m in METRICS if m.startswith("jmq")}
     for name, f in figures.items():
         assert f.reason is None and f.low <= f.value <= f.high and len(f.rounds) == 100, name
@@ -105,6 +106,19 @@ def test_empty_outputs_leave_figures_undefined_never_wrong(sets):
 def test_equal_human_embeddings_leave_mmd_undefined(sets, embeddings, reason):
     figures = evaluate(sets(20, 1), Reference(sets(20, 0, embeddings=embeddings), rounds=30))
     assert figures["mmd"].value is None and reason in figures["mmd"].reason
+
+
+def test_figures_of_the_second_embedding_come_from_it_alone(sets):
+    """Outputs shifted in the first embedding only: the second cannot tell them, and is worse by nothing but chance."""
+    shifted, alike = sets(60, 1, shift=1.0).embeddings, sets(60, 2).embeddings
+    human = sets(60, 0)
+    reference = Reference(sets(60, 0, unseen_embeddings=human.embeddings), rounds=60)
+    figures = evaluate(sets(60, 1, embeddings=shifted, unseen_embeddings=alike), reference)
+    turned = evaluate(sets(60, 1, embeddings=alike, unseen_embeddings=shifted), reference)
+    for name in ("mmd", "mmd2", "c2st"):
+        assert figures[name].value == turned[f"{name}_unseen"].value and turned[name].value == figures[f"{name}_unseen"].value
+    assert figures["c2st"].value > 0.8 and 0.25 < figures["c2st_unseen"].value < 0.75
+    assert figures["c2st_unseen"].human_low <= 0.5 <= figures["c2st_unseen"].human_high
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -18,8 +18,8 @@ from .opinions import detector_tables, judge_tables
 from .samples import embedding_map, side_by_side
 from .sweep import data_effect, human_band, sweep_plots
 
-MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "style_mmd", "frechet", "c2st", "jmq", "called_human",
-        "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script")  # what the verdict counts
+MAIN = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "jsd", "style_mmd", "frechet", "c2st", "c2st_unseen", "jmq",
+        "called_human", "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script")  # what the verdict counts
 TESTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "style_mmd")
 PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
 BY_DATA = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "c2st", "self_bleu", "jmq")
