@@ -91,8 +91,8 @@ class Weights(Section):
     classifier: NotNegative = Field(0.5, description="logit of a cross-fitted classifier of human against model, by "
                                    "embedding and style")
     lexical: NotNegative = Field(1.0, description="logit of such a classifier by the tokens that a text uses")
-    style: NotNegative = Field(0.5, description="squared MMD of style features")
-    length: NotNegative = Field(0.5, description="energy distance of length distributions")
+    style: NotNegative = Field(0.0, description="squared MMD of style features")
+    length: NotNegative = Field(0.25, description="energy distance of length distributions")
 
 
 class Limits(Section):
