@@ -85,7 +85,7 @@ class Sweep(Section):
 class Weights(Section):
     """how much each discrepancy counts in the choice of texts, relative to the others; 0 leaves it out"""
 
-    mmd: NotNegative = Field(1.0, description="squared MMD of embeddings")
+    mmd: NotNegative = Field(3.0, description="squared MMD of embeddings")
     conditional_mmd: NotNegative = Field(0.0, description="squared MMD of embeddings of prompt and text together")
     ngram: NotNegative = Field(1.0, description="squared L2 distance of n-gram frequencies, n = 1 to 3")
     classifier: NotNegative = Field(0.5, description="logit of a cross-fitted classifier of human against model, by "
