@@ -2,7 +2,7 @@
 
     python benchmarks/experiments/choice.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, as for ablate.py. The candidates
+RUN is a run folder whose sft stage is done; VARIANTS, as choices.yaml, maps a name to keys of the `dft` section. The candidates
 are sampled once and kept in RUN/ablations/choice; a variant with fewer prompts or candidates takes the first ones.
 
 A view is a score of texts: minus the first variation of a discrepancy at the policy. Its figure is how far the chosen population lies from the
@@ -54,9 +54,9 @@ def main(folder: str, variants: str) -> None:
     views["tokens"] = rollouts.samples.lengths.numpy().astype(float)
     print("| variant | " + " | ".join(views) + " |\n|" + "---|" * (1 + len(views)))
     prompt = np.array(rollouts.prompt)
+    place = np.array([int((prompt[:i] == p).sum()) for i, p in enumerate(prompt)])  # among its prompt's candidates
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         c = load_config(files=[f"{folder}/config.yaml"], overrides=[(f"dft.{k}", str(v)) for k, v in keys.items()]).dft
-        place = np.array([int((prompt[:i] == p).sum()) for i, p in enumerate(prompt)])
         kept = np.flatnonzero((place < c.candidates) & (prompt < c.prompts))
         terms = make_terms(rollouts.samples.select(kept), task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
         aims = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot]
