@@ -85,14 +85,14 @@ class Sweep(Section):
 class Weights(Section):
     """how much each discrepancy counts in the choice of texts, relative to the others; 0 leaves it out"""
 
-    mmd: NotNegative = Field(3.0, description="squared MMD of embeddings")
+    mmd: NotNegative = Field(1.0, description="squared MMD of embeddings")
     conditional_mmd: NotNegative = Field(0.0, description="squared MMD of embeddings of prompt and text together")
     ngram: NotNegative = Field(1.0, description="squared L2 distance of n-gram frequencies, n = 1 to 3")
     classifier: NotNegative = Field(0.5, description="logit of a cross-fitted classifier of human against model, by "
                                    "embedding and style")
-    lexical: NotNegative = Field(1.0, description="logit of such a classifier by the tokens that a text uses")
-    style: NotNegative = Field(0.0, description="squared MMD of style features")
-    length: NotNegative = Field(0.25, description="energy distance of length distributions")
+    lexical: NotNegative = Field(0.0, description="logit of such a classifier by the tokens that a text uses")
+    style: NotNegative = Field(0.5, description="squared MMD of style features")
+    length: NotNegative = Field(0.5, description="energy distance of length distributions")
 
 
 class Limits(Section):
