@@ -217,7 +217,7 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
         examples = [Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index]
         return nats_per_token(task.policy.decoder, examples)
 
-    object.__setattr__(task.settings, "weights", type(task.settings.weights)(classifier=0, lexical=0, style=0, length=0))
+    object.__setattr__(task.settings, "weights", type(task.settings.weights)(classifier=0, style=0, length=0))
     weights, overshoot = first_weights(task), task.settings.overshoot
     chosen, rejected = (
         select_population(rollouts.prompt, terms, task.seed + 1, aim, weights)[0] for aim in (overshoot, -2 - overshoot)
