@@ -89,13 +89,13 @@ class LexicalRatio(DensityRatio):
         self.human = human
 
     def _rows(self, samples: Samples) -> sparse.csr_matrix:
+        from sklearn.preprocessing import normalize
+
         tokens = torch.cat([samples.tokens, self.human.tokens]).numpy()
         lengths = torch.cat([samples.lengths, self.human.lengths]).numpy()
         offsets = np.concatenate([[0], lengths.cumsum()])
         counts = sparse.csr_matrix((np.ones(len(tokens), dtype=np.float32), tokens, offsets))
         counts.sum_duplicates()
-        from sklearn.preprocessing import normalize
-
         return normalize(counts.log1p())
 
 
