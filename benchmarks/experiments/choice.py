@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -28,13 +27,13 @@ from sklearn.preprocessing import StandardScaler
 from dftfast.config import load_config
 from dftfast.distribution.mmd import MMD, StyleMMD
 from dftfast.distribution.samples import Samples
-from dftfast.distribution.selection import make_terms, select_population
 from dftfast.evaluation.adherence import per_text
 from dftfast.evaluation.ngrams import count_matrix, ngram_keys
 from dftfast.kernels import rbf_witness
 from dftfast.model.embedder import Embedder
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import dft_task
+from dftfast.training.selection import choose
 
 ROUNDS = 200
 
@@ -54,13 +53,11 @@ def main(folder: str, variants: str) -> None:
     views["tokens"] = rollouts.samples.lengths.numpy().astype(float)
     print("| variant | " + " | ".join(views) + " |\n|" + "---|" * (1 + len(views)))
     prompt = np.array(rollouts.prompt)
-    place = np.array([int((prompt[:i] == p).sum()) for i, p in enumerate(prompt)])  # among its prompt's candidates
+    place = np.arange(len(prompt)) - np.searchsorted(prompt, prompt)  # among its prompt's candidates
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         c = load_config(files=[f"{folder}/config.yaml"], overrides=[(f"dft.{k}", str(v)) for k, v in keys.items()]).dft
         kept = np.flatnonzero((place < c.candidates) & (prompt < c.prompts))
-        terms = make_terms(rollouts.samples.select(kept), task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        aims = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot]
-        chosen, *rejected = (kept[select_population(prompt[kept], terms, task.seed + 1, aim)[0]] for aim in aims)
+        chosen, *rejected = (kept[i] for i, _ in choose(task, c, rollouts.samples.select(kept), prompt[kept], 1))
         row = []
         for score in views.values():
             gap = (score[chosen] - score[rejected[0]]) / 2 if rejected else score[chosen] - np.nanmean(score[kept])
@@ -98,11 +95,12 @@ def ngram_scores(n: int, vocab: int, policy: Samples, human: Samples, placed: Sa
     parts = (policy, human, placed)
     keys, document = ngram_keys([s.tokens_of(i) for s in parts for i in range(len(s))], n, vocab)
     counts, _ = count_matrix(keys, document, sum(map(len, parts)))
-    q, y, z = (sparse.csr_matrix(part) for part in (counts[: len(policy)], counts[len(policy) : -len(placed)], counts[-len(placed) :]))
-    size, f_p = q.sum(1).A1, y.sum(0).A1 / y.sum()
-    f_q = q.sum(0).A1 / q.sum()
-    along = (f_q - f_p) @ f_q
-    own = (q @ q.sum(0).A1 - q.multiply(q).sum(1).A1) / (q.sum() - size) - q @ f_p
+    q, y, z = counts[: len(policy)], counts[len(policy) : -len(placed)], counts[-len(placed) :]
+    size, total, f_p = q.sum(1).A1, q.sum(), y.sum(0).A1 / y.sum()
+    f_q = q.sum(0).A1 / total
+    with_others = q @ q.sum(0).A1 - q.multiply(q).sum(1).A1
+    along = with_others.sum() / (total**2 - (size**2).sum()) - f_q @ f_p  # of two different texts
+    own = with_others / (total - size) - q @ f_p
     return along * size - own, along * z.sum(1).A1 - z @ (f_q - f_p)
 
 

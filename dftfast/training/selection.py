@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ..distribution.samples import Samples
 from ..distribution.selection import make_terms, select_population
 from ..kernels import linear_logprob
 from ..model.decoder import Decoder
@@ -32,12 +34,8 @@ def selection_phase(task: Task, phase: int) -> dict:
     rollouts = task.candidates(phase, prompts)
     candidates = rollouts.samples
 
-    def choose() -> list[tuple[list[int], list[dict]]]:
-        terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, c.weights.model_dump())
-        aims, weights = [c.overshoot, -2 - c.overshoot] if c.contrast else [c.overshoot], first_weights(task)
-        return [select_population(rollouts.prompt, terms, task.seed + phase, aim, weights) for aim in aims]
-
-    (chosen, course), *mirrored = on_first(choose)
+    choice = lambda: choose(task, c, candidates, rollouts.prompt, phase, first_weights(task))
+    (chosen, course), *mirrored = on_first(choice)
     _log_choice(phase, course[0], course[-1])
     text = lambda i, weight: Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i), weight)
     examples = [text(i, 1.0) for i in chosen]
@@ -51,6 +49,16 @@ def selection_phase(task: Task, phase: int) -> dict:
     task.learn(phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {})
     courses = {name: course for name, (_, course) in zip(["rejected"], mirrored)}
     return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course, **courses}
+
+
+def choose(
+    task: Task, settings, candidates: Samples, prompt: Sequence[int], phase: int, weights: dict[str, float] | None = None
+) -> list[tuple[list[int], list[dict]]]:
+    """What ``select_population`` returns for the chosen and, where ``settings`` (a ``dft`` section) ask for contrast, for
+    the rejected."""
+    terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, settings.weights.model_dump())
+    aims = [settings.overshoot, -2 - settings.overshoot] if settings.contrast else [settings.overshoot]
+    return [select_population(prompt, terms, task.seed + phase, aim, weights) for aim in aims]
 
 
 def first_weights(task: Task) -> dict[str, float] | None:
