@@ -19,11 +19,20 @@ from .classifier import DensityRatio, LexicalRatio
 from .length import LengthEnergy
 from .mmd import MMD, ConditionalMMD, StyleMMD
 from .ngram import NGramL2
+from .protocol import Discrepancy
 from .samples import Samples
 from .terms import KernelTerm, LengthTerm, LinearTerm, NGramTerm, Term
 
 BLOCK = 512  # candidates whose kernel sums are brought up to date at once
 FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median distance between human texts
+KINDS = {
+    "mmd": lambda: MMD(FACTORS),
+    "conditional_mmd": lambda: ConditionalMMD(FACTORS),
+    "style": lambda: StyleMMD(FACTORS),
+    "length": LengthEnergy,
+    "classifier": DensityRatio,
+    "lexical": LexicalRatio,
+}  # the discrepancies that score whole texts
 
 
 @stage("discrepancy")
@@ -32,36 +41,33 @@ def make_terms(
 ) -> dict[str, tuple[float, Term]]:
     """Name -> (weight, term) for the discrepancies whose weight is not zero, each fitted on the human texts.
 
-    Weights are relative: ``select_population`` brings the terms to a common scale. Names: mmd, conditional_mmd, style,
-    length, ngram (becomes ngram1, ngram2, ngram3, a third of the weight each), classifier, lexical.
-    Raises ValueError for another name.
+    Weights are relative: ``select_population`` brings the terms to a common scale. Names: those of ``KINDS``, and ngram
+    (becomes ngram1, ngram2, ngram3, a third of the weight each). Raises ValueError for another name.
     """
-    kernels = {"mmd": MMD, "conditional_mmd": ConditionalMMD, "style": StyleMMD}
-    ratios = {"classifier": DensityRatio, "lexical": LexicalRatio}
     terms: dict[str, tuple[float, Term]] = {}
     for name, weight in dict(weights).items():
         if not weight:
             continue
-        if name in kernels:
-            mmd = kernels[name](FACTORS)
-            mmd.fit(human)
-            terms[name] = (weight, KernelTerm(mmd, candidates))
-        elif name == "length":
-            length = LengthEnergy()
-            length.fit(human)
-            terms[name] = (weight, LengthTerm(length, candidates))
+        if name in KINDS:
+            discrepancy = KINDS[name]()
+            discrepancy.fit(human)
+            terms[name] = (weight, _term(discrepancy, candidates))
         elif name == "ngram":
             ngram = NGramL2(vocab)
             ngram.fit(human)
             for n in ngram.sizes:
                 terms[f"ngram{n}"] = (weight / len(ngram.sizes), NGramTerm(ngram, n, candidates))
-        elif name in ratios:
-            ratio = ratios[name]()
-            ratio.fit(human)
-            terms[name] = (weight, LinearTerm(-ratio.witness(candidates)))
         else:
             raise ValueError(f"no discrepancy is called {name!r}")
     return terms
+
+
+def _term(discrepancy: Discrepancy, candidates: Samples) -> Term:
+    if isinstance(discrepancy, MMD):
+        return KernelTerm(discrepancy, candidates)
+    if isinstance(discrepancy, LengthEnergy):
+        return LengthTerm(discrepancy, candidates)
+    return LinearTerm(-discrepancy.witness(candidates))
 
 
 @stage("discrepancy")

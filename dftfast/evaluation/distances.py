@@ -14,7 +14,7 @@ NGRAM_ORDERS = (1, 2, 3)
 
 def embedding_mmd(s: TwoSamples) -> dict[str, Figure]:
     out = _mmd(s, "mmd", "mmd2", s.x.embeddings, s.y.embeddings, lambda: s.reference.bandwidth)
-    if s.x.unseen_embeddings is not None or s.y.unseen_embeddings is not None:
+    if s.has_unseen:
         out |= _mmd(s, "mmd_unseen", "mmd2_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings,
                     lambda: s.reference.unseen_bandwidth)
     return out
@@ -102,7 +102,7 @@ def frechet(s: TwoSamples) -> Figure:
 
 def c2st(s: TwoSamples) -> dict[str, Figure]:
     found = {"c2st": _c2st(s, "c2st", s.x.embeddings, s.y.embeddings)}
-    if s.x.unseen_embeddings is not None or s.y.unseen_embeddings is not None:
+    if s.has_unseen:
         found["c2st_unseen"] = _c2st(s, "c2st_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings)
     return found
 

@@ -42,6 +42,11 @@ class TwoSamples:
             return quadratic.swap_within_pairs(rng, self.rounds, len(self.x))
         return quadratic.random_subsets(rng, self.rounds, len(self.x) + len(self.y), len(self.x))
 
+    @property
+    def has_unseen(self) -> bool:
+        """Whether either set has the second embedding."""
+        return self.x.unseen_embeddings is not None or self.y.unseen_embeddings is not None
+
     def embedding_problem(self, x: np.ndarray | None, y: np.ndarray | None) -> str | None:
         if x is None or y is None:
             return "no embeddings"

@@ -13,12 +13,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..distribution.classifier import DensityRatio, LexicalRatio
-from ..distribution.length import LengthEnergy
-from ..distribution.mmd import MMD, ConditionalMMD, StyleMMD
 from ..distribution.ngram import NGramL2
 from ..distribution.samples import Samples
-from ..distribution.selection import FACTORS
+from ..distribution.selection import KINDS
 from ..kernels import linear_cross_entropy
 from ..model.decoder import Decoder
 from ..model.lora import adapter_off
@@ -29,14 +26,6 @@ from .fit import FitSettings, completion_states, own_token_logprobs, token_logpr
 from .ngram_reward import NGramReward
 from .packing import Example, PackedBatch
 
-KINDS = {
-    "mmd": lambda: MMD(FACTORS),
-    "conditional_mmd": lambda: ConditionalMMD(FACTORS),
-    "style": lambda: StyleMMD(FACTORS),
-    "length": LengthEnergy,
-    "classifier": DensityRatio,
-    "lexical": LexicalRatio,
-}
 BANK = 8  # rounds of rollouts that stand for the policy's distribution
 
 
