@@ -63,7 +63,7 @@ class Profile:
         rows = [(stage, self.seconds[stage], self.calls[stage]) for stage in STAGES]
         rows += [("other", total - sum(self.seconds.values()), ""), ("total", total, "")]
         lines = [f"{'stage':<12}{'seconds':>10}{'share':>8}{'calls':>8}"]
-        lines += [f"{name:<12}{seconds:>10.2f}{seconds / total:>8.1%}{calls:>8}" for name, seconds, calls in rows]
+        lines += [f"{name:<12}{seconds:>10.3f}{seconds / total:>8.1%}{calls:>8}" for name, seconds, calls in rows]
         return "\n".join(lines)
 
 
