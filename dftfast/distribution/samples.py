@@ -21,6 +21,7 @@ class Samples:
         tokens: int64 [Σ], each text closed by its end token; offsets: int64 [n + 1]; both on the CPU.
         texts: n strings.
         prompt_embeddings: fp32 [n, e] of the prompt that each text answers, for `ConditionalMMD`; None if unused.
+        prompts: n strings, the prompt that each text answers, for `CoverageEnergy`; None if unused.
     """
 
     embeddings: Tensor
@@ -28,6 +29,7 @@ class Samples:
     offsets: Tensor
     texts: list[str]
     prompt_embeddings: Tensor | None = None
+    prompts: list[str] | None = None
 
     @classmethod
     def of(
@@ -36,10 +38,11 @@ class Samples:
         tokens: Sequence[Sequence[int]],
         texts: Sequence[str],
         prompt_embeddings: Tensor | None = None,
+        prompts: list[str] | None = None,
     ) -> Samples:
         flat = torch.tensor([token for sequence in tokens for token in sequence], dtype=torch.int64)
         offsets = torch.tensor([0, *map(len, tokens)], dtype=torch.int64).cumsum(0)
-        return cls(embeddings.float(), flat, offsets, list(texts), prompt_embeddings)
+        return cls(embeddings.float(), flat, offsets, list(texts), prompt_embeddings, prompts)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -64,18 +67,20 @@ class Samples:
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         place = torch.arange(int(offsets[-1])) + (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
         rows = index.to(self.embeddings.device)
-        prompts = None if self.prompt_embeddings is None else self.prompt_embeddings[rows]
-        return Samples(self.embeddings[rows], self.tokens[place], offsets, [self.texts[i] for i in index.tolist()], prompts)
+        about = None if self.prompt_embeddings is None else self.prompt_embeddings[rows]
+        pick = lambda strings: None if strings is None else [strings[i] for i in index.tolist()]
+        return Samples(self.embeddings[rows], self.tokens[place], offsets, pick(self.texts), about, pick(self.prompts))
 
     @staticmethod
     def concat(parts: Sequence[Samples]) -> Samples:
         """The texts of all parts, one part after the other."""
         lengths = torch.cat([part.lengths for part in parts])
-        prompts = [part.prompt_embeddings for part in parts]
+        about, prompts = [part.prompt_embeddings for part in parts], [part.prompts for part in parts]
         return Samples(
             torch.cat([part.embeddings for part in parts]),
             torch.cat([part.tokens for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             [text for part in parts for text in part.texts],
-            None if any(p is None for p in prompts) else torch.cat(prompts),
+            None if any(a is None for a in about) else torch.cat(about),
+            None if any(p is None for p in prompts) else [prompt for part in prompts for prompt in part],
         )

@@ -16,12 +16,12 @@ import torch
 
 from ..profile import stage
 from .classifier import DensityRatio, LexicalRatio
-from .length import LengthEnergy
+from .energy import CoverageEnergy, Energy, LengthEnergy
 from .mmd import MMD, ConditionalMMD, StyleMMD
 from .ngram import NGramL2
 from .protocol import Discrepancy
 from .samples import Samples
-from .terms import KernelTerm, LengthTerm, LinearTerm, NGramTerm, Term
+from .terms import EnergyTerm, KernelTerm, LinearTerm, NGramTerm, Term
 
 BLOCK = 512  # candidates whose kernel sums are brought up to date at once
 FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median distance between human texts
@@ -30,6 +30,7 @@ KINDS = {
     "conditional_mmd": lambda: ConditionalMMD(FACTORS),
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
+    "coverage": CoverageEnergy,
     "classifier": DensityRatio,
     "lexical": LexicalRatio,
 }  # the discrepancies that score whole texts
@@ -65,8 +66,8 @@ def make_terms(
 def _term(discrepancy: Discrepancy, candidates: Samples) -> Term:
     if isinstance(discrepancy, MMD):
         return KernelTerm(discrepancy, candidates)
-    if isinstance(discrepancy, LengthEnergy):
-        return LengthTerm(discrepancy, candidates)
+    if isinstance(discrepancy, Energy):
+        return EnergyTerm(discrepancy, candidates)
     return LinearTerm(-discrepancy.witness(candidates))
 
 

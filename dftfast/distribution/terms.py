@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..kernels import rbf_witness
-from .length import LengthEnergy, log_lengths, mean_distance
+from .energy import Energy, mean_distance
 from .mmd import MMD
 from .ngram import NGramL2
 from .samples import Samples
@@ -159,7 +159,8 @@ class NGramTerm:
 
     def value(self, chosen: np.ndarray) -> float:
         self.start(chosen)
-        return self.squared / self.size**2 - 2 * self.dot_p / self.size + self.p_squared
+        size = max(self.size, 1)  # of texts shorter than n there is none
+        return self.squared / size**2 - 2 * self.dot_p / size + self.p_squared
 
     def slope(self) -> np.ndarray:
         """``2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)`` in units of the mean length, f the frequencies in the other candidates."""
@@ -185,18 +186,18 @@ class NGramTerm:
         self.size += sign * self.total[i]
 
 
-class LengthTerm:
-    """The energy distance of log lengths, through the sum of distances to the population from each length there is."""
+class EnergyTerm:
+    """An energy distance, through the sum of distances to the population from each value that the feature takes."""
 
-    def __init__(self, length: LengthEnergy, candidates: Samples):
-        self.length, self.lengths = length, log_lengths(candidates)
-        grid, place = self.lengths.unique(return_inverse=True)
+    def __init__(self, energy: Energy, candidates: Samples):
+        self.energy, self.feature = energy, energy.feature(candidates)
+        grid, place = self.feature.unique(return_inverse=True)
         self.grid, self.place = grid.numpy(), place.numpy()
-        self.towards = mean_distance(grid, length.human).numpy()
+        self.towards = mean_distance(grid, energy.human).numpy()
 
     def start(self, chosen: np.ndarray) -> None:
         self.size = len(chosen)
-        self.away = self.size * mean_distance(torch.from_numpy(self.grid), self.lengths[chosen]).numpy()
+        self.away = self.size * mean_distance(torch.from_numpy(self.grid), self.feature[chosen]).numpy()
 
     def enter(self, number: int, block: np.ndarray) -> None:
         pass
@@ -211,11 +212,11 @@ class LengthTerm:
         self.away += np.abs(grid - grid[place[new]]) - np.abs(grid - grid[place[current]])
 
     def value(self, chosen: np.ndarray) -> float:
-        return self.length.distance(self.lengths[chosen])
+        return self.energy.distance(self.feature[chosen])
 
     def slope(self) -> np.ndarray:
         place, n = self.place, len(self.place)
-        away = mean_distance(torch.from_numpy(self.grid), self.lengths).numpy() * n / (n - 1)
+        away = mean_distance(torch.from_numpy(self.grid), self.feature).numpy() * n / (n - 1)
         return 2 * (self.towards - away)[place]
 
 

@@ -86,9 +86,9 @@ class Task:
             raise Diverged(f"{what}: of {len(texts)} samples {len(usable)} are neither empty nor cut off")
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
-        about = self.embed_prompts(prompts)
-        about = None if about is None else about[prompt]
-        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept, about)
+        asked = [self.tokenizer.decode(p) for p in prompts]
+        about = self.embed(asked)[prompt] if self.settings.weights.conditional_mmd else None
+        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept, about, [asked[p] for p in prompt])
         logprobs = [part for batch in batches for part in batch.logprobs.split(batch.offsets.diff().tolist())]
         return Rollouts(
             samples=samples,
@@ -97,11 +97,6 @@ class Task:
             left_out=1 - len(usable) / len(texts),
             health=health(batches, texts),
         )
-
-    def embed_prompts(self, prompts: list[list[int]]) -> Tensor | None:
-        """fp32 [prompts, d] where a discrepancy is conditional on the prompt, else None."""
-        conditional = self.settings.weights.conditional_mmd
-        return self.embed([self.tokenizer.decode(prompt) for prompt in prompts]) if conditional else None
 
     def candidates(self, phase: int, prompts: list[Example]) -> Rollouts:
         """``settings.candidates`` samples for each prompt, spread over the candidate temperatures."""

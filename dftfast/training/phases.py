@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import torch
 
-from ..distribution.length import LengthEnergy
+from ..distribution.energy import LengthEnergy
 from ..distribution.mmd import MMD, StyleMMD
 from ..distribution.ngram import NGramL2
 from ..distribution.protocol import Discrepancy

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution.classifier import DensityRatio, LexicalRatio
-from dftfast.distribution.length import LengthEnergy, log_lengths, mean_distance
+from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, mean_distance
 from dftfast.distribution.mmd import MMD, ConditionalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.samples import Samples
@@ -85,7 +85,7 @@ def test_signed_root_keeps_the_sign():
     assert signed_root(0.04) == pytest.approx(0.2) and signed_root(-0.04) == pytest.approx(-0.2) and signed_root(0.0) == 0
 
 
-@pytest.mark.parametrize("make", [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy])
+@pytest.mark.parametrize("make", [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy])
 def test_kernel_witness_is_minus_the_first_variation(make):
     """With weights q on the samples, moving ε of the mass to sample i changes the metric by −ε (r_i − ⟨q, r⟩).
 
@@ -95,8 +95,8 @@ def test_kernel_witness_is_minus_the_first_variation(make):
     discrepancy = fitted(make(), y)
 
     def gram(a, b):
-        if isinstance(discrepancy, LengthEnergy):
-            return -torch.cdist(log_lengths(a)[:, None], log_lengths(b)[:, None])
+        if isinstance(discrepancy, Energy):
+            return -torch.cdist(discrepancy.feature(a)[:, None], discrepancy.feature(b)[:, None])
         squared = torch.cdist(discrepancy.features(a).double(), discrepancy.features(b).double()).square()
         return sum(torch.exp(-squared / (2 * h * h)) for h in discrepancy.bandwidths.double()) / len(discrepancy.bandwidths)
 
@@ -153,11 +153,22 @@ def test_mean_distance_equals_the_mean_of_all_distances(a, b):
 def test_length_energy_is_twice_the_cramer_distance_for_large_samples():
     x, y = random_samples(3000, 18), random_samples(3000, 19)
     x = x.select(torch.nonzero(x.lengths > 3)[:, 0])
-    a, b = log_lengths(x), log_lengths(y)
+    a, b = LengthEnergy().feature(x), LengthEnergy().feature(y)
     grid = torch.cat([a, b]).unique()
     below = lambda values: (values[:, None] <= grid[:-1]).double().mean(0)
     cramer = ((below(a) - below(b)).square() * grid.diff()).sum()
     assert fitted(LengthEnergy(), y).value(x) == pytest.approx(2 * float(cramer), rel=0.02)
+
+
+def test_coverage_is_the_share_of_the_prompts_own_words_that_the_text_has():
+    prompts = ["Write this: Lunch with Maria, 2001", "Write this: budget", "Write this: the cat"]
+    texts = ["LUNCH at noon, maria? Budget write", "The Budget.", "Nothing"]
+    of = lambda texts, prompts: Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts)
+    coverage = fitted(CoverageEnergy(), of(texts, prompts))
+    assert coverage.feature(of(texts, prompts)).tolist() == pytest.approx([2 / 4, 1, 1])  # no word of its own: covered
+    assert coverage.feature(of(texts[::-1], prompts)).tolist() == pytest.approx([0, 1, 1])
+    with pytest.raises(ValueError, match="prompts"):
+        CoverageEnergy().fit(of(texts, None))
 
 
 def test_style_features_have_their_names_and_hand_counted_values():
@@ -255,6 +266,8 @@ def test_selected_samples_keep_their_rows_together(index):
         assert selected.tokens_of(place) == samples.tokens_of(i) and selected.texts[place] == samples.texts[i]
         assert torch.equal(selected.embeddings[place], samples.embeddings[i])
         assert torch.equal(selected.prompt_embeddings[place], samples.prompt_embeddings[i])
+        assert selected.prompts[place] == samples.prompts[i]
     both = Samples.concat([samples.select([i]) for i in index])
     assert torch.equal(both.tokens, selected.tokens) and torch.equal(both.offsets, selected.offsets)
     assert both.texts == selected.texts and torch.equal(both.prompt_embeddings, selected.prompt_embeddings)
+    assert both.prompts == selected.prompts

@@ -7,20 +7,21 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution import selection
 from dftfast.distribution.classifier import DensityRatio, LexicalRatio
-from dftfast.distribution.length import LengthEnergy
+from dftfast.distribution.energy import CoverageEnergy, LengthEnergy
 from dftfast.distribution.mmd import MMD, ConditionalMMD, StyleMMD
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.selection import make_terms, select_population
 
 from .texts import VOCAB, Embedding, random_samples, standard_library_docstrings
 
-WEIGHTS = {"mmd": 1.0, "conditional_mmd": 0.5, "style": 0.5, "length": 0.5, "ngram": 1.0, "classifier": 1.0, "lexical": 1.0}
-NAMES = ["mmd", "conditional_mmd", "style", "length", "ngram1", "ngram2", "ngram3", "classifier", "lexical"]
+WEIGHTS = {"mmd": 1.0, "conditional_mmd": 0.5, "style": 0.5, "length": 0.5, "ngram": 1.0, "classifier": 1.0, "lexical": 1.0,
+           "coverage": 0.5}  # fmt: skip
+NAMES = ["mmd", "conditional_mmd", "style", "length", "ngram1", "ngram2", "ngram3", "coverage", "classifier", "lexical"]
 
 
 def terms_of(candidates, human):
@@ -32,8 +33,8 @@ def same_population(term, chosen, candidates, human, name):
     makers = {"mmd": MMD, "conditional_mmd": ConditionalMMD, "style": StyleMMD}
     if name in makers:
         discrepancy = makers[name](selection.FACTORS)
-    elif name == "length":
-        discrepancy = LengthEnergy()
+    elif name in ("length", "coverage"):
+        discrepancy = LengthEnergy() if name == "length" else CoverageEnergy()
     else:
         discrepancy = NGramL2(VOCAB, sizes=(int(name[-1]),))
     discrepancy.fit(human)
@@ -144,6 +145,7 @@ def test_every_sweep_lowers_the_objective_and_keeps_one_candidate_a_prompt(monke
 
 
 @given(st.lists(st.integers(0, 6), min_size=4, max_size=24), st.integers(0, 100))
+@example([1, 0, 0, 0], 1)  # a population without a trigram
 @settings(deadline=None, max_examples=15)
 def test_any_numbering_and_order_of_prompts(prompt, seed):
     """Candidates of a prompt need not lie side by side, nor be equally many; the seed fixes the result."""

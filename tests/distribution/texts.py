@@ -21,7 +21,9 @@ def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
     tokens = [rng.integers(0, vocab, size=rng.integers(1, 12)).tolist() for _ in range(count)]
     embeddings = torch.from_numpy(rng.normal(shift, 1, size=(count, dimensions))).float()
     prompts = torch.from_numpy(rng.normal(size=(count, 3))).float()
-    return Samples.of(embeddings, tokens, [" ".join(map(str, t)) for t in tokens], prompts)
+    words = lambda numbers: " ".join(f"{number:04}" for number in numbers)
+    briefs = ["Prompt: " + words(rng.integers(0, vocab, size=rng.integers(1, 9))) for _ in range(count)]
+    return Samples.of(embeddings, tokens, list(map(words, tokens)), prompts, briefs)
 
 
 def standard_library_docstrings():

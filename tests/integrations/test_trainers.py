@@ -12,7 +12,7 @@ import torch
 import transformers
 from families import save_random_model
 
-from dftfast.distribution.length import LengthEnergy
+from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, StyleMMD
 from dftfast.distribution.ngram import NGramL2
 from dftfast.integrations.trl import DiscrepancyReward
