@@ -11,14 +11,19 @@ from ..kernels import causal_attention
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
-def packed_causal(offsets: Tensor) -> Attend:
+def packed_causal(offsets: Tensor, distinct: Tensor | None = None, place: Tensor | None = None) -> Attend:
     """Attention in which a token sees itself and the earlier tokens of its own document.
 
     Args:
         offsets: int64[documents + 1], first token of each document; the last entry is the token count.
+        distinct, place: where documents share tokens, as in ``PackedBatch``: int64[U], the tokens that there is a row
+            for, and int64[T], each token's row. Only the attention, a small part of a layer, is then computed for all T.
 
     Returns:
-        ``attend(layer, q[T,H,D], k[T,Hk,D], v[T,Hk,D]) -> [T,H,D]``, differentiable, H a multiple of Hk.
+        ``attend(layer, q[U,H,D], k[U,Hk,D], v[U,Hk,D]) -> [U,H,D]``, differentiable, H a multiple of Hk; U is T where
+        nothing is shared.
     """
     longest = max(offsets.diff().tolist(), default=0)  # once for all layers: on a GPU it waits for the device
-    return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
+    if distinct is None or len(distinct) == len(place):
+        return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
+    return lambda layer, q, k, v: causal_attention(q[place], k[place], v[place], offsets, longest)[distinct]

@@ -187,7 +187,8 @@ def likelihood(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
 
 def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
     """Final hidden states [M, d] that predict the completion tokens."""
-    return decoder(batch.tokens, batch.positions, packed_causal(batch.offsets))[batch.rows]
+    rows, attend = batch.distinct, packed_causal(batch.offsets, batch.distinct, batch.place)
+    return decoder(batch.tokens[rows], batch.positions[rows], attend)[batch.place[batch.rows]]
 
 
 def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Documents end to end without padding: what a training step computes on."""
+"""Documents end to end without padding, a prompt that several answer once: what a training step computes on."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class PackedBatch:
 
     tokens, positions: int64 [T]; offsets: int64 [documents + 1].
     rows: int64 [M], the hidden states that predict a completion token; targets int64 [M]; weights fp32 [M].
+    distinct: int64 [U], the tokens to compute on, since documents with the same prompt share its hidden states.
+    place: int64 [T], where in ``distinct`` each token has its own.
     """
 
     tokens: Tensor
@@ -41,6 +43,8 @@ class PackedBatch:
     rows: Tensor
     targets: Tensor
     weights: Tensor
+    distinct: Tensor
+    place: Tensor
 
     @property
     def documents(self) -> Tensor:
@@ -53,18 +57,24 @@ class PackedBatch:
 
 def pack(examples: Sequence[Example]) -> PackedBatch:
     """Lay examples end to end. The last token of each is only a target, so it is not run through the model."""
-    tokens, positions, offsets, rows, targets, weights = [], [], [0], [], [], []
+    tokens, positions, offsets, rows, targets, weights, distinct, place = [], [], [0], [], [], [], [], []
+    prompts: dict[tuple[int, ...], int] = {}  # where in ``distinct`` each begins
     for example in examples:
         sequence = example.prompt + example.completion
-        start = len(tokens)
+        start, known = len(tokens), len(distinct)
+        begin = prompts.setdefault(tuple(example.prompt), known)
+        new = 0 if begin == known else len(example.prompt)  # the first token that is not there yet
+        place += [*range(begin, begin + new), *range(known, known + len(sequence) - 1 - new)]
+        distinct += range(start + new, start + len(sequence) - 1)
         tokens += sequence[:-1]
         positions += range(len(sequence) - 1)
         offsets.append(len(tokens))
         rows += range(start + len(example.prompt) - 1, start + len(sequence) - 1)
         targets += example.completion
         weights += example.weights
-    integers = [torch.tensor(x, dtype=torch.int64) for x in (tokens, positions, offsets, rows, targets)]
-    return PackedBatch(*integers, torch.tensor(weights, dtype=torch.float32))
+    integer = lambda values: torch.tensor(values, dtype=torch.int64)
+    documents = map(integer, (tokens, positions, offsets, rows, targets))
+    return PackedBatch(*documents, torch.tensor(weights, dtype=torch.float32), integer(distinct), integer(place))
 
 
 def by_budget(examples: Sequence[Example], tokens: int) -> list[list[Example]]:

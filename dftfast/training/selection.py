@@ -45,7 +45,8 @@ def selection_phase(task: Task, phase: int) -> dict:
         for example, good, bad in zip(examples, chosen, rejected)
         if good != bad
     }
-    how = {"reweigh": lambda batch: [*batch, *(against[id(e)] for e in batch if id(e) in against)], "loss": contrast}
+    pairs = lambda batch: [one for e in batch for one in (e, against.get(id(e))) if one]  # side by side: one prompt
+    how = {"reweigh": pairs, "loss": contrast}
     task.learn(phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {})
     courses = {name: course for name, (_, course) in zip(["rejected"], mirrored)}
     return {"candidates": len(candidates), "cut_or_empty": rollouts.left_out, "selection": course, **courses}

@@ -34,6 +34,30 @@ def test_pack_has_no_padding_and_right_targets():
     assert batch.weights.tolist() == [0.5, 0.5, 1.0]
 
 
+def test_documents_of_one_prompt_share_its_hidden_states(tmp_path):
+    save_random_model("qwen3", tmp_path)
+    policy = Policy(tmp_path, torch.float32)
+    parameters = policy.begin_phase(4, 8, seed=0)
+    for parameter in parameters:
+        parameter.data.add_(0.02)
+    mine, others = random_examples(4), random_examples(12, seed=1)
+    examples = [Example(mine[i % 4].prompt, e.completion, 0.1 * i - 0.5) for i, e in enumerate(others)]
+    random.Random(0).shuffle(examples)
+    batch = pack(examples)
+    once = sum(len(e.prompt) for e in mine) + sum(len(e.completion) - 1 for e in examples)
+    assert len(batch.distinct) == once < len(batch.tokens) == sum(map(len, examples)) - len(examples)
+    assert torch.equal(batch.tokens[batch.distinct][batch.place], batch.tokens)
+    assert torch.equal(batch.positions[batch.distinct][batch.place], batch.positions)
+    value = backward(policy.decoder, batch, 1 / 100, likelihood)
+    together = [p.grad.clone() for p in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    alone = sum(backward(policy.decoder, pack([example]), 1 / 100, likelihood) for example in examples)
+    assert value == pytest.approx(alone, rel=1e-5)
+    for shared, parameter in zip(together, parameters):
+        assert torch.allclose(shared, parameter.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_batches_cover_every_example_once_an_epoch():
     examples = random_examples(50)
     steps = list(batches(examples, tokens=60, epochs=2, seed=1))
