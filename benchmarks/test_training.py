@@ -12,12 +12,15 @@ import os
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from paired import compare
 from training_steps import DTYPE, MAKERS, Ours, Peft, Products, documents
+
+from dftfast.training.packing import Example, pack
 
 DOCUMENTS, ROUNDS = 16, 3
 STEPS = str(Path(__file__).parent / "training_steps.py")
@@ -54,6 +57,26 @@ def test_tokens_per_second(benchmark, texts, ours, peer, bar):
     if bar:
         benchmark.extra_info["bar"] = bar
     benchmark.pedantic(ours.step, (texts,), rounds=1)
+
+
+def test_pairs_of_one_prompt(benchmark, texts, ours):
+    """Two completions of each prompt, as DFT learns them: the prompt once, beside the prompt twice and the flattened peer.
+
+    ``tokens/distinct`` is what the sharing saves at most.
+    """
+    half = DOCUMENTS // 2
+    pairs = [[prompt + one, prompt + two] for prompt, one, two in zip(texts[:half], texts[half:], texts[half + 1 :])]
+    examples = [Example(ids[: len(prompt)], ids[len(prompt) :]) for prompt, pair in zip(texts, pairs) for ids in pair]
+    batch, every = pack(examples), torch.arange(sum(map(len, examples)) - len(examples))
+    twice, peer = replace(batch, distinct=every, place=every), Peft(flatten=True)
+    rows = [ids for pair in pairs for ids in pair]
+    steps = {"ours": lambda: ours.update(batch), "twice": lambda: ours.update(twice), "flattened": lambda: peer.step(rows)}
+    seconds = compare(steps, ROUNDS)
+    benchmark.extra_info.update(
+        {f"{name}/ours": round(seconds[name] / seconds["ours"], 3) for name in ("twice", "flattened")},
+        **{"tokens/distinct": round(len(batch.tokens) / len(batch.distinct), 3)},
+    )
+    benchmark.pedantic(ours.update, (batch,), rounds=1)
 
 
 def run(*command: str, **environment: str) -> float:

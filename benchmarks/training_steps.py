@@ -23,7 +23,7 @@ from dftfast.model.tokenizer import Tokenizer
 from dftfast.training import distributed
 from dftfast.training.fit import FitSettings, backward, fit, likelihood
 from dftfast.training.optimiser import Optimiser
-from dftfast.training.packing import Example, pack
+from dftfast.training.packing import Example, PackedBatch, pack
 
 RANK, ALPHA, RATE = 16, 32, 1e-3
 DTYPE = pick_dtype(os.environ.get("DFTFAST_DTYPE"), torch.device("cpu"))
@@ -56,7 +56,9 @@ class Ours:
         self.policy.decoder.set_recompute(recompute)
 
     def step(self, texts: list[list[int]]) -> float:
-        batch = pack([Example(ids[:1], ids[1:]) for ids in texts])
+        return self.update(pack([Example(ids[:1], ids[1:]) for ids in texts]))
+
+    def update(self, batch: PackedBatch) -> float:
         loss = backward(self.policy.decoder, batch, 1 / len(batch.targets), likelihood)
         self.optimiser.step()
         return loss
