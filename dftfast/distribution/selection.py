@@ -76,7 +76,7 @@ def select_population(
     prompt: Sequence[int],
     terms: Mapping[str, tuple[float, Term]],
     seed: int,
-    overshoot: float | Mapping[str, float] = 0.0,
+    overshoot: float = 0.0,
     weights: Mapping[str, float] | None = None,
     sweeps: int = 8,
 ) -> tuple[list[int], list[dict[str, float]]]:
@@ -91,7 +91,7 @@ def select_population(
         terms: from ``make_terms``.
         overshoot: 0 aims at human text, for a population that is used as it is. Training on a population moves the
             policy a part of the way to it, so a population to learn from aims beyond. −2 − o aims as far from q as o
-            does, on the other side: at ``q − (1 + o)(p − q)``. One for all terms, or by name.
+            does, on the other side: at ``q − (1 + o)(p − q)``.
         weights: by which each term's value enters J, as an earlier record has them: J is then the same for both choices,
             where scaling anew would raise the say of a term that has little left to correct.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
@@ -109,17 +109,15 @@ def select_population(
     if weights is None:
         weights = {name: weight / _scale(term, groups, blocks[0], chosen) for name, (weight, term) in terms.items()}
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
-    beyond = dict(overshoot) if isinstance(overshoot, Mapping) else dict.fromkeys(terms, overshoot)
-    pulls = [beyond[name] * weights[name] * term.slope() for name, (_, term) in terms.items() if beyond[name]]
-    if pulls:
-        pull = LinearTerm(torch.from_numpy(sum(pulls)))
+    if overshoot:
+        pull = LinearTerm(torch.from_numpy(overshoot * sum(weight * term.slope() for weight, term in weighted)))
         pull.start(chosen)
         weighted.append((1.0, pull))
 
     def record(exchanges: int) -> dict[str, float]:
         values = {name: term.value(chosen) for name, (_, term) in terms.items()}
         objective = sum(weights[name] * value for name, value in values.items())
-        objective = float(objective + (pull.value(chosen) if pulls else 0.0))
+        objective = float(objective + (pull.value(chosen) if overshoot else 0.0))
         return {"J": objective, **values, "exchanges": exchanges, **{f"weight_{k}": w for k, w in weights.items()}}
 
     records = [record(0)]

@@ -26,8 +26,6 @@ from .packing import Example, PackedBatch
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = ("length", "style")  # what a policy follows the whole way in a phase: no overshoot
-
 
 def selection_phase(task: Task, phase: int) -> dict:
     """Train one adapter and leave it live on the policy. Returns what was chosen from and the course of the choice."""
@@ -60,8 +58,7 @@ def choose(
     """What ``select_population`` returns for the chosen and, where ``settings`` (a ``dft`` section) ask for contrast, for
     the rejected."""
     terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, settings.weights.model_dump())
-    aim = {name: 0.0 if name in AT_ONCE else settings.overshoot for name in terms}
-    aims = [aim, {name: -2 - beyond for name, beyond in aim.items()}] if settings.contrast else [aim]
+    aims = [settings.overshoot, -2 - settings.overshoot] if settings.contrast else [settings.overshoot]
     return [select_population(prompt, terms, task.seed + phase, aim, weights) for aim in aims]
 
 
