@@ -136,7 +136,7 @@ def select(rows: list[dict], options) -> list[dict]:
     Texts that were cut off or are empty are not chosen, unless a prompt has no other.
     """
     from dftfast.config import Config
-    from dftfast.data import load_corpus
+    from dftfast.data import load_corpus, prompt_messages
     from dftfast.distribution.samples import Samples
     from dftfast.distribution.selection import make_terms, select_population
     from dftfast.model.embedder import Embedder
@@ -146,16 +146,19 @@ def select(rows: list[dict], options) -> list[dict]:
     tokenizer = Tokenizer.from_folder(resolve_model(options.model))
     embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
 
-    def samples(texts: list[str]) -> Samples:
-        return Samples.of(embedder.encode(texts), [ids + [end] for ids in tokenizer.encode_batch(texts)], texts)
+    def samples(texts: list[str], prompts: list[str]) -> Samples:
+        tokens = [ids + [end] for ids in tokenizer.encode_batch(texts)]
+        return Samples.of(embedder.encode(texts), tokens, texts, prompts=prompts)
 
     usable = [row for row in rows if row["finish_reason"] == "stop" and row["text"]]
     kept = {row["id"]: row for row in reversed(rows)}  # the first of each prompt
     if usable:
-        human = samples([document.text for document in load_corpus([options.select])])
+        corpus = load_corpus([options.select])
+        human = samples([document.text for document in corpus], [prompt_messages(d)[-1]["content"] for d in corpus])
+        candidates = samples([row["text"] for row in usable], [row["prompt"] for row in usable])
         prompts = {identifier: number for number, identifier in enumerate(kept)}
         weights = Config().dft.weights.model_dump()
-        terms = make_terms(samples([row["text"] for row in usable]), human, tokenizer.vocab_size, weights)
+        terms = make_terms(candidates, human, tokenizer.vocab_size, weights)
         chosen, course = select_population([prompts[row["id"]] for row in usable], terms, options.seed)
         kept |= {usable[i]["id"]: usable[i] for i in chosen}
         log.info("chosen by what they are like together: J %.3f at random, %.3f chosen", course[0]["J"], course[-1]["J"])

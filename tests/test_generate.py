@@ -153,8 +153,8 @@ def test_select_keeps_the_texts_that_are_together_like_the_corpus(model, tmp_pat
     for i in range(20):
         wrong = [{"text": "", "finish_reason": "stop"}, {"text": "!!" * 40 + str(i), "finish_reason": "stop"},
                  {"text": texts[i], "finish_reason": "length"}]  # fmt: skip
-        rows += [{"id": str(i), "sample": k, **row} for k, row in enumerate([*wrong, {"text": texts[-i - 1], "finish_reason": "stop"}])]
-    rows += [{"id": "cut", "sample": k, "text": f"cut {k}", "finish_reason": "length"} for k in range(2)]
+        rows += [{"id": str(i), "prompt": "Note", "sample": k, **row} for k, row in enumerate([*wrong, {"text": texts[-i - 1], "finish_reason": "stop"}])]
+    rows += [{"id": "cut", "prompt": "Note", "sample": k, "text": f"cut {k}", "finish_reason": "length"} for k in range(2)]
     parsed = generate._parser().parse_args(
         options(model, human, "out", "--n", "4", "--select", str(human), "--embedder", "character-ngrams")
     )
