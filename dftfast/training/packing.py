@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn; ``weight`` multiplies the loss of its tokens, all alike or one by one."""
+    """A prompt and the completion to learn, one token or more; ``weight`` multiplies the loss of its tokens, all alike or one by one."""
 
     prompt: list[int]
     completion: list[int]
@@ -63,9 +63,9 @@ def pack(examples: Sequence[Example]) -> PackedBatch:
         sequence = example.prompt + example.completion
         start, known = len(tokens), len(distinct)
         begin = prompts.setdefault(tuple(example.prompt), known)
-        new = 0 if begin == known else len(example.prompt)  # the first token that is not there yet
-        place += [*range(begin, begin + new), *range(known, known + len(sequence) - 1 - new)]
-        distinct += range(start + new, start + len(sequence) - 1)
+        shared = len(example.prompt) if begin < known else 0  # tokens that are there already
+        place += [*range(begin, begin + shared), *range(known, known + len(sequence) - 1 - shared)]
+        distinct += range(start + shared, start + len(sequence) - 1)
         tokens += sequence[:-1]
         positions += range(len(sequence) - 1)
         offsets.append(len(tokens))

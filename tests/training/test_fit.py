@@ -25,6 +25,16 @@ def random_examples(count, seed=0):
     return [Example(tokens(1, 6), tokens(2, 12)) for _ in range(count)]
 
 
+def trained_policy(folder):
+    """A random model with an adapter that is not zero, and the adapter's parameters."""
+    save_random_model("qwen3", folder)
+    policy = Policy(folder, torch.float32)
+    parameters = policy.begin_phase(4, 8, seed=0)
+    for parameter in parameters:
+        parameter.data.add_(0.02)
+    return policy, parameters
+
+
 def test_pack_has_no_padding_and_right_targets():
     batch = pack([Example([5, 6], [7, 8], weight=0.5), Example([9], [10])])
     assert batch.tokens.tolist() == [5, 6, 7, 9]
@@ -35,11 +45,7 @@ def test_pack_has_no_padding_and_right_targets():
 
 
 def test_documents_of_one_prompt_share_its_hidden_states(tmp_path):
-    save_random_model("qwen3", tmp_path)
-    policy = Policy(tmp_path, torch.float32)
-    parameters = policy.begin_phase(4, 8, seed=0)
-    for parameter in parameters:
-        parameter.data.add_(0.02)
+    policy, parameters = trained_policy(tmp_path)
     mine, others = random_examples(4), random_examples(12, seed=1)
     examples = [Example(mine[i % 4].prompt, e.completion, 0.1 * i - 0.5) for i, e in enumerate(others)]
     random.Random(0).shuffle(examples)
@@ -69,11 +75,7 @@ def test_batches_cover_every_example_once_an_epoch():
 
 
 def test_gradient_does_not_depend_on_micro_batches(tmp_path):
-    save_random_model("qwen3", tmp_path)
-    policy = Policy(tmp_path, torch.float32)
-    parameters = policy.begin_phase(4, 8, seed=0)
-    for parameter in parameters:
-        parameter.data.add_(0.02)
+    policy, parameters = trained_policy(tmp_path)
     examples = random_examples(12)
     gradients = []
     for budget in (10_000, 40):
@@ -122,11 +124,7 @@ def test_rate_warms_up_and_decays_to_zero():
 
 
 def test_recomputed_layers_give_the_same_gradients(tmp_path):
-    save_random_model("qwen3", tmp_path)
-    policy = Policy(tmp_path, torch.float32)
-    parameters = policy.begin_phase(4, 8, seed=0)
-    for parameter in parameters:
-        parameter.data.add_(0.02)
+    policy, parameters = trained_policy(tmp_path)
     batch = pack(random_examples(12))
 
     def saved_bytes_and_gradients(share):
