@@ -93,7 +93,7 @@ class Weights(Section):
     lexical: NotNegative = Field(0.0, description="logit of such a classifier by the tokens that a text uses")
     style: NotNegative = Field(0.5, description="squared MMD of style features")
     length: NotNegative = Field(0.5, description="energy distance of length distributions")
-    coverage: NotNegative = Field(0.5, description="energy distance of how much of the words of its prompt a text takes up")
+    coverage: NotNegative = Field(0.0, description="energy distance of how much of the words of its prompt a text takes up")
 
 
 class Limits(Section):
