@@ -141,7 +141,7 @@ def test_policy_gradient_and_rivals(finished, model, corpus, tmp_path):
     names = ["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]
     small = {"dft.method": "policy_gradient", "dft.prompts": 24, "dft.candidates": 3, "dft.epochs": 1,
              "dft.gradient.rounds": 2, "dft.gradient.prompts": 8, "dft.gradient.reuse": 2,
-             "dft.weights.conditional_mmd": 0.5, "rivals.methods": ",".join(names)}  # fmt: skip
+             "dft.weights.conditional_mmd": 0.5, "dft.weights.coverage": 0.5, "rivals.methods": ",".join(names)}  # fmt: skip
     main([*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())])
     record = json.loads((out / "results.json").read_text())
     rivals = {f"rival {name}" for name in names}
