@@ -58,8 +58,8 @@ class LengthEnergy(Energy):
 class CoverageEnergy(Energy):
     """Of the share of its prompt's words that a text takes up.
 
-    Words of four letters or digits at least, in any case; those in over half of the human texts' prompts do not count. A prompt without
-    words counts as covered.
+    Words of four letters or digits at least, in any case; those in over half of the human texts' prompts do not
+    count. A prompt without words counts as covered.
     """
 
     def fit(self, human: Samples) -> None:

@@ -12,7 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn, one token or more; ``weight`` multiplies the loss of its tokens, all alike or one by one."""
+    """A prompt and the completion to learn, one token or more.
+
+    ``weight`` multiplies the loss of the completion's tokens, all alike or one by one.
+    """
 
     prompt: list[int]
     completion: list[int]
