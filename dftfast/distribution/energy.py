@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import torch
 from torch import Tensor
@@ -65,10 +66,8 @@ class CoverageEnergy(Energy):
     def fit(self, human: Samples) -> None:
         if human.prompts is None:
             raise ValueError("coverage needs Samples with prompts")
-        words = [word for prompt in human.prompts for word in _words(prompt)]
-        number = {word: i for i, word in enumerate(dict.fromkeys(words))}
-        counts = torch.tensor([number[word] for word in words], dtype=torch.int64).bincount().tolist()
-        self.common = {word for word, i in number.items() if counts[i] > COMMON * len(human)}
+        prompts_with = Counter(word for prompt in human.prompts for word in _words(prompt))
+        self.common = {word for word, count in prompts_with.items() if count > COMMON * len(human)}
         super().fit(human)
 
     def feature(self, samples: Samples) -> Tensor:

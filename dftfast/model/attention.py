@@ -28,8 +28,7 @@ def packed_causal(offsets: Tensor, distinct: Tensor | None = None, place: Tensor
     if distinct is None or len(distinct) == len(place):
         return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
     again = torch.ones_like(place, dtype=torch.bool).index_fill(0, distinct, False).nonzero()[:, 0]
-    copies = place[again].sort(stable=True)
-    again, into = again[copies.indices], copies.values
+    into = place[again]
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (_Spread.apply(x, distinct, place, again, into) for x in (q, k, v))

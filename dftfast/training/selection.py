@@ -45,7 +45,8 @@ def selection_phase(task: Task, phase: int) -> dict:
         for example, good, bad in zip(examples, chosen, rejected)
         if good != bad
     }
-    pairs = lambda batch: [one for e in batch for one in (e, against.get(id(e))) if one]  # side by side: one prompt
+    # a pair side by side, so that it shares its prompt
+    pairs = lambda batch: [one for e in batch for one in (e, against.get(id(e))) if one is not None]
     how = {"reweigh": pairs, "loss": contrast}
     task.learn(phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {})
     courses = {name: course for name, (_, course) in zip(["rejected"], mirrored)}
