@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,34 @@ def test_rollouts_are_sampled_once_and_in_parts(task, tmp_path, monkeypatch):
         assert torch.equal(a.tokens, b.tokens) and torch.equal(a.logprobs, b.logprobs) and a.finish_reason == b.finish_reason
     generate(task.engine, requests(task, 40), tmp_path, "other")
     assert len(asked) == 5
+
+
+def test_tasks_share_samples_of_the_same_policy_alone(task, tmp_path, monkeypatch):
+    asked, original = [], RolloutEngine.generate
+
+    def counted(engine, part, progress):
+        asked.append(len(part))
+        return original(engine, part, progress)
+
+    def again(task):
+        """How often one rollout of the task has to be sampled."""
+        before = len(asked)
+        task.sample([task.tuning[0].prompt], [1.0] * 8, 3, "some")
+        return len(asked) - before
+
+    monkeypatch.setattr(RolloutEngine, "generate", counted)
+    task = replace(task, rollouts=tmp_path)
+    assert again(task) == 1 and again(replace(task, folder=tmp_path / "other")) == 0
+    task.policy.begin_phase(4, 4, seed=0)
+    adapter = task.policy.end_phase()
+    assert again(task) == 1
+    task.policy.adapters[-1] = replace(adapter, scale=adapter.scale / 2)
+    assert again(task) == 1
+    task.policy.adapters.pop()
+    task.policy.temperature = 0.9
+    assert again(task) == 1
+    task.policy.temperature = 1.0
+    assert again(task) == 0
 
 
 def test_a_rollout_without_memory_goes_on_with_a_smaller_cache(task, tmp_path, monkeypatch, caplog):

@@ -3,7 +3,8 @@
     python benchmarks/experiments/ablate.py RUN VARIANTS.yaml
 
 RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section. Each variant starts from the
-same model and is kept in RUN/ablations/NAME; started again, those that are done are only shown.
+same model and is kept in RUN/ablations/NAME; started again, those that are done are only shown. What several sample from the same
+policy is sampled once, so the minutes of the first hold the sampling of the others.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/experiments/choice.py RUN VARIANTS.yaml
 
 RUN is a run folder whose sft stage is done; VARIANTS, as choices.yaml, maps a name to keys of the `dft` section. The candidates
-are sampled once and kept in RUN/ablations/choice; a variant with fewer prompts or candidates takes the first ones.
+are sampled once; a variant with fewer prompts or candidates takes the first ones.
 
 A view is a score of texts: minus the first variation of a discrepancy at the policy. Its figure is how far the chosen population lies from the
 policy towards human text along the view, half its distance from the rejected one: 1 is as far as human text. The

@@ -1,7 +1,6 @@
 """A causal model on this machine, to judge or to detect with."""
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from dftfast.model.decoder import Decoder
 from dftfast.model.device import pick_device, pick_dtype
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
-from dftfast.model.weights import check_model, load_decoder
+from dftfast.model.weights import check_model, fingerprint, load_decoder
 
 
 class LocalModel:
@@ -36,14 +35,3 @@ class LocalModel:
     def release(self) -> None:
         """Give up the memory of the decoder; the next use loads it again."""
         self.__dict__.pop("decoder", None)
-
-
-def fingerprint(folder: Path) -> str:
-    """Hash of the names, sizes and times of the files of a model, and of what is small enough to read."""
-    found = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json", ".jinja"):
-            stat = file.stat()
-            found.update(f"{file.name} {stat.st_size} ".encode())
-            found.update(file.read_bytes() if file.suffix != ".safetensors" else str(stat.st_mtime_ns).encode())
-    return found.hexdigest()

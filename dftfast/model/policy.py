@@ -7,6 +7,7 @@ recomputed as ``W₀ + Σ sᵢ Bᵢ Aᵢ`` in fp32 and rounded once (a sequence 
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from .adapter import EMBEDDING, HEAD, Adapter
 from .lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
 from .shard import put
-from .weights import load_decoder, open_weights, save_decoder
+from .weights import fingerprint, load_decoder, open_weights, save_decoder
 
 
 class Policy:
@@ -39,6 +40,17 @@ class Policy:
         self.decoder = load_decoder(folder, dtype, device, sharded)
         self.adapters: list[Adapter] = []
         self.temperature = 1.0
+
+    def fingerprint(self) -> str:
+        """A hash of the base's files, the type of the weights, the finished adapters and the temperature: the same for the
+        same policy. A live adapter is not in it."""
+        found = hashlib.sha256(f"{fingerprint(self.folder)} {self.decoder.embed.dtype} {self.temperature:g}".encode())
+        for adapter in self.adapters:
+            found.update(f"{adapter.scale:g}".encode())
+            for name, tensor in sorted(adapter.tensors.items()):
+                found.update(name.encode())
+                found.update(tensor.contiguous().numpy())
+        return found.hexdigest()[:16]
 
     def begin_phase(self, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
         """Put a fresh adapter on the decoder; returns the parameters to train."""

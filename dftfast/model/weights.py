@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import shutil
@@ -51,6 +52,17 @@ def check_model(folder: str | Path) -> None:
     decoder = Decoder(ModelConfig.from_folder(folder), device="meta")
     with ExitStack() as stack:
         check_names(hf_shapes(decoder), open_weights(Path(folder), stack), Path(folder))
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash of the names, sizes and times of the files of a model, and of what is small enough to read."""
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".json", ".jinja"):
+            stat = file.stat()
+            found.update(f"{file.name} {stat.st_size} ".encode())
+            found.update(file.read_bytes() if file.suffix != ".safetensors" else str(stat.st_mtime_ns).encode())
+    return found.hexdigest()
 
 
 def read_weights(decoder: Decoder, folder: str | Path) -> None:

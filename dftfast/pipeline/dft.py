@@ -35,6 +35,7 @@ def dft_task(run: Run, folder: Path) -> Task:
     fitted = json.loads((run.path / "sft" / "results.json").read_text(encoding="utf-8"))
     best = min(fitted, key=lambda name: fitted[name]["tuning_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
+    inside = folder.relative_to(run.path)
     asked = min(c.tuning_prompts, len(split.tuning) // 2)
     return Task(
         policy=policy,
@@ -50,5 +51,6 @@ def dft_task(run: Run, folder: Path) -> Task:
         seed=run.config.run.seed if c.seed is None else c.seed,
         folder=folder,
         log=run.log,
-        checkpoints=lambda loop: run.checkpoints(folder.relative_to(run.path) / loop),
+        checkpoints=lambda loop: run.checkpoints(inside / loop),
+        rollouts=run.checkpoints(inside.parts[0]).folder / "rollouts",
     )

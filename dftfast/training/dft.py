@@ -15,6 +15,7 @@ from ..model.policy import Policy
 from ..model.tokenizer import Tokenizer
 from ..rollout import Request, RolloutEngine, Sampler
 from .checkpoint import Checkpoints
+from .distributed import on_first
 from .fit import FitSettings, fit
 from .health import health
 from .log import RunLog
@@ -53,6 +54,7 @@ class Task:
         settings: the ``dft`` section of the configuration.
         folder: where phases are kept.
         checkpoints: those of a training loop by name.
+        rollouts: folder of samples by what they were sampled from, which tasks may share.
     """
 
     policy: Policy
@@ -69,15 +71,22 @@ class Task:
     folder: Path
     log: RunLog
     checkpoints: Callable[[str], Checkpoints]
+    rollouts: Path
 
-    def sample(self, prompts: list[list[int]], temperatures: list[float], seed: int, what: str) -> Rollouts:
-        """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p)."""
+    def sample(
+        self, prompts: list[list[int]], temperatures: list[float], seed: int, what: str, folder: Path | None = None
+    ) -> Rollouts:
+        """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p).
+
+        They are kept in ``folder``; while an adapter is live it must be one of that adapter alone.
+        """
+        folder = folder or self.rollouts / on_first(self.policy.fingerprint)
         requests = [
             Request(p * len(temperatures) + t, prompt, Sampler(temperature, max_tokens=self.max_tokens), seed)
             for p, prompt in enumerate(prompts)
             for t, temperature in enumerate(temperatures)
         ]
-        batches = generate(self.engine, requests, self.checkpoints("rollouts").folder, what)
+        batches = generate(self.engine, requests, folder, what)
         outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
         reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]

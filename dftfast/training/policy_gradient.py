@@ -86,11 +86,13 @@ class PolicyGradient:
         """
         c, task = self.settings, self.task
         prompts = task.phase_prompts(self.phase)
+        own = task.checkpoints(f"phase-{self.phase}-rounds").folder  # the adapter that samples is live
         for number in range(c.rounds):
             some = [prompts[(number * c.prompts + i) % len(prompts)] for i in range(c.prompts)]
             temperatures = [1.0] * task.settings.candidates
             seed = task.seed + 1000 * self.phase + number
-            rollouts = task.sample([e.prompt for e in some], temperatures, seed, f"dft {self.phase}: round {number + 1}")
+            what = f"dft {self.phase}: round {number + 1}"
+            rollouts = task.sample([e.prompt for e in some], temperatures, seed, what, own)
             texts = rollouts.samples
             examples = [Example(some[p].prompt, texts.tokens_of(i)) for i, p in enumerate(rollouts.prompt)]
             advantages = self.advantages(rollouts)

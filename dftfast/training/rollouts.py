@@ -28,8 +28,8 @@ WAVES = 16  # samples of a part, for each that the engine runs at once: its last
 def generate(engine: RolloutEngine, requests: list[Request], folder: Path, what: str) -> list[RolloutBatch]:
     """Answer the requests with the policy as it stands, in parts; those in ``folder`` are read instead.
 
-    A part does not depend on the others, so the result is the same wherever the process was stopped. ``what`` names
-    the rollout and with it the state of the policy, which is not compared.
+    A part does not depend on the others, so the result is the same wherever the process was stopped. ``folder`` and
+    ``what``, which names the rollout, stand for the state of the policy, which is not compared.
     """
     size = WAVES * engine.max_sequences * world()
     batches = []
