@@ -104,6 +104,7 @@ class Limits(Section):
     empty: Fraction = Field(0.1, description="rise of the share of empty texts since the start")
     cut: Fraction = Field(0.2, description="rise of the share of texts that the length limit cut")
     repetition: Fraction = Field(0.1, description="rise of the share of 4-grams of tokens that repeat one of their text")
+    copied: Fraction = Field(0.1, description="rise of the share of runs of 8 tokens that are in the training texts")
     length: Annotated[float, Field(gt=1)] = Field(2.0, description="factor between the mean lengths of outputs and of "
                                                   "human texts, either way (or the start's, where that is larger)")
     entropy: Share = Field(0.5, description="least share of the start's entropy a token")

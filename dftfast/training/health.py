@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from ..model.decoder import Decoder
 from ..rollout import RolloutBatch
@@ -11,6 +13,8 @@ from .fit import token_logprobs
 from .packing import Example
 
 NGRAM = 4
+RUN = 8  # tokens; shorter runs in common with the corpus are common phrases
+FACTORS = np.random.default_rng(0).integers(2**64, size=RUN, dtype=np.uint64)  # of a hash that is linear in the tokens
 
 
 def health(batches: Sequence[RolloutBatch], texts: Sequence[str]) -> dict[str, float]:
@@ -35,6 +39,21 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
     return 1 - distinct / found if found else 0.0
 
 
+def runs(texts: Iterable[Sequence[int]]) -> np.ndarray:
+    """Sorted uint64: a hash of every run of 8 tokens inside a text, each once."""
+    found = [np.zeros(0, np.uint64)]
+    for text in texts:
+        if len(text) >= RUN:
+            found.append(np.lib.stride_tricks.sliding_window_view(np.asarray(text, np.uint64), RUN) @ FACTORS)
+    return np.unique(np.concatenate(found))
+
+
+def copied(texts: Iterable[Sequence[int]], corpus: np.ndarray) -> float:
+    """Share of the runs of the texts, each once, that are among those of the ``corpus``."""
+    found = runs(texts)
+    return len(np.intersect1d(found, corpus, assume_unique=True)) / max(len(found), 1)
+
+
 def kl(decoder: Decoder, examples: Sequence[Example], logprobs: Sequence[Sequence[float]], micro_tokens: int) -> float:
     """Estimate of KL(then ‖ now) in nats a token, from samples of then with their log-probabilities."""
     now = sum(map(sum, token_logprobs(decoder, examples, micro_tokens)))
@@ -44,7 +63,7 @@ def kl(decoder: Decoder, examples: Sequence[Example], logprobs: Sequence[Sequenc
 def breaches(found: dict[str, float], start: dict[str, float], human_length: float, limits) -> list[str]:
     """What is beyond the ``dft.limits`` of the configuration, in words; ``start`` is the health before DFT."""
     broken = []
-    for name in ("empty", "cut", "repetition"):
+    for name in ("empty", "cut", "repetition", "copied"):
         if found[name] > start[name] + getattr(limits, name):
             broken.append(f"{name} {found[name]:.3f}, at the start {start[name]:.3f}")
     drift, before = (abs(math.log(max(each["length"], 1e-9) / human_length)) for each in (found, start))

@@ -27,7 +27,7 @@ from ..profile import stage
 from .dft import Rollouts, Task
 from .distributed import on_first
 from .fit import nats_per_token
-from .health import breaches, kl
+from .health import breaches, copied, kl, runs
 from .packing import Example
 from .run_folder import write_json
 
@@ -119,6 +119,7 @@ class Gauge:
         self.noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in self.discrepancies.items()})
         for discrepancy in self.discrepancies.values():
             discrepancy.fit(task.tuning_human)
+        self.corpus = runs(example.completion for example in task.examples)
         self.before: Rollouts | None = None
         self.measured: dict[str, Rollouts] = {}  # since `remember`
 
@@ -137,7 +138,9 @@ class Gauge:
         scales = {name: max(abs(first[name]), self.noise[name]) for name in figures}
         score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
         nats = nats_per_token(task.policy.decoder, task.tuning[:WATCHED], task.settings.micro_tokens)
-        found = {**rollouts.health, "human_nats": nats} | ({"kl": self._drift()} if self.before else {})
+        texts = rollouts.samples
+        taken = copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus)
+        found = {**rollouts.health, "copied": taken, "human_nats": nats} | ({"kl": self._drift()} if self.before else {})
         record = {"score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}
         human_length = float(task.tuning_human.lengths.float().mean())
         broken = breaches(found, self.records[0]["health"], human_length, task.settings.limits) if self.records else []

@@ -7,7 +7,7 @@ from pathlib import Path
 from . import plots
 
 PHASE_FIGURES = {"Score": "score", "MMD²": "mmd", "n-gram L2²": "ngram", "Style MMD²": "style", "Length distance": "length_distance",
-                 "Tokens a text": "length", "Nats a token": "entropy", "Repetition": "repetition",
+                 "Tokens a text": "length", "Nats a token": "entropy", "Repetition": "repetition", "Copied from the corpus": "copied",
                  "Human texts, nats": "human_nats", "KL from the last": "kl"}
 
 
