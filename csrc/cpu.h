@@ -5,9 +5,12 @@ namespace dftfast {
 
 enum class Isa { scalar = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3 };
 
-// The widest instruction set that the processor has, or the one named by DFTFAST_ISA
-// (scalar, avx2, avx512, avx512bf16) where that is narrower.
+// The fastest instruction set that the processor has, or the one named by DFTFAST_ISA
+// (scalar, avx2, avx512, avx512bf16), or the widest where the processor lacks that.
 Isa isa();
 const char* isa_name();
+
+// Whether large bf16 products are faster than fp32 ones: by AMX, or by AVX512-BF16 on other processors than Intel's.
+bool fast_bf16();
 
 }  // namespace dftfast

