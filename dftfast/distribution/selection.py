@@ -79,6 +79,7 @@ def select_population(
     overshoot: float = 0.0,
     weights: Mapping[str, float] | None = None,
     sweeps: int = 8,
+    among: np.ndarray | None = None,
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
 
@@ -95,13 +96,15 @@ def select_population(
         weights: by which each term's value enters J, as an earlier record has them: J is then the same for both choices,
             where scaling anew would raise the say of a term that has little left to correct.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
+        among: the candidates that may be chosen; None is all. The others count as texts of q all the same.
 
     Returns:
         The chosen candidates in the order of their prompts, and a record for the random start and each sweep: J, the
         value of each term, exchanges made, and ``weight_*``, by which each term's value enters J.
     """
     rng = np.random.default_rng(seed)
-    groups = _groups(np.asarray(prompt))
+    prompt, among = np.asarray(prompt), np.arange(len(prompt)) if among is None else among
+    groups = [among[group] for group in _groups(prompt[among])]
     chosen = np.array([rng.choice(group) for group in groups])
     blocks = _blocks(groups, rng.permutation(len(groups)))
     for _, term in terms.values():

@@ -25,16 +25,18 @@ from .rollouts import generate
 
 @dataclass
 class Rollouts:
-    """Finished samples, and the share that was cut off or empty and left out.
+    """Samples that are not empty, and the share of all that is empty or was cut off.
 
     Attributes:
         prompt: the index of each sample's prompt.
+        finished: whether each ended by itself; the others were cut by the length limit.
         logprobs: of each sample's tokens under the model, untempered, in nats.
         health: of all samples, those left out included.
     """
 
     samples: Samples
     prompt: list[int]
+    finished: list[bool]
     logprobs: list[list[float]]
     left_out: float
     health: dict[str, float]
@@ -74,11 +76,18 @@ class Task:
     rollouts: Path
 
     def sample(
-        self, prompts: list[list[int]], temperatures: list[float], seed: int, what: str, folder: Path | None = None
+        self,
+        prompts: list[list[int]],
+        temperatures: list[float],
+        seed: int,
+        what: str,
+        folder: Path | None = None,
+        cut: bool = False,
     ) -> Rollouts:
         """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p).
 
-        They are kept in ``folder``; while an adapter is live it must be one of that adapter alone.
+        They are kept in ``folder``; while an adapter is live it must be one of that adapter alone. Empty texts are left
+        out, and without ``cut`` those that the length limit cut.
         """
         folder = folder or self.rollouts / on_first(self.policy.fingerprint)
         requests = [
@@ -90,9 +99,11 @@ class Task:
         outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
         reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
-        usable = [i for i, text in enumerate(texts) if reasons[i] == "stop" and text]
-        if len(usable) < 2:
-            raise Diverged(f"{what}: of {len(texts)} samples {len(usable)} are neither empty nor cut off")
+        finished = [reason == "stop" for reason in reasons]
+        usable = [i for i, text in enumerate(texts) if text and (cut or finished[i])]
+        whole = sum(finished[i] for i in usable)
+        if whole < 2:
+            raise Diverged(f"{what}: of {len(texts)} samples {whole} are neither empty nor cut off")
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
         asked = [self.tokenizer.decode(p) for p in prompts]
@@ -102,16 +113,18 @@ class Task:
         return Rollouts(
             samples=samples,
             prompt=prompt,
+            finished=[finished[i] for i in usable],
             logprobs=[logprobs[i].tolist() for i in usable],
-            left_out=1 - len(usable) / len(texts),
+            left_out=1 - whole / len(texts),
             health=health(batches, texts),
         )
 
-    def candidates(self, phase: int, prompts: list[Example]) -> Rollouts:
+    def candidates(self, phase: int, prompts: list[Example], cut: bool = False) -> Rollouts:
         """``settings.candidates`` samples for each prompt, spread over the candidate temperatures."""
         c = self.settings
         temperatures = [c.candidate_temperatures[k % len(c.candidate_temperatures)] for k in range(c.candidates)]
-        return self.sample([e.prompt for e in prompts], temperatures, self.seed + phase, f"dft {phase}: candidates")
+        asked, what = [e.prompt for e in prompts], f"dft {phase}: candidates"
+        return self.sample(asked, temperatures, self.seed + phase, what, cut=cut)
 
     def learn(self, phase: int, examples: list[Example], **how) -> None:
         """Train a fresh adapter on the examples and leave it live; ``how`` goes to ``fit``."""

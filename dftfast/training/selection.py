@@ -1,8 +1,9 @@
 """One phase of DFT by population selection: sample, choose, learn the chosen and unlearn the rejected.
 
 Of K candidates for each prompt one is chosen, so that the chosen population lies beyond human text as seen from the
-policy, and one rejected, so that the rejected population lies as far on the other side. A fresh LoRA learns the one by
-likelihood, against the other. Human completions of some prompts may be mixed in.
+policy, and one rejected, so that the rejected population lies as far on the other side. Only what ended by itself is
+chosen; what the length limit cut, often a loop, may be rejected. A fresh LoRA learns the one by likelihood, against the
+other. Human completions of some prompts may be mixed in.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,19 +33,19 @@ def selection_phase(task: Task, phase: int) -> dict:
     """Train one adapter and leave it live on the policy. Returns what was chosen from and the course of the choice."""
     c = task.settings
     prompts = task.phase_prompts(phase)
-    rollouts = task.candidates(phase, prompts)
+    rollouts = task.candidates(phase, prompts, cut=True)
     candidates = rollouts.samples
 
-    choice = lambda: choose(task, c, candidates, rollouts.prompt, phase, first_weights(task))
+    choice = lambda: choose(task, c, candidates, rollouts.prompt, rollouts.finished, phase, first_weights(task))
     (chosen, course), *mirrored = on_first(choice)
     _log_choice(phase, course[0], course[-1])
     text = lambda i, weight: Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i), weight)
     examples = [text(i, 1.0) for i in chosen]
+    rejected = {rollouts.prompt[i]: i for texts, _ in mirrored for i in texts}
     against = {
         id(example): text(bad, [-c.contrast / math.exp(logprob) for logprob in rollouts.logprobs[bad]])
-        for rejected, _ in mirrored
-        for example, good, bad in zip(examples, chosen, rejected)
-        if good != bad
+        for example, good in zip(examples, chosen)
+        if (bad := rejected.get(rollouts.prompt[good], good)) != good
     }
     # a pair side by side, so that it shares its prompt
     pairs = lambda batch: [one for e in batch for one in (e, against.get(id(e))) if one is not None]
@@ -54,22 +56,35 @@ def selection_phase(task: Task, phase: int) -> dict:
 
 
 def choose(
-    task: Task, settings, candidates: Samples, prompt: Sequence[int], phase: int, weights: dict[str, float] | None = None
+    task: Task,
+    settings,
+    candidates: Samples,
+    prompt: Sequence[int],
+    finished: Sequence[bool],
+    phase: int,
+    weights: dict[str, float] | None = None,
 ) -> list[tuple[list[int], list[dict]]]:
-    """What ``select_population`` returns for the chosen and, where ``settings`` (a ``dft`` section) ask for contrast, for
-    the rejected."""
+    """What ``select_population`` returns for the chosen, out of the ``finished``, and, where ``settings`` (a ``dft``
+    section) ask for contrast, for the rejected, out of all."""
     terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, settings.weights.model_dump())
-    aims = [settings.overshoot, -2 - settings.overshoot] if settings.contrast else [settings.overshoot]
-    return [select_population(prompt, terms, task.seed + phase, aim, weights) for aim in aims]
+    seed, overshoot = task.seed + phase, settings.overshoot
+    choices = [select_population(prompt, terms, seed, overshoot, weights, among=np.flatnonzero(finished))]
+    if settings.contrast:
+        weights = weights_of(choices[0][1])
+        choices.append(select_population(prompt, terms, seed, -2 - overshoot, weights))
+    return choices
 
 
 def first_weights(task: Task) -> dict[str, float] | None:
     """The weights of the first phase, so that all phases descend on one functional; None in the first."""
     file = task.folder / "phases.json"
     records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    for record in records:
-        if "selection" in record:
-            return {k.removeprefix("weight_"): w for k, w in record["selection"][0].items() if k.startswith("weight_")}
+    return next((weights_of(record["selection"]) for record in records if "selection" in record), None)
+
+
+def weights_of(course: list[dict]) -> dict[str, float]:
+    """By which each term entered a choice, of which ``course`` is the record."""
+    return {name.removeprefix("weight_"): w for name, w in course[0].items() if name.startswith("weight_")}
 
 
 def contrast(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:

@@ -183,6 +183,18 @@ def test_given_weights_are_those_of_the_objective():
     assert select_population(prompt, alone, 1, weights=weights)[0] == chosen
 
 
+def test_only_candidates_among_those_given_are_chosen_and_all_count_as_the_policys():
+    candidates, human = random_samples(80, 20, shift=0.3), random_samples(50, 21)
+    prompt, terms = [i // 4 for i in range(80)], terms_of(candidates, human)
+    among = np.array([i for i in range(80) if i % 4 and prompt[i] != 7])
+    chosen, records = select_population(prompt, terms, 0, overshoot=1.0, among=among)
+    assert set(chosen) <= set(among.tolist())
+    assert [prompt[i] for i in chosen] == [p for p in range(20) if p != 7]
+    pull = sum(records[0][f"weight_{name}"] * term.slope() for name, (_, term) in terms.items())
+    values = sum(records[-1][f"weight_{name}"] * records[-1][name] for name in terms)
+    assert records[-1]["J"] == pytest.approx(values + pull[chosen].mean(), abs=1e-6)
+
+
 def test_a_name_that_is_no_discrepancy_is_refused():
     samples = random_samples(10, 27)
     with pytest.raises(ValueError, match="'elegance'"):
