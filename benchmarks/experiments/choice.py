@@ -33,6 +33,8 @@ from dftfast.kernels import rbf_witness
 from dftfast.model.embedder import Embedder
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import dft_task
+from dftfast.training.dft import Task
+from dftfast.training.packing import Example
 from dftfast.training.selection import choose
 
 ROUNDS = 200
@@ -43,27 +45,34 @@ def main(folder: str, variants: str) -> None:
     task = dft_task(run, run.path / "ablations" / "choice")
     prompts = task.phase_prompts(1)
     rollouts = task.candidates(1, prompts)
-    placed, views = run.samples(run.split.tuning[: len(task.tuning)]), {}
-    for name, of_policy, of_human in scores(run, rollouts.prompt, rollouts.samples, task.tuning_human, placed):
-        middle = of_policy.mean()
-        views[name] = (of_policy - middle) / (of_human.mean() - middle)
-    documents = {tuple(e.prompt): d for e, d in zip(run.examples(run.split.train), run.split.train)}
-    briefs = [documents[tuple(prompts[p].prompt)] for p in rollouts.prompt]
-    views["outline, points"] = 100 * per_text(rollouts.samples.texts, briefs)["outline_coverage"]
-    views["tokens"] = rollouts.samples.lengths.numpy().astype(float)
+    views = views_of(run, task, prompts, rollouts.prompt, rollouts.samples)
     print("| variant | " + " | ".join(views) + " |\n|" + "---|" * (1 + len(views)))
     prompt = np.array(rollouts.prompt)
     place = np.arange(len(prompt)) - np.searchsorted(prompt, prompt)  # among its prompt's candidates
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         c = load_config(files=[f"{folder}/config.yaml"], overrides=[(f"dft.{k}", str(v)) for k, v in keys.items()]).dft
         kept = np.flatnonzero((place < c.candidates) & (prompt < c.prompts))
-        chosen, *rejected = (kept[i] for i, _ in choose(task, c, rollouts.samples.select(kept), prompt[kept], 1))
+        chosen, *rejected = (kept[i] for i, _ in choose(task, c, rollouts.samples.select(kept), prompt[kept], [True] * len(kept), 1))
         row = []
         for score in views.values():
             gap = (score[chosen] - score[rejected[0]]) / 2 if rejected else score[chosen] - np.nanmean(score[kept])
             drawn = np.random.default_rng(0).integers(len(gap), size=(ROUNDS, len(gap)))
             row.append(f"{np.nanmean(gap):.2f} ± {np.nanmean(gap[drawn], axis=1).std():.2f}")
         print(f"| {name} | " + " | ".join(row) + " |", flush=True)
+
+
+def views_of(run: Run, task: Task, prompts: list[Example], prompt: list[int], samples: Samples) -> dict[str, np.ndarray]:
+    """View -> score of each of the policy's ``samples``, which answer ``prompts[prompt]``: 0 on average, 1 where human text is.
+    The last two are in percentage points and tokens."""
+    placed, views = run.samples(run.split.tuning[: len(task.tuning)]), {}
+    for name, of_policy, of_human in scores(run, prompt, samples, task.tuning_human, placed):
+        middle = of_policy.mean()
+        views[name] = (of_policy - middle) / (of_human.mean() - middle)
+    documents = {tuple(e.prompt): d for e, d in zip(run.examples(run.split.train), run.split.train)}
+    briefs = [documents[tuple(prompts[p].prompt)] for p in prompt]
+    views["outline, points"] = 100 * per_text(samples.texts, briefs)["outline_coverage"]
+    views["tokens"] = samples.lengths.numpy().astype(float)
+    return views
 
 
 def scores(run: Run, prompt: list[int], policy: Samples, human: Samples, placed: Samples):
