@@ -2,15 +2,16 @@
 
     python benchmarks/experiments/follow.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section. The first phase is trained on
-`dft.prompts` prompts; the candidates of the next `OTHERS` prompts, sampled from the start as well, are then scored
-by log p / p₀ of their text, p the policy half the step on.
+RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with no more prompts than RUN has
+and the same start. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
+RUN, sampled from the start as well, are then scored by log p / p₀ of their text, p the policy half the step on.
 
 A view is a score of texts as in choice.py: 0 at the policy, 1 where human text is. To first order, writing texts by p
 instead of p₀ moves the mean of a view by the covariance of view and log-ratio, within the candidates of a prompt. A column
 is that covariance over the spread of the log-ratio: what share of the way to human text a step closes for each nat by which it tells
 texts apart. Steps are compared at the same spread so, and no sample from p is needed, whose noise would hide
-the difference. ± is the standard deviation over prompts.
+the difference. ± is the standard deviation over prompts. The first row is the spread of a view within a prompt: what a
+log-ratio in proportion to the view itself would have.
 """
 
 from __future__ import annotations
@@ -20,18 +21,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from choice import views_of
 
 from dftfast.config import load_config
-from dftfast.model.lora import lora_layers, remove_adapter
+from dftfast.model.lora import lora_layers
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import dft_task
+from dftfast.pipeline.dft import METHODS, dft_task
 from dftfast.training.dft import Task
 from dftfast.training.fit import token_logprobs
 from dftfast.training.packing import Example
-from dftfast.training.selection import selection_phase
 
 OTHERS = 240
 STEP = 0.5
@@ -43,29 +42,29 @@ def main(folder: str, variants: str) -> None:
     prompts = task.phase_prompts(2)[:OTHERS]
     rollouts = task.candidates(1, prompts)
     texts = [Example(prompts[p].prompt, rollouts.samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)]
-    views = views_of(base, task, prompts, rollouts.prompt, rollouts.samples)
+    found = views_of(base, task, prompts, rollouts.prompt, rollouts.samples)
+    views = {name: within(np.nan_to_num(score), rollouts.prompt) for name, score in found.items()}
     before = logprobs(task, texts)
     print("| variant | " + " | ".join(views) + " | spread, nats | minutes |\n|" + "---|" * (3 + len(views)))
+    print("| a view's own spread | " + " | ".join(f"{score.std():.2f}" for score in views.values()) + " | | |", flush=True)
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         overrides = [("run.folder", folder), *((f"dft.{key}", str(value)) for key, value in keys.items())]
         run = Run(load_config(files=[f"{folder}/config.yaml"], overrides=overrides))
         variant, start = dft_task(run, run.path / "ablations" / f"follow {name}"), time.monotonic()
-        selection_phase(variant, 1)
+        METHODS[run.config.dft.method](variant, 1)
         minutes = (time.monotonic() - start) / 60
         for module in lora_layers(variant.policy.decoder).values():
             module.scale *= STEP
         ratio = within(logprobs(variant, texts) - before, rollouts.prompt)
-        remove_adapter(variant.policy.decoder)
         row = []
         for score in views.values():
-            of_text = within(np.nan_to_num(score), rollouts.prompt) * ratio
+            of_text = score * ratio
             of_prompt = np.bincount(rollouts.prompt, of_text, OTHERS)
             error = of_prompt.std() * OTHERS**0.5 / len(texts)
             row.append(f"{of_text.mean() / ratio.std():.2f} ± {error / ratio.std():.2f}")
         print(f"| {name} | " + " | ".join(row) + f" | {ratio.std():.2f} | {minutes:.1f} |", flush=True)
 
 
-@torch.no_grad()
 def logprobs(task: Task, texts: list[Example]) -> np.ndarray:
     """Log-probability of each text."""
     return np.array([sum(part) for part in token_logprobs(task.policy.decoder, texts, task.settings.micro_tokens)])

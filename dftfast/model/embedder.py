@@ -23,8 +23,8 @@ class Embedder:
         device: None is CUDA where there is one, else the CPU.
 
     A text longer than the model reads (`max_tokens`: 256 for MiniLM, about 190 words) is embedded by its beginning.
-    Where the hardware multiplies bfloat16 faster (on a CPU: AMX, or AMD's AVX512-BF16), matrix products are in bfloat16 (autocast) and
-    everything else in float32: about twice as fast, and the cosine with the float32 embedding stays above 0.9999.
+    Where the hardware multiplies bfloat16 faster (on a CPU: AMX, or AMD's AVX512-BF16), matrix products are in bfloat16
+    (autocast) and everything else in float32: about twice as fast, and the cosine with the float32 embedding stays above 0.9999.
     """
 
     def __new__(cls, name: str | None = None, device: str | torch.device | None = None):
