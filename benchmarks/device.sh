@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA card, in stages that each fit in ten minutes:
 #
-#   benchmarks/device.sh OUT [build] [launchers] [compile] [ops] [bench[:op,op...]] [rollout] [train] [suite] [dft]
+#   benchmarks/device.sh OUT [build] [launchers] [cuda] [compile] [bench[:op,op...]] [rollout] [train] [suite] [dft]
 #
-# Without a stage: build launchers ops bench. OUT gets log.txt, machine.json, and gpu.json, gpu_rollout.json and
+# Without a stage: build launchers cuda bench. OUT gets log.txt, machine.json, and gpu.json, gpu_rollout.json and
 # gpu_training.json with the figures and the machine named. A stage that fails does not stop the others.
 #
 # dft is experiment (b) of docs/algorithm.md as far as eight minutes go; called again it goes on. CORPUS names the folder of its
@@ -22,8 +22,9 @@ run() { # name, command...: output on the screen and in the log, failures counte
 }
 
 tests=(python3 -m pytest -q -p no:cacheprovider)
+! python3 -c "import xdist" 2>/dev/null || tests+=(-n 12) # compiling takes longer than running
 
-[[ $# -gt 0 ]] || set -- build launchers ops bench
+[[ $# -gt 0 ]] || set -- build launchers cuda bench
 run machine python3 - "$out/machine.json" <<'PY'
 import json, platform, sys, torch, triton
 p = torch.cuda.get_device_properties(0)
@@ -37,12 +38,10 @@ for stage in "$@"; do
   case $stage in
     build) run build python3 -m pip install -q --no-build-isolation --no-deps -e . ;;
     launchers) # every Triton kernel against fp64, on the card
-      for case in tests/kernels/triton/cases/[a-z]*.py; do
-        [[ $case == */conftest.py ]] || run "$case" "${tests[@]}" "$case"
-      done ;;
+      run launchers "${tests[@]}" $(ls tests/kernels/triton/cases/*.py | grep -v conftest) ;;
+    cuda) # decoder, training step, rollout engine and the whole job
+      run cuda "${tests[@]}" tests/test_cuda.py tests/test_pipeline.py ;;
     compile) run compile "${tests[@]}" tests/kernels/triton/test_compile.py ;;
-    ops) # the public ops, which dispatch to the card where a test asks for it
-      run ops "${tests[@]}" -m "not slow" tests/kernels --ignore tests/kernels/triton ;;
     bench) run bench python3 benchmarks/gpu.py "$out" ;;
     bench:*)
       IFS=, read -ra ops <<<"${stage#bench:}"

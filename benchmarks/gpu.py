@@ -196,6 +196,19 @@ def bench_sample_tokens():
 OPS = {name.removeprefix("bench_"): case for name, case in list(globals().items()) if name.startswith("bench_")}
 
 
+def measure(name: str, ours, peers: dict, moved: int, flops: int, limits: dict[str, float]) -> dict:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    ours()
+    row = {"case": name, "extra_mib": (torch.cuda.max_memory_allocated() - before) / 2**20}
+    row["ms"] = do_bench(ours, warmup=10, rep=60, return_mode="median")
+    for peer, call in peers.items():
+        row[f"{peer} / ours"] = do_bench(call, warmup=10, rep=60, return_mode="median") / row["ms"]
+    row["share_of_copy_bandwidth"] = moved / row["ms"] / 1e6 / limits["copy_gb_s"]
+    row["share_of_matrix_rate"] = flops / row["ms"] / 1e9 / limits["bf16_tflop_s"]
+    return row
+
+
 def main() -> None:
     folder, wanted = Path(sys.argv[1]), sys.argv[2:] or list(OPS)
     torch.manual_seed(0)
@@ -204,20 +217,15 @@ def main() -> None:
     print(machine, flush=True)
     rows = []
     for op in wanted:
-        for name, ours, peers, moved, flops in OPS[op]():
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            ours()
-            row = {"case": name, "extra_mib": (torch.cuda.max_memory_allocated() - before) / 2**20}
-            row["ms"] = do_bench(ours, warmup=10, rep=60, return_mode="median")
-            for peer, call in peers.items():
-                row[f"{peer} / ours"] = do_bench(call, warmup=10, rep=60, return_mode="median") / row["ms"]
-            row["share_of_copy_bandwidth"] = moved / row["ms"] / 1e6 / limits["copy_gb_s"]
-            row["share_of_matrix_rate"] = flops / row["ms"] / 1e9 / limits["bf16_tflop_s"]
-            rows.append(row)
-            print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else v for k, v in row.items()), flush=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "gpu.json").write_text(json.dumps({"machine": machine, "results": rows}, indent=1))
+        try:
+            for case in OPS[op]():
+                rows.append(measure(*case, limits))
+                print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else v for k, v in rows[-1].items()), flush=True)
+        except Exception as error:  # unattended: the other ops still run
+            rows.append({"case": op, "error": f"{type(error).__name__}: {str(error)[:200]}"})
+            print(rows[-1], flush=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "gpu.json").write_text(json.dumps({"machine": machine, "results": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -69,6 +69,6 @@ def kept_embeddings(run: Run, embedder: Embedder, texts: list[str]) -> np.ndarra
     cache = EmbeddingCache(run.path / "embeddings")
     kept = on_first(lambda: cache.load(embedder, texts))
     if kept is None:
-        kept = run.embed(texts, embedder).numpy()
+        kept = run.embed(texts, embedder).cpu().numpy()
         on_first(lambda: cache.save(embedder, texts, kept))
     return kept

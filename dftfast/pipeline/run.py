@@ -87,8 +87,9 @@ class Run:
         return policy
 
     def engine(self, policy: Policy) -> RolloutEngine:
-        """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
-        return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16 if self.device.type == "cpu" else None)
+        """Samples from the policy; on a CPU from a bf16 copy, as it will be served, on a GPU many at once."""
+        on_cpu, on_gpu = {"dtype": torch.bfloat16}, {"max_sequences": 512, "max_step_tokens": 8192}
+        return RolloutEngine(policy.decoder, self.tokenizer, **(on_cpu if self.device.type == "cpu" else on_gpu))
 
     def examples(self, documents: list[Document]) -> list[Example]:
         """The documents as token ids: the brief as a chat, the text closed by the end token."""
@@ -104,10 +105,10 @@ class Run:
         return Samples.of(self.embed(texts), [e.completion for e in examples], texts, about, prompts)
 
     def embed(self, texts: list[str], embedder: Embedder | None = None) -> Tensor:
-        """fp32 [texts, d]; processes share the work."""
+        """fp32 [texts, d] on the run's device; processes share the work."""
         embedder = embedder or self.embedder
         rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
-        return torch.from_numpy(np.stack(rows))
+        return torch.from_numpy(np.stack(rows)).to(self.device)
 
     def answer(self, engine: RolloutEngine, documents: list[Document], samplers: dict[Path, Sampler], stage: str) -> None:
         """Write one generation for each document to each path, by its sampler.

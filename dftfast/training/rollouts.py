@@ -45,11 +45,11 @@ def generate(engine: RolloutEngine, requests: list[Request], folder: Path, what:
 
 
 def sample(engine: RolloutEngine, requests: list[Request], what: str) -> RolloutBatch:
-    """Answer the requests with the policy as it stands; processes share them by prompt and all get the whole."""
+    """Answer the requests with the policy as it stands; processes share them by prompt and all get the whole, on the CPU."""
     prompts = [list(group) for _, group in groupby(requests, key=lambda request: request.prompt)]
     mine = [request for group in prompts[rank() :: world()] for request in group]
     if world() == 1:
-        return _generate(engine, mine, what)
+        return _on_cpu(_generate(engine, mine, what))
     with lockstep(engine.decoder):
         try:
             own = _on_cpu(_generate(engine, mine, what))

@@ -151,7 +151,7 @@ def sample_tokens_forward(
     logits = logits.contiguous()
     B, V = logits.shape
     token = torch.empty(B, dtype=torch.int64, device=logits.device)
-    logprob, sampler_logprob, entropy = torch.empty(3, B, dtype=torch.float32, device=logits.device)
+    logprob, sampler_logprob, entropy = (torch.empty(B, device=logits.device) for _ in range(3))
     if B:
         _sample[(B,)](
             logits, temperature, top_k, top_p, min_p, seed, request_id, position,
