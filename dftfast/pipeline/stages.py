@@ -76,7 +76,7 @@ def take_folder(run: Run, stack: ExitStack) -> None:
 
 def run_stages(run: Run) -> None:
     for name, depends_on, outputs, work in stages(run.config):
-        inputs = digest([_plain(part) for part in depends_on])
+        inputs = inputs_of(depends_on)
         with ExitStack() as stack:
             if on_first(lambda: stack.enter_context(run.folder.stage(name, inputs, outputs))):
                 work(run)
@@ -85,6 +85,6 @@ def run_stages(run: Run) -> None:
     run.log.close()
 
 
-def _plain(part: object) -> object:
-    """A section of the configuration as JSON."""
-    return part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+def inputs_of(depends_on: tuple) -> str:
+    """What a stage is recognised by: a digest of the values and sections of the configuration that it depends on."""
+    return digest([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in depends_on])

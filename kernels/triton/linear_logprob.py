@@ -19,7 +19,7 @@ SCRATCH = 1 << 25  # entries of the logits' gradient at a time: 64 MiB in bf16
 
 
 def tile(d: int, dtype: torch.dtype, device: torch.device) -> dict:
-    """Block shape of the logits' product. Unmeasured on a card: chosen for no spills and for shared memory."""
+    """Block shape of the logits' product. Not tuned on a card: chosen for no spills and for shared memory."""
     if dtype == torch.float32:
         return dict(BLOCK_T=32, BLOCK_V=64, BLOCK_D=16, num_warps=4, num_stages=2)
     if d % 8:  # rows are not 16-byte aligned: masks and addresses take the registers

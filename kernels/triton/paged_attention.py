@@ -18,7 +18,7 @@ MIN_SHARE, MAX_SPLITS = 512, 16
 
 
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
-    """Block shape. Unmeasured on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89."""
+    """Block shape. Not tuned on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89."""
     d, packed = power_of_2(d), max(power_of_2(group), 16)
     if dtype == torch.float32:  # three-term tf32 needs many registers: without the cap ptxas spills for occupancy
         keys, warps = (32, 4) if d <= 128 else (16, 8)

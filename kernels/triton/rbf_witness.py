@@ -13,7 +13,7 @@ import triton.language as tl
 
 from .chip import cdiv, power_of_2, processors
 
-# Unmeasured on a card. Larger tiles, or pipelining, spill: three-term tf32 needs many registers.
+# Not tuned on a card. Larger tiles, or pipelining, spill: three-term tf32 needs many registers.
 TILE = dict(BLOCK=64, BLOCK_D=16, num_warps=4, num_stages=1)
 SCRATCH = 1 << 24  # fp32 entries of W at a time: 64 MiB
 
