@@ -17,7 +17,7 @@ case $name in
 esac
 if [[ ${WORKERS:-1} -gt 1 ]]; then
   python "$here/side_by_side.py" "$here/$name.yaml" "$out/train.jsonl" "$out/held_out.jsonl" "$out" \
-    --workers "$WORKERS" --seconds "${LIMIT:-inf}"
+    --workers "$WORKERS" --seconds "${LIMIT:-inf}" "$@"
 fi
 for seed in 0 1 2; do
   run="$out/seed-$seed"

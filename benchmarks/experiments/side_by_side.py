@@ -1,6 +1,7 @@
 """An experiment with its parts side by side, for a card that one process cannot keep busy.
 
-    python benchmarks/experiments/side_by_side.py CONFIG TRAIN HELD_OUT OUT [--seeds 3] [--workers 6] [--seconds 420]
+    python benchmarks/experiments/side_by_side.py CONFIG TRAIN HELD_OUT OUT [--seeds 3] [--workers 6] [--seconds 420] \
+        [--section.key=value ...]
 
 Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind them, the sweep of every model.
 OUT/seed-K are run folders, OUT/logs has what each process says. Started again after ``--seconds``, or a failure, it goes on;
@@ -39,13 +40,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=6, help="processes at a time (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop then, whatever is done")
-    o = parser.parse_args()
+    o, keys = parser.parse_known_args()
+    given = [tuple(key.removeprefix("--").split("=", 1)) for key in keys]
     end, out = time.time() + o.seconds, Path(o.out)
     threads = max((os.cpu_count() or 1) // o.workers, 1)
 
     def config(folder: Path, *overrides: tuple[str, str]) -> Config:
         own = [("run.folder", str(folder)), ("data.train", o.train), ("data.held_out", o.held_out), ("run.threads", str(threads))]
-        return load_config(files=[o.config], overrides=[*own, *overrides])
+        return load_config(files=[o.config], overrides=[*own, *given, *overrides])
 
     seeds = [config(out / f"seed-{k}", ("dft.seed", str(k))) for k in range(o.seeds)]
     alone = {
