@@ -16,6 +16,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -60,9 +61,10 @@ def main() -> None:
     phases = [(f"dft {k}", learn, c, "") for k, c in enumerate(seeds) if not done(c, "dft")]
     sweeps = [(f"sweep {name}", ask, seeds[0], name) for name in alone]
     side_by_side(phases + sweeps, out, o.workers, end)
-    (out / "seed-0" / "generations" / "sft").mkdir(parents=True, exist_ok=True)
     for c in seeds:
-        link(Path(seeds[0].run.folder) / "generations" / "sft", Path(c.run.folder) / "generations" / "sft")
+        if c is not seeds[0]:
+            answers = Path("generations", "sft")
+            shutil.copytree(Path(seeds[0].run.folder, answers), Path(c.run.folder, answers), dirs_exist_ok=True)
         record(c, "sweep")
 
 
@@ -127,15 +129,9 @@ def collect(alone: dict[str, Config], seeds: list[Config]) -> None:
         folder = Path(c.run.folder) / "sft"
         folder.mkdir(parents=True, exist_ok=True)
         for name, own in alone.items():
-            link(Path(own.run.folder) / "sft" / name, folder / name)
+            shutil.copytree(Path(own.run.folder) / "sft" / name, folder / name, dirs_exist_ok=True)
         write_json(folder / "results.json", found)
         record(c, "sft")
-
-
-def link(source: Path, target: Path) -> None:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(source.resolve())
 
 
 def digests(c: Config) -> dict[str, str]:
