@@ -24,10 +24,11 @@ from pathlib import Path
 
 import dftfast.pipeline.run as pipeline_run
 from dftfast.config import Config, load_config
+from dftfast.model.pretrained import resolve_embedder
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import dft
 from dftfast.pipeline.sft import fine_tune, fine_tuned, variants
-from dftfast.pipeline.stages import inputs_of, stages
+from dftfast.pipeline.stages import check_input, inputs_of, stages
 from dftfast.pipeline.sweep import sweep_files
 from dftfast.training.run_folder import write_json
 
@@ -51,10 +52,13 @@ def main() -> None:
         return load_config(files=[o.config], overrides=[*own, *given, *overrides])
 
     seeds = [config(out / f"seed-{k}", ("dft.seed", str(k))) for k in range(o.seeds)]
+    first = Run(seeds[0])
+    check_input(first)
+    resolve_embedder(first.config.evaluation.embedder)  # fetched once, not by each
     alone = {
         name: config(out / "fine-tuned" / name, ("sft.method", method), ("sft.learning_rates", f"{rate:g}"),
                      ("sft.full_learning_rates", f"{rate:g}"), ("sft.fractions", f"{share:g}"))
-        for name, (method, rate, share) in variants(Run(seeds[0])).items()
+        for name, (method, rate, share) in variants(first).items()
     }  # fmt: skip
     side_by_side([(f"sft {name}", tune, c, name) for name, c in alone.items() if not done(c, "sft")], out, o.workers, end)
     collect(alone, seeds)
