@@ -62,3 +62,9 @@ def assert_close(op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, pl
     floors = (*floors[:2], floors[2] + rounding)
     for name, error, torchs, floor in zip(("rms", "max", "scale"), found, allowed, floors):
         assert error <= 2 * torchs + floor, f"{op}: {name} error {error:.2e} exceeds 2 x {torchs:.2e} + {floor:.1e}"
+
+
+def assert_own_memory(outputs: list[Tensor] | tuple[Tensor, ...]) -> None:
+    """Raise where two outputs share memory: torch refuses a custom op that returns such."""
+    places = [output.untyped_storage().data_ptr() for output in outputs if output.numel()]
+    assert len(set(places)) == len(places), "two outputs share memory"

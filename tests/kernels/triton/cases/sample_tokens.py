@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tolerance import assert_own_memory
 
 from dftfast.kernels.triton import sample_tokens as op
 
@@ -46,7 +47,9 @@ def sample(logits, device, **parameters):
         torch.as_tensor(parameters.get(name, default)).to(types.get(name, torch.float32)).expand(B).contiguous().to(device)
         for name, default in defaults.items()
     ]
-    return [t.cpu() for t in op.sample_tokens_forward(logits.to(device), *arguments)]
+    outputs = op.sample_tokens_forward(logits.to(device), *arguments)
+    assert_own_memory(outputs)
+    return [t.cpu() for t in outputs]
 
 
 SETTINGS = [(1.0, 0, 1.0, 0.0), (0.7, 0, 0.9, 0.0), (1.5, 50, 1.0, 0.0), (1.0, 30, 0.8, 0.0), (1.0, 0, 1.0, 0.05),
