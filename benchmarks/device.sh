@@ -22,7 +22,7 @@ run() { # name, command...: output on the screen and in the log, failures counte
 }
 
 tests=(python3 -m pytest -q -p no:cacheprovider)
-! python3 -c "import xdist" 2>/dev/null || tests+=(-n 12) # compiling takes longer than running
+! python3 -c "import xdist" 2>/dev/null || tests+=(-n auto) # compiling takes longer than running
 
 [[ $# -gt 0 ]] || set -- build launchers cuda bench
 run machine python3 - "$out/machine.json" <<'PY'
@@ -39,8 +39,7 @@ for stage in "$@"; do
     build) run build python3 -m pip install -q --no-build-isolation --no-deps -e . ;;
     launchers) # every Triton kernel against fp64, on the card
       run launchers "${tests[@]}" $(ls tests/kernels/triton/cases/*.py | grep -v conftest) ;;
-    cuda) # decoder, training step, rollout engine and the whole job
-      run cuda "${tests[@]}" tests/test_cuda.py tests/test_pipeline.py ;;
+    cuda) run cuda "${tests[@]}" tests/test_cuda.py ;; # decoder, training step, rollout engine
     compile) run compile "${tests[@]}" tests/kernels/triton/test_compile.py ;;
     bench) run bench python3 benchmarks/gpu.py "$out" ;;
     bench:*)
@@ -53,7 +52,7 @@ for stage in "$@"; do
       work=${WORK:-/tmp/dftfast-experiment}
       run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh "${EXPERIMENT:-all}" \
         "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
-      (cd "$work" && tar cf - logs seed-*/{generations,sft/results.json,dft/phases.json,log.jsonl,results.json,report.html}) 2>/dev/null |
+      (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,sft/results.json,dft/phases.json,log.jsonl,results.json,report.html}) 2>/dev/null |
         xz -T0 -3 | split -b 15M - "$out/experiment.tar.xz." ;;
     *) echo "no stage $stage" >&2 && exit 2 ;;
   esac

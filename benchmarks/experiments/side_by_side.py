@@ -4,8 +4,8 @@
         [--section.key=value ...]
 
 Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind them, the sweep of every model.
-OUT/seed-K are run folders, OUT/logs has what each process says. Started again after ``--seconds``, or a failure, it goes on;
-`python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
+OUT/fine-tuned/NAME and OUT/seed-K are run folders, OUT/logs has what each process says. Started again after ``--seconds``, or a
+failure, it goes on; `python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import dftfast.pipeline.run as pipeline_run
 from dftfast.config import Config, load_config
 from dftfast.model.pretrained import resolve_embedder
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import dft
-from dftfast.pipeline.sft import fine_tune, fine_tuned, variants
-from dftfast.pipeline.stages import check_input, inputs_of, stages
-from dftfast.pipeline.sweep import sweep_files
+from dftfast.pipeline.sft import variants
+from dftfast.pipeline.stages import check_input, run_stages, stages, take_folder
 from dftfast.training.run_folder import write_json
 
-Part = tuple[str, Callable, Config, str]  # name, work, configuration, variant
+Part = tuple[str, Config, str]  # name, configuration, stage
 
 
 def main() -> None:
@@ -60,16 +59,14 @@ def main() -> None:
                      ("sft.full_learning_rates", f"{rate:g}"), ("sft.fractions", f"{share:g}"))
         for name, (method, rate, share) in variants(first).items()
     }  # fmt: skip
-    side_by_side([(f"sft {name}", tune, c, name) for name, c in alone.items() if not done(c, "sft")], out, o.workers, end)
-    collect(alone, seeds)
-    phases = [(f"dft {k}", learn, c, "") for k, c in enumerate(seeds) if not done(c, "dft")]
-    sweeps = [(f"sweep {name}", ask, seeds[0], name) for name in alone]
+    side_by_side([(f"sft {name}", c, "sft") for name, c in alone.items()], out, o.workers, end)
+    for c in seeds:
+        run_stage(c, "sft", functools.partial(collect_models, alone))
+    phases = [(f"dft {k}", c, "dft") for k, c in enumerate(seeds)]
+    sweeps = [(f"sweep {name}", c, "sweep") for name, c in alone.items()]
     side_by_side(phases + sweeps, out, o.workers, end)
     for c in seeds:
-        if c is not seeds[0]:
-            answers = Path("generations", "sft")
-            shutil.copytree(Path(seeds[0].run.folder, answers), Path(c.run.folder, answers), dirs_exist_ok=True)
-        record(c, "sweep")
+        run_stage(c, "sweep", functools.partial(collect_answers, alone))
 
 
 def side_by_side(parts: list[Part], out: Path, workers: int, end: float) -> None:
@@ -95,7 +92,7 @@ def side_by_side(parts: list[Part], out: Path, workers: int, end: float) -> None
 
 
 def run_part(part: Part, out: Path, workers: int) -> None:
-    name, work, config, variant = part
+    name, config, stage = part
     log = out / "logs" / f"{name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", buffering=1) as file:
@@ -104,54 +101,32 @@ def run_part(part: Part, out: Path, workers: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # each takes its share of the memory that it finds free
     pipeline_run.RolloutEngine = functools.partial(pipeline_run.RolloutEngine, memory_share=0.5 / workers)
-    Path(config.run.folder).mkdir(parents=True, exist_ok=True)
-    work(Run(config), variant)
+    run_stage(config, stage)
 
 
-def tune(run: Run, name: str) -> None:
-    fine_tune(run)
-    record(run.config, "sft")
+def run_stage(config: Config, stage: str, instead: Callable[[Run], None] | None = None) -> None:
+    """One stage of a run in its folder, where it is not done; ``instead`` is other work with the same outputs."""
+    run = Run(config)
+    (found,) = [each for each in stages(config) if each[0] == stage]
+    with ExitStack() as stack:
+        take_folder(run, stack)
+        run_stages(run, [(*found[:3], instead or found[3])])
 
 
-def learn(run: Run, _: str) -> None:
-    dft(run)
-    record(run.config, "dft")
-
-
-def ask(run: Run, name: str) -> None:
-    files = sweep_files(run, name)
-    if not all(path.exists() for path in files):
-        run.answer(run.engine(fine_tuned(run, name)), run.held_out[: run.config.sweep.prompts], files, f"sweep/{name}")
-
-
-def collect(alone: dict[str, Config], seeds: list[Config]) -> None:
-    """Put every fine-tuned model into the folder of every seed."""
+def collect_models(alone: dict[str, Config], run: Run) -> None:
+    """Copy every fine-tuned model into the run's folder."""
     found: dict[str, dict] = {}
+    for name, c in alone.items():
+        folder = Path(c.run.folder, "sft")
+        found |= json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        shutil.copytree(folder / name, run.path / "sft" / name, dirs_exist_ok=True)
+    write_json(run.path / "sft" / "results.json", found)
+
+
+def collect_answers(alone: dict[str, Config], run: Run) -> None:
+    """Copy the sweep of every model into the run's folder."""
     for c in alone.values():
-        found |= json.loads((Path(c.run.folder) / "sft" / "results.json").read_text(encoding="utf-8"))
-    for c in seeds:
-        folder = Path(c.run.folder) / "sft"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, own in alone.items():
-            shutil.copytree(Path(own.run.folder) / "sft" / name, folder / name, dirs_exist_ok=True)
-        write_json(folder / "results.json", found)
-        record(c, "sft")
-
-
-def digests(c: Config) -> dict[str, str]:
-    return {name: inputs_of(depends_on) for name, depends_on, _, _ in stages(c)}
-
-
-def record(c: Config, stage: str) -> None:
-    """Note in the run folder that a stage is done."""
-    file = Path(c.run.folder) / "stages.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    write_json(file, before | {stage: digests(c)[stage]})
-
-
-def done(c: Config, stage: str) -> bool:
-    file = Path(c.run.folder) / "stages.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8")).get(stage) == digests(c)[stage]
+        shutil.copytree(Path(c.run.folder, "generations", "sft"), run.path / "generations" / "sft", dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

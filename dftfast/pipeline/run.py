@@ -88,8 +88,9 @@ class Run:
 
     def engine(self, policy: Policy) -> RolloutEngine:
         """Samples from the policy; on a CPU from a bf16 copy, as it will be served, on a GPU many at once."""
-        on_cpu, on_gpu = {"dtype": torch.bfloat16}, {"max_sequences": 512, "max_step_tokens": 8192}
-        return RolloutEngine(policy.decoder, self.tokenizer, **(on_cpu if self.device.type == "cpu" else on_gpu))
+        if self.device.type == "cpu":
+            return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16)
+        return RolloutEngine(policy.decoder, self.tokenizer, max_sequences=512, max_step_tokens=8192)
 
     def examples(self, documents: list[Document]) -> list[Example]:
         """The documents as token ids: the brief as a chat, the text closed by the end token."""

@@ -37,10 +37,10 @@ def run_pipeline(config: Config) -> None:
         on_first(lambda: take_folder(run, stack))
         if config.run.profile and rank() == 0:
             with profiling(run.path / "profile") as profile:
-                run_stages(run)
+                run_stages(run, stages(config))
             log.info("%s", profile.table())
         else:
-            run_stages(run)
+            run_stages(run, stages(config))
 
 
 def stages(c: Config) -> list[Stage]:
@@ -74,9 +74,9 @@ def take_folder(run: Run, stack: ExitStack) -> None:
     write_json(run.path / "environment.json", environment())
 
 
-def run_stages(run: Run) -> None:
-    for name, depends_on, outputs, work in stages(run.config):
-        inputs = inputs_of(depends_on)
+def run_stages(run: Run, wanted: list[Stage]) -> None:
+    for name, depends_on, outputs, work in wanted:
+        inputs = digest([_plain(part) for part in depends_on])
         with ExitStack() as stack:
             if on_first(lambda: stack.enter_context(run.folder.stage(name, inputs, outputs))):
                 work(run)
@@ -85,6 +85,6 @@ def run_stages(run: Run) -> None:
     run.log.close()
 
 
-def inputs_of(depends_on: tuple) -> str:
-    """What a stage is recognised by: a digest of the values and sections of the configuration that it depends on."""
-    return digest([part.model_dump(mode="json") if hasattr(part, "model_dump") else part for part in depends_on])
+def _plain(part: object) -> object:
+    """A section of the configuration as JSON."""
+    return part.model_dump(mode="json") if hasattr(part, "model_dump") else part
