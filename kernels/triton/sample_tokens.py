@@ -4,7 +4,7 @@ Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits
 of `dftfast.kernels.sample_tokens`. The top-k and top-p thresholds are the
 largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
 bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
-sorted. The draw inverts the distribution function over the kept tokens in vocabulary order.
+sorted. Sums stay in the lanes until a pass is over: a reduction across warps in every block would cost more than its loads. The draw inverts the distribution function over the kept tokens in vocabulary order.
 """
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def _threshold(row, V, floor, maximum, inverse_temperature, target, MASS: tl.con
     for step in range(8):
         shift = 28 - 4 * step
         pivots = _float_of(found + (candidate << shift))
-        sums = tl.zeros([16], tl.float32)
+        sums = tl.zeros([16, BLOCK], tl.float32)
         for start in range(0, V, BLOCK):
             column = start + tl.arange(0, BLOCK)
             x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
             weight = tl.where((column < V) & (x >= floor), 1.0, 0.0)
             if MASS:
                 weight *= tl.exp((x - maximum) * inverse_temperature)
-            sums += tl.sum(tl.where(x[:, None] >= pivots[None, :], weight[:, None], 0.0), 0)
-        best = tl.max(tl.where(sums >= target, candidate, 0), 0)
+            sums += tl.where(x[None, :] >= pivots[:, None], weight[None, :], 0.0)
+        best = tl.max(tl.where(tl.sum(sums, 1) >= target, candidate, 0), 0)
         found += best << shift
     return tl.max(_float_of(found), 0)
 
 
 @triton.jit
 def _mass(row, V, floor, maximum, inverse_temperature, BLOCK: tl.constexpr):
-    total = 0.0
+    total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, V, BLOCK):
         column = start + tl.arange(0, BLOCK)
         x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
         e = tl.exp((x - maximum) * inverse_temperature)
-        total += tl.sum(tl.where((column < V) & (x >= floor), e, 0.0), 0)
-    return total
+        total += tl.where((column < V) & (x >= floor), e, 0.0)
+    return tl.sum(total, 0)
 
 
 @triton.jit
@@ -70,6 +70,13 @@ def _uniform(seed, position, request):
 
 
 @triton.jit
+def _rescaled(m, z, s, base):
+    """Sums of exp(x - m) and of exp(x - m) (x - m), both 0 where m is -inf, as sums relative to `base`."""
+    decay = tl.exp(m - base)
+    return decay * z, decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - base))
+
+
+@triton.jit
 def _sample(
     logits, temperature, top_k, top_p, min_p, seed, request_id, position,
     token_out, logprob_out, sampler_logprob_out, entropy_out, V,
@@ -78,25 +85,26 @@ def _sample(
     index = tl.program_id(0)
     row = logits + index.to(tl.int64) * V
 
-    # The untempered model: maximum, its first position, normaliser, entropy.
-    m = tl.full([1], float("-inf"), tl.float32)
-    z = tl.zeros([1], tl.float32)
-    s = tl.zeros([1], tl.float32)
-    token = tl.zeros([1], tl.int32)
+    # The untempered model: maximum, its first position, normaliser, entropy; in each lane first.
+    m = tl.full([BLOCK], float("-inf"), tl.float32)
+    z = tl.zeros([BLOCK], tl.float32)
+    s = tl.zeros([BLOCK], tl.float32)
+    at = tl.zeros([BLOCK], tl.int32)
     for start in range(0, V, BLOCK):
         column = start + tl.arange(0, BLOCK)
         x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
-        top = tl.max(x, 0)
-        new = tl.maximum(m, top)
-        token = tl.where(top > m, tl.min(tl.where(x == top, column, V), 0), token)
+        at = tl.where(x > m, column, at)
+        new = tl.maximum(m, x)
         base = tl.where(new == float("-inf"), 0.0, new)
-        decay = tl.exp(m - base)
+        z, s = _rescaled(m, z, s, base)
         e = tl.exp(x - base)
-        s = decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - base))
-        s += tl.sum(tl.where(x == float("-inf"), 0.0, e * (x - base)), 0)
-        z = decay * z + tl.sum(e, 0)
+        z += e
+        s += tl.where(x == float("-inf"), 0.0, e * (x - base))
         m = new
-    m, z, s, token = tl.max(m, 0), tl.sum(z, 0), tl.sum(s, 0), tl.max(token, 0)
+    lanes, m = m, tl.max(m, 0)
+    token = tl.min(tl.where(lanes == m, at, V), 0)
+    z, s = _rescaled(lanes, z, s, tl.where(m == float("-inf"), 0.0, m))
+    z, s = tl.sum(z, 0), tl.sum(s, 0)
     log_z = tl.log(z)
     sampler_logprob = 0.0
 
@@ -121,17 +129,18 @@ def _sample(
 
         running = 0.0
         drawn = V
-        last = 0  # rounding may leave the sum of the kept below the target: then the last of them
+        last = tl.zeros([BLOCK], tl.int32)  # rounding may leave the sum of the kept below the target: then the last of them
         for start in range(0, V, BLOCK):
             column = start + tl.arange(0, BLOCK)
             x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
             keep = (column < V) & (x >= floor) & (x > float("-inf"))
             e = tl.where(keep, tl.exp((x - m) * inverse), 0.0)
-            reached = running + tl.cumsum(e, 0)
-            drawn = tl.minimum(drawn, tl.min(tl.where(keep & (reached >= target), column, V), 0))
-            last = tl.maximum(last, tl.max(tl.where(keep, column, 0), 0))
-            running += tl.sum(e, 0)
-        token = tl.where(drawn < V, drawn, last)
+            last = tl.where(keep, column, last)
+            total = tl.sum(e, 0)
+            if (drawn == V) & (running + total >= target):
+                drawn = tl.min(tl.where(keep & (running + tl.cumsum(e, 0) >= target), column, V), 0)
+            running += total
+        token = tl.where(drawn < V, drawn, tl.max(last, 0))
         sampler_logprob = (tl.load(row + token).to(tl.float32) - m) * inverse - tl.log(kept)
 
     defined = z >= 1.0  # neither NaN nor +inf in the row, and one logit above -inf
