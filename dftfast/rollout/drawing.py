@@ -24,28 +24,28 @@ def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> lis
     Raises:
         FloatingPointError: the logits of some row are not finite.
     """
-    held_back = [
-        [*end_tokens, *s.request.sampler.stop_token_ids] if s.num_generated < s.request.sampler.min_tokens else []
-        for s in sequences
-    ]
-    bent = [i for i, s in enumerate(sequences) if held_back[i] or s.request.sampler.bends]
+    samplers = [s.request.sampler for s in sequences]
+    held_back = {
+        i: [*end_tokens, *sampler.stop_token_ids]
+        for i, sampler in enumerate(samplers)
+        if sampler.min_tokens and sequences[i].num_generated < sampler.min_tokens
+    }
+    bent = [i for i, sampler in enumerate(samplers) if sampler.bends or i in held_back]
     raw = logits[bent] if bent else None
     for i in bent:
-        bend_logits(logits[i], sequences[i].request.sampler, sequences[i].tokens, held_back[i])
+        bend_logits(logits[i], samplers[i], sequences[i].tokens, held_back.get(i, []))
 
-    def column(values: list, dtype: torch.dtype) -> Tensor:
-        return torch.tensor(values, dtype=dtype).to(logits.device, non_blocking=True)
-
-    samplers = [s.request.sampler for s in sequences]
+    kinds = {id(sampler): sampler for sampler in samplers}  # few: most requests share theirs
+    place = {key: i for i, key in enumerate(kinds)}
+    settings = torch.tensor([[s.temperature, s.top_k, s.top_p, s.min_p] for s in kinds.values()])
+    of_rows = settings.T[:, [place[id(sampler)] for sampler in samplers]]
+    temperature, top_k, top_p, min_p = of_rows.to(logits.device, non_blocking=True)
+    requests = [s.request for s in sequences]
+    positions = [s.sample << 32 | s.num_generated for s in sequences]
+    counters = torch.tensor([[r.seed for r in requests], [r.id for r in requests], positions])
+    seed, request, position = counters.to(logits.device, non_blocking=True)
     token, logprob, sampler_logprob, entropy = sample_tokens(
-        logits,
-        column([s.temperature for s in samplers], torch.float32),
-        column([s.top_k for s in samplers], torch.int32),
-        column([s.top_p for s in samplers], torch.float32),
-        column([s.min_p for s in samplers], torch.float32),
-        column([s.request.seed for s in sequences], torch.int64),
-        column([s.request.id for s in sequences], torch.int64),
-        column([s.sample << 32 | s.num_generated for s in sequences], torch.int64),
+        logits, temperature, top_k.int(), top_p, min_p, seed, request, position
     )
     if bent:  # the model's own distribution is that of the logits before they were bent
         model = raw.float().log_softmax(-1)

@@ -182,7 +182,7 @@ class RolloutEngine:
             for sequence, count in step.work:
                 sequence.computed += count
                 if sequence.computed == len(sequence.tokens):
-                    group = [sequence, *self.scheduler.fork(sequence)]
+                    group = [sequence, *self.scheduler.fork(sequence)] if sequence.siblings else [sequence]
                     sampled += group
                     rows += [row] * len(group)
                     row += 1
@@ -205,10 +205,11 @@ class RolloutEngine:
         sampler, token = sequence.request.sampler, sequence.tokens[-1]
         if token in self.end_tokens or token in sampler.stop_token_ids:
             return "stop"
-        early = sequence.num_generated < sampler.min_tokens
+        generated = sequence.num_generated
+        early = generated < sampler.min_tokens
         if sampler.stop_strings and not early and holds_stop_string(self.tokenizer, sequence):
             return "stop"
-        return "length" if sequence.num_generated == sampler.max_tokens else None
+        return "length" if generated == sampler.max_tokens else None
 
     def _drop_cancelled(self, sequences: list[Sequence]) -> list[Sequence]:
         if not self._cancelled:

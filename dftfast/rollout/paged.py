@@ -35,32 +35,28 @@ class Inputs:
 
     @classmethod
     def of(cls, step: Step, block_size: int, device: torch.device) -> Inputs:
-        tokens, positions, slots, table, offsets, lengths, rows = [], [], [], [], [0], [], []
-        longest = max(len(sequence.blocks) for sequence, _ in step.work)
-        for sequence, count in step.work:
-            start, end = sequence.computed, sequence.computed + count
-            tokens += sequence.tokens[start:end]
-            positions += range(start, end)
-            blocks = sequence.blocks
-            slots += [blocks[p // block_size] * block_size + p % block_size for p in range(start, end)]
-            table.append(blocks + [0] * (longest - len(blocks)))
-            offsets.append(offsets[-1] + count)
-            lengths.append(end)
-            if end == len(sequence.tokens):
-                rows.append(offsets[-1] - 1)
+        sequences = [sequence for sequence, _ in step.work]
+        counts = torch.tensor([count for _, count in step.work])
+        starts = torch.tensor([sequence.computed for sequence in sequences])
+        tokens = [t for s, count in step.work for t in s.tokens[s.computed : s.computed + count]]
+        longest = max(len(sequence.blocks) for sequence in sequences)
+        rows = (sequence.blocks.tobytes().ljust(4 * longest, b"\0") for sequence in sequences)
+        table = torch.frombuffer(bytearray().join(rows), dtype=torch.int32).view(len(sequences), longest)
 
-        def on_device(values: list, dtype: torch.dtype) -> Tensor:
-            return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
-
-        return cls(
-            tokens=on_device(tokens, torch.int64),
-            positions=on_device(positions, torch.int64),
-            slots=on_device(slots, torch.int64),
-            block_table=on_device(table, torch.int32),
-            query_offsets=on_device(offsets, torch.int32),
-            lengths=on_device(lengths, torch.int32),
-            rows=on_device(rows, torch.int64),
-        )
+        offsets, lengths = F.pad(counts.cumsum(0), (1, 0)), starts + counts
+        owner = torch.arange(len(sequences)).repeat_interleave(counts)
+        positions = torch.arange(len(tokens)) + (starts - offsets[:-1])[owner]
+        whole = lengths == torch.tensor([len(sequence.tokens) for sequence in sequences])
+        fields = {
+            "tokens": torch.tensor(tokens),
+            "positions": positions,
+            "slots": table[owner, positions // block_size].long() * block_size + positions % block_size,
+            "block_table": table,
+            "query_offsets": offsets.int(),
+            "lengths": lengths.int(),
+            "rows": offsets[1:][whole] - 1,
+        }
+        return cls(**{name: value.to(device, non_blocking=True) for name, value in fields.items()})
 
 
 class PagedDecoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 from ..errors import UserError
@@ -45,7 +46,7 @@ class Sequence:
     sample: int
     tokens: list[int]
     computed: int = 0
-    blocks: list[int] = field(default_factory=list)
+    blocks: array[int] = field(default_factory=lambda: array("i"))
     digests: list[bytes] = field(default_factory=list)
     siblings: list[Sequence] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -79,7 +80,7 @@ class Scheduler:
         for sibling in parent.siblings:
             if len(self.running) < self.max_sequences:
                 sibling.computed = parent.computed
-                sibling.blocks = [self.pool.share(block) for block in parent.blocks]
+                sibling.blocks = array("i", map(self.pool.share, parent.blocks))
                 sibling.digests = list(parent.digests)
                 self.running.append(sibling)
                 forked.append(sibling)
@@ -102,6 +103,8 @@ class Scheduler:
         self.pool = BlockPool(self.pool.size)
 
     def _admit(self, step: Step, budget: int) -> None:
+        if not self.waiting:
+            return
         seats_taken = sum(1 + len(sequence.siblings) for sequence in self.running)
         while self.waiting and budget > 0 and seats_taken < self.max_sequences:
             sequence = self.waiting[0]
@@ -139,6 +142,8 @@ class Scheduler:
         end = sequence.computed + count
         new = -(-end // self.block_size) - len(sequence.blocks)
         partial = sequence.computed % self.block_size and not self.pool.writable(sequence.blocks[-1])
+        if not new and not partial and end % self.block_size:  # most steps of a sequence
+            return True
         if new + bool(partial) > self.pool.num_free:
             return False
         if partial:
@@ -166,4 +171,4 @@ class Scheduler:
     def _release(self, sequence: Sequence) -> None:
         for block in reversed(sequence.blocks):  # the end of a prefix is worth less than its beginning
             self.pool.drop(block)
-        sequence.blocks, sequence.digests, sequence.computed = [], [], 0
+        sequence.blocks, sequence.digests, sequence.computed = array("i"), [], 0
