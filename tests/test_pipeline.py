@@ -8,6 +8,7 @@ import inspect
 import json
 import shutil
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from dftfast.pipeline.dft import dft_task
 from dftfast.train import main
 from dftfast.training.fit import nats_per_token
 from dftfast.training.packing import Example
+from dftfast.training.phases import Gauge
 from dftfast.training.selection import first_weights, selection_phase
 
 SPECIAL = ["<pad>", "<start>", "<end>"]
@@ -133,6 +135,20 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, t
     assert json.loads((out / "stages.json").read_text()).keys() == {"sft", "sweep", "dft", "report"}
     same = "sft/full lr=0.01 data=1/model.safetensors"
     assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
+
+
+def test_each_tuning_prompt_is_answered_so_many_times(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    overrides = [("run.folder", str(out)), ("dft.tuning_samples", "3")]
+    job = Run(load_config(files=[out / "config.yaml"], overrides=overrides))
+    task = dft_task(job, job.path / "dft")
+    gauge = Gauge(task, [])
+    gauge.measure("start")
+    answers = gauge.measured["start"]
+    count = Counter(answers.prompt)
+    assert max(count.values()) == 3 and set(count) <= set(range(len(task.tuning)))
+    assert len(set(answers.samples.texts)) > len(task.tuning)
 
 
 def test_policy_gradient_and_rivals(finished, model, corpus, tmp_path):

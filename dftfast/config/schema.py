@@ -144,6 +144,7 @@ class DFT(Section):
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
     tuning_prompts: Count = Field(240, description="tuning prompts that choose the phase to keep, half of the tuning texts "
                                   "at most; the others are what the answers are measured against")
+    tuning_samples: Count = Field(1, description="samples of each tuning prompt: more of them choose more surely")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
     bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")

@@ -147,8 +147,8 @@ class Gauge:
         return record | ({"dropped": broken} if broken else {})
 
     def _rollouts(self, what: str) -> Rollouts:
-        prompts = [example.prompt for example in self.task.tuning]
-        return self.task.sample(prompts, [self.task.settings.temperature], self.task.seed, what)
+        c, prompts = self.task.settings, [example.prompt for example in self.task.tuning]
+        return self.task.sample(prompts, [c.temperature] * c.tuning_samples, self.task.seed, what)
 
     def _drift(self) -> float:
         """KL of the policy from the one before."""
