@@ -50,10 +50,13 @@ for stage in "$@"; do
     suite) run suite "${tests[@]}" -m "not slow" tests ;;
     dft)
       work=${WORK:-/tmp/dftfast-experiment}
+      export CUDA_MPS_PIPE_DIRECTORY=$work/mps CUDA_MPS_LOG_DIRECTORY=$work/mps # kernels of several processes at a time
+      mkdir -p "$work/mps" && nvidia-cuda-mps-control -d || echo "no MPS: processes take turns"
       run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh "${EXPERIMENT:-all}" \
         "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
-      (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,sft/results.json,dft/phases.json,log.jsonl,results.json,report.html}) 2>/dev/null |
-        xz -T0 -3 | split -b 15M - "$out/experiment.tar.xz." ;;
+      (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,sft/results.json,dft/phases.json,dft/results.json,log.jsonl,results.json,report.html}) 2>/dev/null |
+        xz -T0 -3 | split -b 15M - "$out/experiment.tar.xz."
+      echo quit | nvidia-cuda-mps-control ;;
     *) echo "no stage $stage" >&2 && exit 2 ;;
   esac
 done

@@ -163,6 +163,18 @@ def test_a_phase_within_the_limits_is_not_given_up(task, tmp_path):
     assert "dropped" not in record and abs(record["health"]["kl"]) < 0.01
 
 
+@pytest.mark.parametrize("minutes, phases", [(None, 3), (1e-9, 1)])
+def test_no_phase_is_begun_beyond_the_time(task, tmp_path, monkeypatch, minutes, phases):
+    task.folder = tmp_path / "dft"
+    measure = lambda gauge, what: {"score": -float(len(gauge.records)), "tuning": {}, "health": {}}
+    monkeypatch.setattr(task, "settings", task.settings.model_copy(update={"phases": 3, "minutes": minutes}))
+    monkeypatch.setattr(Gauge, "measure", measure)
+    monkeypatch.setattr(Gauge, "remember", lambda gauge, phase: None)
+    records = run_phases(task, damaged(1e-4))
+    assert len(records) == 1 + phases and all(record["minutes"] > 0 for record in records)
+    assert len(run_phases(task, damaged(1e-4))) == len(records)  # nor when it goes on
+
+
 @pytest.mark.parametrize("aim, steps, best", [(0.4, [1, 0.5, 0.25], 0.5), (2.0, [1, 0.5], 1), (0.15, [1, 0.5, 0.25], 0.25)])
 def test_a_phase_goes_as_far_as_is_best(task, tmp_path, monkeypatch, aim, steps, best):
     task.folder, tried = tmp_path / "dft", []

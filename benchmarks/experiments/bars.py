@@ -2,13 +2,17 @@
 
     python benchmarks/experiments/bars.py RUN/results.json [RUN/results.json ...]
 
-A row: the best fine-tuned system, DFT (mean over seeds, least and largest), the human figure, and what share of the
-best system's distance from the human figure DFT leaves. C2ST's distance is its excess over one half.
+A row: the best fine-tuned system, DFT (mean over seeds, least and largest), the human figure, what share of the
+best system's distance from the human figure DFT leaves, and how many seeds are better than it, level and worse by the paired
+interval. C2ST's distance is its excess over one half.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from collections import Counter
+from pathlib import Path
 from statistics import fmean
 
 from dftfast.evaluation.baseline import RIVAL, super_baseline
@@ -18,8 +22,9 @@ from dftfast.evaluation.results import read_results
 
 def main(paths: list[str]) -> None:
     runs = [read_results(path) for path in paths]
+    verdicts = [json.loads(Path(path).read_text(encoding="utf-8"))["verdicts"] for path in paths]
     best = super_baseline({n: f for n, f in runs[0].items() if n != "dft" and not n.startswith(RIVAL)})
-    print(f"| | super-baseline | DFT, {len(runs)} seeds | human | left |\n|---|---|---|---|---|")
+    print(f"| | super-baseline | DFT, {len(runs)} seeds | human | left | better, level, worse |" + "\n|" + "---|" * 6)
     for metric, (name, figure) in best.items():
         values = [run["dft"][metric].value for run in runs if metric in run["dft"]]
         if not values or None in values:
@@ -30,8 +35,9 @@ def main(paths: list[str]) -> None:
         away = None if floor is None else distance(figure.value - floor)
         left = f"{100 * distance(mean - floor) / away:.0f}%" if away else "–"
         human = "–" if figure.human is None else show(figure.human)
+        count = Counter(each[metric]["verdict"] for each in verdicts if metric in each)
         print(f"| {METRICS[metric].title} | {show(figure.value)} ({name}) | {show(mean)} ({show(min(values))} to "
-              f"{show(max(values))}) | {human} | {left} |")
+              f"{show(max(values))}) | {human} | {left} | {count['better']}, {count['level']}, {count['worse']} |")
 
 
 if __name__ == "__main__":

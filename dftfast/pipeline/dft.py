@@ -8,8 +8,10 @@ from pathlib import Path
 from ..rollout import Sampler
 from ..training.dft import Task
 from ..training.distributed import on_first
+from ..training.fit import nats_per_token
 from ..training.phases import run_phases
 from ..training.policy_gradient import policy_gradient_phase
+from ..training.run_folder import write_json
 from ..training.selection import selection_phase
 from .run import Run
 from .sft import fine_tuned
@@ -22,6 +24,8 @@ def dft(run: Run) -> None:
     run_phases(task, METHODS[run.config.dft.method])
     on_first(lambda: task.policy.save(run.path / "merged"))
     run.answer(task.engine, run.held_out, {run.path / "generations" / "dft.jsonl": dft_sampler(run)}, "dft/answers")
+    nats = nats_per_token(task.policy.decoder, run.examples(run.split.tuning))
+    on_first(lambda: write_json(run.path / "dft" / "results.json", {"tuning_nats": nats}))
 
 
 def dft_sampler(run: Run) -> Sampler:

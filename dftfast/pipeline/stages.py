@@ -46,7 +46,8 @@ def run_pipeline(config: Config) -> None:
 def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
     sampled = (*tuned, c.sweep, c.evaluation.prompts)
-    trained = (*tuned, c.dft, c.evaluation.prompts, c.evaluation.embedder)
+    without_limit = c.dft.model_copy(update={"minutes": None})  # what was done stays done in another time
+    trained = (*tuned, without_limit, c.evaluation.prompts, c.evaluation.embedder)
     others = [("rivals", (*trained, c.rivals), ["rivals", "generations/rivals"], rivals)] if c.rivals.methods else []
     return [
         ("sft", tuned, ["sft"], fine_tune),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -45,7 +46,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     ``STEPS`` whose score is least, tried from the longest as long as a shorter one is better: training says where to go,
     not how far. A score is the mean change of the discrepancies since the start, each in units of its start, or of its
     noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
-    to improve on the best so far, or one is given up because it diverged or broke one of ``dft.limits`` at every length.
+    to improve on the best so far, or one is given up because it diverged or broke one of ``dft.limits`` at every length;
+    and where the next one would go beyond ``dft.minutes``.
     ``folder/phases.json`` holds one record a phase: figures and health on the tuning prompts, the step and the scores of
     those tried, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
     """
@@ -58,9 +60,11 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     task.policy.materialise()
     gauge = Gauge(task, records)
     for phase in range(len(records), task.settings.phases + 1):
-        if _stalled(records):
+        if _stalled(records) or _out_of_time(records, task.settings.minutes):
             break
+        began = time.monotonic()
         record = {"phase": phase, **(_phase(task, method, gauge, phase) if phase else gauge.measure("dft 0: tuning"))}
+        record["minutes"] = on_first(lambda: (time.monotonic() - began) / 60)
         records.append(record)
         on_first(lambda: write_json(file, records))
         if "dropped" in record:
@@ -181,3 +185,9 @@ def _stalled(records: list[dict]) -> bool:
         return True
     scores = [record["score"] for record in records]
     return len(scores) > PATIENCE and min(scores[-PATIENCE:]) > min(scores)
+
+
+def _out_of_time(records: list[dict], limit: float | None) -> bool:
+    """Whether a phase as long as the last one would take all of them beyond the limit, in minutes."""
+    spent = [record.get("minutes", 0.0) for record in records]
+    return limit is not None and len(spent) > 1 and sum(spent) + spent[-1] > limit
