@@ -53,8 +53,8 @@ class SFT(Section):
                                                   "given")
     full_learning_rates: list[Positive] = Field([], description="learning rates of full fine-tuning; none is "
                                                 "sft.learning_rates")
-    learning_rates: list[Positive] = Field([1e-3], min_length=1, description="one fine-tuned model for each; all are "
-                                           "in the super-baseline")
+    learning_rates: list[Positive] = Field([3e-3], min_length=1, description="one fine-tuned model for each; all are "
+                                           "in the super-baseline. The default suits a model of 135M; larger ones want less")
     fractions: list[Fraction] = Field([1.0], min_length=1, description="shares of the training texts to fine-tune on; "
                                       "one model for each and each learning rate")
     max_texts: Count | None = Field(480, description="fine-tune on at most this many texts")
@@ -148,7 +148,7 @@ class DFT(Section):
                                   "at most; the others are what the answers are measured against")
     tuning_samples: Count = Field(1, description="samples of each tuning prompt: more of them choose more surely")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
-    bake_temperature: Positive = Field(0.92, description="temperature of the fine-tuned model that sampling at 1 "
+    bake_temperature: Positive = Field(0.96, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")
     temperature: Positive = Field(1.0, description="the one sampling temperature that the result is reported at")
     weights: Weights = Weights()
