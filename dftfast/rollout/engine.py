@@ -233,7 +233,9 @@ class RolloutEngine:
             blocks = max(tokens // self.block_size, 1)
             self.backend.allocate(blocks)
             pool = BlockPool(blocks)
-            self.scheduler = Scheduler(pool, self.block_size, self.max_sequences, self.max_step_tokens)
+            self.scheduler = Scheduler(
+                pool, self.block_size, self.max_sequences, self.max_step_tokens, self.backend.refill
+            )  # fmt: skip
             size = blocks * self.block_size * per_token
             log.info(
                 "cache of %d tokens in %d blocks: %.2f GiB, %.1f%% of the %.2f GiB that are free",

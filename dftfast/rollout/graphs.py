@@ -30,6 +30,7 @@ class GraphedDecoder(PagedDecoder):
     def __init__(self, decoder, block_size: int, max_sequences: int):
         super().__init__(decoder, block_size)
         self.max_sequences = max_sequences
+        self.refill = max(max_sequences // 8, 1)  # a step with a prompt in it is not replayed, so prompts come together
         self.captured: dict[int, Captured] = {}
         self.version = -1
         self.weights: list = []

@@ -62,9 +62,11 @@ class Inputs:
 class PagedDecoder:
     """Back end for any device and dtype: the decoder as it stands, live adapter included, attending to the cache.
 
-    A back end has a `cache`, `update`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine` asks for
-    nothing else.
+    A back end has a `cache`, a `refill`, `update`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine`
+    asks for nothing else.
     """
+
+    refill = 1  # of the scheduler
 
     def __init__(self, decoder, block_size: int):
         self.decoder = decoder

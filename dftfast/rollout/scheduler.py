@@ -30,13 +30,15 @@ class Scheduler:
         block_size: tokens a block.
         max_sequences: sequences that run at once.
         max_tokens: tokens a step computes at most; at least `max_sequences`.
+        refill: free seats that waiting sequences are admitted for at a time; more than 1 leaves steps without prompts between.
     """
 
-    def __init__(self, pool: BlockPool, block_size: int, max_sequences: int, max_tokens: int):
+    def __init__(self, pool: BlockPool, block_size: int, max_sequences: int, max_tokens: int, refill: int = 1):
         self.pool = pool
         self.block_size = block_size
         self.max_sequences = max_sequences
         self.max_tokens = max(max_tokens, max_sequences + 1)
+        self.refill = refill
         self.version, self.root = 0, version_digest(0)
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -106,6 +108,8 @@ class Scheduler:
         if not self.waiting:
             return
         seats_taken = sum(1 + len(sequence.siblings) for sequence in self.running)
+        if seats_taken > self.max_sequences - self.refill:
+            return
         while self.waiting and budget > 0 and seats_taken < self.max_sequences:
             sequence = self.waiting[0]
             seats = min(1 + len(sequence.siblings), self.max_sequences)  # its samples shall run together

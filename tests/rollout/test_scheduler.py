@@ -19,10 +19,10 @@ BLOCK = 4
 class Simulation:
     """Runs requests to the end. A cached position holds its whole prefix, so any stale or foreign block shows."""
 
-    def __init__(self, blocks: int, max_sequences: int, max_tokens: int):
-        self.scheduler = Scheduler(BlockPool(blocks), BLOCK, max_sequences, max_tokens)
+    def __init__(self, blocks: int, max_sequences: int, max_tokens: int, refill: int = 1):
+        self.scheduler = Scheduler(BlockPool(blocks), BLOCK, max_sequences, max_tokens, refill)
         self.cache: dict[int, tuple] = {}
-        self.computed_tokens = 0
+        self.computed_tokens = self.steps = self.steps_with_prompts = 0
 
     @property
     def pool(self) -> BlockPool:
@@ -35,6 +35,8 @@ class Simulation:
         assert work.work, "no progress"
         assert sum(count for _, count in work.work) <= scheduler.max_tokens
         assert len(scheduler.running) <= scheduler.max_sequences
+        self.steps += 1
+        self.steps_with_prompts += any(sequence.num_generated == 0 for sequence, _ in work.work)
         before = dict(self.cache)
         for source, target in work.copies:
             for offset in range(BLOCK):
@@ -87,16 +89,28 @@ request_mixes = st.lists(
     spare=st.integers(0, 6),
     max_sequences=st.integers(1, 8),
     max_tokens=st.integers(1, 40),
+    refill=st.integers(1, 8),
 )
 @settings(max_examples=200, deadline=None)
-def test_every_mix_finishes_in_any_cache_that_holds_one_sequence(mix, spare, max_sequences, max_tokens):
+def test_every_mix_finishes_in_any_cache_that_holds_one_sequence(mix, spare, max_sequences, max_tokens, refill):
     requests = [
         Request(i, [family] * length, Sampler(max_tokens=new), n=n) for i, (length, family, new, n) in enumerate(mix)
     ]
     largest = max(-(-(len(r.prompt) + r.sampler.max_tokens - 1) // BLOCK) for r in requests)
-    simulation = Simulation(largest + spare, max_sequences, max_tokens)
+    simulation = Simulation(largest + spare, max_sequences, max_tokens, min(refill, max_sequences))
     for sequence in simulation.run(requests):
         assert sequence.num_generated == sequence.request.sampler.max_tokens
+
+
+def test_a_larger_refill_leaves_most_steps_without_prompts():
+    requests = [Request(i, [i], Sampler(max_tokens=20 + i % 13)) for i in range(200)]
+    found = {}
+    for refill in (1, 4):
+        simulation = Simulation(blocks=1024, max_sequences=32, max_tokens=64, refill=refill)
+        simulation.run(requests)
+        found[refill] = simulation
+    assert found[4].steps_with_prompts < 0.5 * found[1].steps_with_prompts
+    assert found[4].steps < 1.2 * found[1].steps
 
 
 def test_a_prompt_is_computed_once_for_its_samples_and_shared():
