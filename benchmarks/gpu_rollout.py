@@ -3,7 +3,8 @@
 Writes OUT/gpu_rollout.json with the machine named and prints a line a case: generated tokens a second at batches of 1, 16,
 64 and 256 (prompts of 64 tokens, 128 new ones, full-vocabulary sampling at temperature 1), the share reached of what the
 copy bandwidth of the same run allows a decode step (weights, keys and values read once), and how many times as long
-transformers' `generate` with a static cache takes, where it is installed. The shape ``tiny`` is for a trial on a CPU.
+transformers' `generate` with a static cache takes, where it is installed; and, as training has it, eight times as many requests
+as seats, of 16 to 128 new tokens each, so that new prompts come while others are being answered. The shape ``tiny`` is for a trial on a CPU.
 """
 
 from __future__ import annotations
@@ -36,10 +37,12 @@ def prompts(count: int, vocabulary: int) -> list[list[int]]:
     return [[rng.randrange(vocabulary) for _ in range(PROMPT)] for _ in range(count)]
 
 
-def ours(decoder: Decoder, batch: int, new: int) -> float:
+def ours(decoder: Decoder, batch: int, new: list[int]) -> float:
+    """Seconds for as many requests as ``new`` has lengths, ``batch`` at once."""
     engine = RolloutEngine(decoder, cache_tokens=batch * (PROMPT + NEW + 16), max_sequences=batch,
                            max_step_tokens=max(8192, batch), agreement_samples=0)  # fmt: skip
-    asked = [Request(i, p, Sampler(max_tokens=new)) for i, p in enumerate(prompts(batch, decoder.config.vocab_size))]
+    texts = prompts(len(new), decoder.config.vocab_size)
+    asked = [Request(i, text, Sampler(max_tokens=n)) for i, (text, n) in enumerate(zip(texts, new))]
 
     def call():
         decoder.version += 1  # nothing of the round before is found again
@@ -75,10 +78,14 @@ def cases(shape: str, rate: float):
     weights = sum(p.nbytes for p in decoder.parameters()) - (0 if config.tie_word_embeddings else decoder.embed.nbytes)
     token = cache_bytes_per_token(config, torch.bfloat16)
     for batch in BATCHES:
-        whole, first = (ours(decoder, batch, new) for new in (NEW, 1))
+        whole, first = (ours(decoder, batch, [new] * batch) for new in (NEW, 1))
         read = sum(weights + batch * (PROMPT + i) * token for i in range(1, NEW))
         yield {"case": "ours", "batch": batch, "seconds": whole, "tokens_per_second": batch * NEW / whole,
                "decode_share_of_bandwidth": read / rate / (whole - first)}  # fmt: skip
+    new = [random.Random(i).randint(16, NEW) for i in range(8 * BATCHES[-1])]
+    taken = ours(decoder, BATCHES[-1], new)
+    yield {"case": f"ours, {len(new)} requests through {BATCHES[-1]} seats", "batch": BATCHES[-1], "seconds": taken,
+           "tokens_per_second": sum(new) / taken}  # fmt: skip
     del decoder
     model = transformers_model(config)
     for batch in BATCHES:
