@@ -5,7 +5,8 @@
 
 Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind them, the sweep of every model.
 OUT/fine-tuned/NAME and OUT/seed-K are run folders, OUT/logs has what each process says. With ``--seconds`` no phase is begun
-that would leave less than ``ANSWERS`` seconds for the held-out prompts. Started again after that time, or a failure, it goes on; `python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
+that would leave less than ``ANSWERS`` seconds for the held-out prompts. Started again after that time, or a failure, it goes
+on; `python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from dftfast.pipeline.stages import check_input, run_stages, stages, take_folder
 from dftfast.training.run_folder import write_json
 
 Part = tuple[str, Config, str]  # name, configuration, stage
-ANSWERS = 30
+ANSWERS = 30  # seconds
 
 
 def main() -> None:

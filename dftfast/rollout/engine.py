@@ -182,7 +182,7 @@ class RolloutEngine:
             for sequence, count in step.work:
                 sequence.computed += count
                 if sequence.computed == len(sequence.tokens):
-                    group = [sequence, *self.scheduler.fork(sequence)] if sequence.siblings else [sequence]
+                    group = [sequence, *self.scheduler.fork(sequence)]
                     sampled += group
                     rows += [row] * len(group)
                     row += 1

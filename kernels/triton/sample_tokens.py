@@ -4,7 +4,8 @@ Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits
 of `dftfast.kernels.sample_tokens`. The top-k and top-p thresholds are the
 largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
 bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
-sorted. Sums stay in the lanes until a pass is over: a reduction across warps in every block would cost more than its loads. The draw inverts the distribution function over the kept tokens in vocabulary order.
+sorted. Sums stay in the lanes until a pass is over: a reduction across warps in every block would cost more than its
+loads. The draw inverts the distribution function over the kept tokens in vocabulary order.
 """
 from __future__ import annotations
 
