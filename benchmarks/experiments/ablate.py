@@ -21,7 +21,7 @@ from dftfast.pipeline.dft import METHODS, dft_task
 from dftfast.training.phases import run_phases
 from dftfast.training.run_folder import write_json
 
-HEAD = "| variant | score | MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n" + "|---" * 9 + "|"
+HEAD = "| variant | score | MMD² | lexical MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n" + "|---" * 10 + "|"
 
 
 def main(run: str, variants: str) -> None:
@@ -36,7 +36,7 @@ def main(run: str, variants: str) -> None:
             write_json(minutes, (time.monotonic() - start) / 60)
         for record in records:
             t, h = record.get("tuning"), record.get("health")
-            figures = [record["score"], t["mmd"], t["ngram"], t["style"], t["length_distance"], h["length"], h["entropy"]] if t else []
+            figures = [record["score"], *t.values(), h["length"], h["entropy"]] if t else []
             row = " | ".join(f"{figure:.5f}" for figure in figures) or "given up: " + "; ".join(record["dropped"])
             print(f"| {name}, phase {record['phase']} | {row} | {float(minutes.read_text()):.1f} |", flush=True)
 

@@ -1,10 +1,9 @@
-"""Density ratios from classifiers that tell human texts from outputs: by embeddings and style, or by their tokens."""
+"""A density ratio from a classifier that tells human texts from outputs by embeddings and style."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from .samples import Samples
@@ -39,17 +38,13 @@ class DensityRatio:
 
     def witness(self, samples: Samples) -> Tensor:
         """fp32 [n]: cross-fitted logit of being human."""
-        rows = self._rows(samples)
+        rows = np.concatenate([self._standardised(samples), self.human])
         is_human = np.repeat([False, True], [len(samples), len(self.human)])
         rng = np.random.default_rng(self.seed)
         fold = np.concatenate([self._fold(len(samples), rng), self._fold(len(self.human), rng)])
         attempts = [self._cross_fitted(rows, is_human, fold, ridge) for ridge in self.ridges]
         best = min(attempts, key=lambda logits: _balanced_loss(logits, is_human))
         return torch.from_numpy(best[: len(samples)])
-
-    def _rows(self, samples: Samples) -> np.ndarray:
-        """Features of the samples, then of the human texts."""
-        return np.concatenate([self._standardised(samples), self.human])
 
     def _features(self, samples: Samples) -> np.ndarray:
         return torch.cat([samples.embeddings, samples.style], dim=1).cpu().numpy()
@@ -61,7 +56,7 @@ class DensityRatio:
         run = min(RUN, max(count // (2 * self.folds), 1))
         return (np.arange(count) // run + rng.integers(self.folds)) % self.folds
 
-    def _cross_fitted(self, rows: np.ndarray | sparse.csr_matrix, is_human: np.ndarray, fold: np.ndarray, ridge: float) -> np.ndarray:
+    def _cross_fitted(self, rows: np.ndarray, is_human: np.ndarray, fold: np.ndarray, ridge: float) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
 
         logits = np.zeros(len(is_human), dtype=np.float32)
@@ -73,30 +68,6 @@ class DensityRatio:
             if (fold == k).any():
                 logits[fold == k] = model.decision_function(rows[fold == k])
         return logits
-
-
-class LexicalRatio(DensityRatio):
-    """The same over the tokens that a text uses: log(1 + count) of each, scaled to unit length.
-
-    Where n-gram L2 is ruled by the frequent tokens, this weighs a token by how much its presence tells, the rare ones
-    included; a text is scored by all of its tokens together.
-    """
-
-    def __init__(self, folds: int = 2, ridges: tuple[float, ...] = (1e-5, 1e-4, 1e-3), seed: int = 0):
-        super().__init__(folds, ridges, seed)
-
-    def fit(self, human: Samples) -> None:
-        self.human = human
-
-    def _rows(self, samples: Samples) -> sparse.csr_matrix:
-        from sklearn.preprocessing import normalize
-
-        tokens = torch.cat([samples.tokens, self.human.tokens]).numpy()
-        lengths = torch.cat([samples.lengths, self.human.lengths]).numpy()
-        offsets = np.concatenate([[0], lengths.cumsum()])
-        counts = sparse.csr_matrix((np.ones(len(tokens), dtype=np.float32), tokens, offsets))
-        counts.sum_duplicates()
-        return normalize(counts.log1p())
 
 
 def _some(index: np.ndarray, rng: np.random.Generator) -> np.ndarray:

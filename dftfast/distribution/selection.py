@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from ..profile import stage
-from .classifier import DensityRatio, LexicalRatio
+from .classifier import DensityRatio
 from .energy import CoverageEnergy, Energy, LengthEnergy
-from .mmd import MMD, ConditionalMMD, StyleMMD
+from .mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from .ngram import NGramL2
 from .protocol import Discrepancy
 from .samples import Samples
@@ -28,11 +28,11 @@ FACTORS = (0.5, 1.0, 2.0)  # bandwidths of a kernel term, in units of the median
 KINDS = {
     "mmd": lambda: MMD(FACTORS),
     "conditional_mmd": lambda: ConditionalMMD(FACTORS),
+    "lexical": lambda: LexicalMMD(FACTORS),
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
     "coverage": CoverageEnergy,
     "classifier": DensityRatio,
-    "lexical": LexicalRatio,
 }  # the discrepancies that score whole texts
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 import torch
 
 from ..distribution.energy import LengthEnergy
-from ..distribution.mmd import MMD, StyleMMD
+from ..distribution.mmd import MMD, LexicalMMD, StyleMMD
 from ..distribution.ngram import NGramL2
 from ..distribution.protocol import Discrepancy
 from ..distribution.samples import Samples
@@ -119,7 +119,13 @@ class Gauge:
     def __init__(self, task: Task, records: list[dict]):
         self.task, self.records = task, records
         vocab = task.policy.decoder.config.vocab_size
-        self.discrepancies = {"mmd": MMD(), "ngram": NGramL2(vocab), "style": StyleMMD(), "length_distance": LengthEnergy()}
+        self.discrepancies = {
+            "mmd": MMD(),
+            "lexical": LexicalMMD(),
+            "ngram": NGramL2(vocab),
+            "style": StyleMMD(),
+            "length_distance": LengthEnergy(),
+        }
         self.noise = on_first(lambda: {name: _noise(d, task.tuning_human) for name, d in self.discrepancies.items()})
         for discrepancy in self.discrepancies.values():
             discrepancy.fit(task.tuning_human)

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dftfast.distribution.classifier import DensityRatio, LexicalRatio
+from dftfast.distribution.classifier import DensityRatio
 from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, mean_distance
-from dftfast.distribution.mmd import MMD, ConditionalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
+from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.samples import Samples
 from dftfast.distribution.style import STYLE_FEATURES, style_features
@@ -56,6 +56,35 @@ def test_conditional_mmd_is_that_of_the_product_kernel():
     pairs = [list(zip(s.embeddings.double(), s.prompt_embeddings.double())) for s in (x, y)]
     expected = mmd2_by_loops(*pairs, lambda a, b: kernel(a[0], b[0], h) * kernel(a[1], b[1], g))
     assert fitted(ConditionalMMD(), y).value(x) == pytest.approx(expected, rel=1e-4)
+
+
+def test_lexical_mmd_is_that_of_scaled_log_counts():
+    """Up to the projection, which keeps distances to about 1/sqrt(512)."""
+    rng = np.random.default_rng(5)
+    draw = lambda count, top: [rng.integers(0, top, rng.integers(20, 40)).tolist() for _ in range(count)]
+    x, y = (Samples.of(torch.zeros(len(t), 1), t, ["text"] * len(t)) for t in (draw(40, 200), draw(50, 300)))
+
+    def points(samples):
+        counts = torch.stack([torch.bincount(torch.tensor(samples.tokens_of(i)), minlength=300) for i in range(len(samples))])
+        return torch.nn.functional.normalize(counts.double().log1p(), dim=1)
+
+    h = median_bandwidth(points(y))
+    expected = mmd2_by_loops(points(x), points(y), lambda a, b: kernel(a, b, h))
+    lexical = fitted(LexicalMMD(), y)
+    assert lexical.value(x) == pytest.approx(expected, rel=0.1)
+    assert torch.equal(lexical.features(x.select([3, 3, 7])), lexical.features(x)[[3, 3, 7]])
+
+
+def test_lexical_mmd_sees_what_repeats_within_a_text():
+    """The same tokens as often in all, but half as many different ones in a text: n-gram L2 of single tokens sees none of it."""
+    rng = np.random.default_rng(6)
+    of = lambda tokens: Samples.of(torch.zeros(len(tokens), 1), tokens, ["text"] * len(tokens))
+    once = lambda: of([rng.integers(0, 60, 30).tolist() for _ in range(600)])
+    twice = of([rng.integers(0, 60, 15).repeat(2).tolist() for _ in range(600)])
+    human, plain = once(), once()
+    assert fitted(NGramL2(60, sizes=(1,)), human).value(twice) < 2 * fitted(NGramL2(60, sizes=(1,)), human).value(plain)
+    lexical = fitted(LexicalMMD(), human)
+    assert lexical.value(twice) > 0.005 > 0.0008 > abs(lexical.value(plain))
 
 
 def test_conditional_mmd_sees_right_texts_at_wrong_prompts():
@@ -225,35 +254,6 @@ def test_density_ratio_does_not_score_a_text_by_a_model_that_saw_it():
     ratio = fitted(DensityRatio(), random_samples(60, 20, dimensions=40))
     model = random_samples(60, 21, dimensions=40)
     assert abs(ratio.value(model)) < 0.3
-
-
-def texts_of(rng, count, frequency):
-    """Texts of 20 to 39 tokens drawn by their frequencies, alike to everything but their tokens."""
-    tokens = [rng.choice(len(frequency), rng.integers(20, 40), p=frequency).tolist() for _ in range(count)]
-    return Samples.of(torch.zeros(count, 1), tokens, ["text"] * count)
-
-
-def test_lexical_ratio_estimates_the_log_ratio_of_token_distributions():
-    """A rare token that the model never uses is as telling as a frequent one that it doubles, and n-gram L2 hardly sees it."""
-    rng = np.random.default_rng(3)
-    human = np.full(50, 1 / 50)
-    model = human.copy()
-    model[:5] *= 2
-    model[40:] *= 0.2
-    model /= model.sum()
-    ratio = fitted(LexicalRatio(), texts_of(rng, 2000, human))
-    outputs = texts_of(rng, 800, model)
-    assert ratio.value(outputs) > 0.5 and abs(ratio.value(texts_of(rng, 800, human))) < 0.15
-    counts = np.stack([np.bincount(outputs.tokens_of(i), minlength=50) for i in range(len(outputs))])
-    true = counts @ np.log(human / model)
-    assert np.corrcoef(ratio.witness(outputs).numpy(), true)[0, 1] > 0.8
-
-
-def test_lexical_ratio_does_not_score_a_text_by_a_model_that_saw_it():
-    """Sixty texts over a vocabulary of a thousand would look separable."""
-    rng, frequency = np.random.default_rng(4), np.full(1000, 1e-3)
-    ratio = fitted(LexicalRatio(), texts_of(rng, 60, frequency))
-    assert abs(ratio.value(texts_of(rng, 60, frequency))) < 0.3
 
 
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=20))

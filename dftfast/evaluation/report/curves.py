@@ -6,9 +6,10 @@ from pathlib import Path
 
 from . import plots
 
-PHASE_FIGURES = {"Score": "score", "MMD²": "mmd", "n-gram L2²": "ngram", "Style MMD²": "style", "Length distance": "length_distance",
-                 "Tokens a text": "length", "Nats a token": "entropy", "Repetition": "repetition", "Copied from the corpus": "copied",
-                 "Human texts, nats": "human_nats", "KL from the last": "kl"}
+PHASE_FIGURES = {"Score": "score", "MMD²": "mmd", "Lexical MMD²": "lexical", "n-gram L2²": "ngram", "Style MMD²": "style",
+                 "Length distance": "length_distance", "Tokens a text": "length", "Nats a token": "entropy",
+                 "Repetition": "repetition", "Copied from the corpus": "copied", "Human texts, nats": "human_nats",
+                 "KL from the last": "kl"}
 
 
 def training_curves(path: Path) -> list[dict]:
