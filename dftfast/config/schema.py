@@ -87,7 +87,7 @@ class Weights(Section):
 
     mmd: NotNegative = Field(1.0, description="squared MMD of embeddings")
     conditional_mmd: NotNegative = Field(0.0, description="squared MMD of embeddings of prompt and text together")
-    lexical: NotNegative = Field(0.0, description="squared MMD of the tokens that a text uses")
+    lexical: NotNegative = Field(1.0, description="squared MMD of the tokens that a text uses")
     ngram: NotNegative = Field(1.0, description="squared L2 distance of n-gram frequencies, n = 1 to 3")
     classifier: NotNegative = Field(0.5, description="logit of a cross-fitted classifier of human against model, by "
                                    "embedding and style")
