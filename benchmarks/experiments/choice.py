@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dftfast.config import load_config
-from dftfast.distribution.mmd import MMD, StyleMMD
+from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.samples import Samples
 from dftfast.evaluation.adherence import per_text
 from dftfast.evaluation.ngrams import count_matrix, ngram_keys
@@ -83,6 +83,7 @@ def scores(run: Run, prompt: list[int], policy: Samples, human: Samples, placed:
     for name, kind, (q, y, z) in (
         ("MMD²", MMD(), (policy, human, placed)),
         ("MMD²*", MMD(), other),
+        ("lexical", LexicalMMD(), (policy, human, placed)),
         ("style", StyleMMD(), (policy, human, placed)),
     ):
         kind.fit(y)

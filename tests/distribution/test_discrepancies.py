@@ -58,11 +58,16 @@ def test_conditional_mmd_is_that_of_the_product_kernel():
     assert fitted(ConditionalMMD(), y).value(x) == pytest.approx(expected, rel=1e-4)
 
 
+def of_tokens(tokens):
+    """Texts alike to everything but their tokens."""
+    return Samples.of(torch.zeros(len(tokens), 1), tokens, ["text"] * len(tokens))
+
+
 def test_lexical_mmd_is_that_of_scaled_log_counts():
     """Up to the projection, which keeps distances to about 1/sqrt(512)."""
     rng = np.random.default_rng(5)
     draw = lambda count, top: [rng.integers(0, top, rng.integers(20, 40)).tolist() for _ in range(count)]
-    x, y = (Samples.of(torch.zeros(len(t), 1), t, ["text"] * len(t)) for t in (draw(40, 200), draw(50, 300)))
+    x, y = of_tokens(draw(40, 200)), of_tokens(draw(50, 300))
 
     def points(samples):
         counts = torch.stack([torch.bincount(torch.tensor(samples.tokens_of(i)), minlength=300) for i in range(len(samples))])
@@ -78,9 +83,8 @@ def test_lexical_mmd_is_that_of_scaled_log_counts():
 def test_lexical_mmd_sees_what_repeats_within_a_text():
     """The same tokens as often in all, but half as many different ones in a text: n-gram L2 of single tokens sees none of it."""
     rng = np.random.default_rng(6)
-    of = lambda tokens: Samples.of(torch.zeros(len(tokens), 1), tokens, ["text"] * len(tokens))
-    once = lambda: of([rng.integers(0, 60, 30).tolist() for _ in range(600)])
-    twice = of([rng.integers(0, 60, 15).repeat(2).tolist() for _ in range(600)])
+    once = lambda: of_tokens([rng.integers(0, 60, 30).tolist() for _ in range(600)])
+    twice = of_tokens([rng.integers(0, 60, 15).repeat(2).tolist() for _ in range(600)])
     human, plain = once(), once()
     assert fitted(NGramL2(60, sizes=(1,)), human).value(twice) < 2 * fitted(NGramL2(60, sizes=(1,)), human).value(plain)
     lexical = fitted(LexicalMMD(), human)
