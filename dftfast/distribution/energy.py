@@ -1,4 +1,5 @@
-"""Energy distance between the distributions of one number a text: its length, or how much of its prompt it takes up."""
+"""Energy distance between the distributions of one number a text: its length, its repetition, or how much of its prompt
+it takes up."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .samples import Samples
+from .style import WORD
 
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
 COMMON = 0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
@@ -54,6 +56,14 @@ class LengthEnergy(Energy):
 
     def feature(self, samples: Samples) -> Tensor:
         return samples.lengths.clamp(min=1).double().log()
+
+
+class RepetitionEnergy(Energy):
+    """Of the share of a text's words that it has used before, in any case: 1 − types / tokens."""
+
+    def feature(self, samples: Samples) -> Tensor:
+        words = [WORD.findall(text.lower()) for text in samples.texts]
+        return torch.tensor([1 - len(set(w)) / len(w) if w else 0.0 for w in words], dtype=torch.float64)
 
 
 class CoverageEnergy(Energy):

@@ -16,7 +16,7 @@ import torch
 
 from ..profile import stage
 from .classifier import DensityRatio
-from .energy import CoverageEnergy, Energy, LengthEnergy
+from .energy import CoverageEnergy, Energy, LengthEnergy, RepetitionEnergy
 from .mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from .ngram import NGramL2
 from .protocol import Discrepancy
@@ -31,6 +31,7 @@ KINDS = {
     "lexical": lambda: LexicalMMD(FACTORS),
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
+    "repetition": RepetitionEnergy,
     "coverage": CoverageEnergy,
     "classifier": DensityRatio,
 }  # the discrepancies that score whole texts

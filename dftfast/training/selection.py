@@ -2,8 +2,8 @@
 
 Of K candidates for each prompt one is chosen, so that the chosen population lies beyond human text as seen from the
 policy, and one rejected, so that the rejected population lies as far on the other side. Only what ended by itself is
-chosen; what the length limit cut, often a loop, may be rejected. A fresh LoRA learns the one by likelihood, against the
-other. Human completions of some prompts may be mixed in.
+chosen, and what the length limit cut, mostly a loop, is what is rejected of its prompt. A fresh LoRA learns the one by
+likelihood, against the other. Human completions of some prompts may be mixed in.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def choose(
     weights: dict[str, float] | None = None,
 ) -> list[tuple[list[int], list[dict]]]:
     """What ``select_population`` returns for the chosen, out of the ``finished``, and, where ``settings`` (a ``dft``
-    section) ask for contrast, for the rejected, out of all."""
+    section) ask for contrast, for the rejected, out of those that did not finish where a prompt has one."""
     terms = make_terms(candidates, task.human, task.policy.decoder.config.vocab_size, settings.weights.model_dump())
     seed, overshoot = task.seed + phase, settings.overshoot
     choices = [select_population(prompt, terms, seed, overshoot, weights, among=np.flatnonzero(finished))]
     if settings.contrast:
-        weights = weights_of(choices[0][1])
-        choices.append(select_population(prompt, terms, seed, -2 - overshoot, weights))
+        weights, cut = weights_of(choices[0][1]), ~np.asarray(finished)
+        rejectable = np.flatnonzero(cut | ~np.isin(prompt, np.asarray(prompt)[cut]))
+        choices.append(select_population(prompt, terms, seed, -2 - overshoot, weights, among=rejectable))
     return choices
 
 

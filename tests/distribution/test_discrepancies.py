@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, mean_distance
+from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, RepetitionEnergy, mean_distance
 from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.samples import Samples
@@ -118,7 +118,9 @@ def test_signed_root_keeps_the_sign():
     assert signed_root(0.04) == pytest.approx(0.2) and signed_root(-0.04) == pytest.approx(-0.2) and signed_root(0.0) == 0
 
 
-@pytest.mark.parametrize("make", [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy])
+@pytest.mark.parametrize(
+    "make", [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy]
+)
 def test_kernel_witness_is_minus_the_first_variation(make):
     """With weights q on the samples, moving ε of the mass to sample i changes the metric by −ε (r_i − ⟨q, r⟩).
 
@@ -191,6 +193,12 @@ def test_length_energy_is_twice_the_cramer_distance_for_large_samples():
     below = lambda values: (values[:, None] <= grid[:-1]).double().mean(0)
     cramer = ((below(a) - below(b)).square() * grid.diff()).sum()
     assert fitted(LengthEnergy(), y).value(x) == pytest.approx(2 * float(cramer), rel=0.02)
+
+
+def test_repetition_is_the_share_of_words_that_the_text_has_used_before():
+    texts = ["The cat and the dog", "one two three", "...", "no no no no"]
+    samples = Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts)
+    assert RepetitionEnergy().feature(samples).tolist() == pytest.approx([1 / 5, 0, 0, 3 / 4])
 
 
 def test_coverage_is_the_share_of_the_prompts_own_words_that_the_text_has():
