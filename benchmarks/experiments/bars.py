@@ -4,7 +4,7 @@
 
 A row: the best fine-tuned system that any of the files has, DFT (mean over seeds, least and largest), the human figure, what share of the
 best system's distance from the human figure DFT leaves, and how many seeds are better than it, level and worse by the paired
-interval. C2ST's distance is its excess over one half.
+interval. A file without DFT adds its fine-tuned systems only. C2ST's distance is its excess over one half.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ def main(paths: list[str]) -> None:
     runs = [read_results(path) for path in paths]
     verdicts = [json.loads(Path(path).read_text(encoding="utf-8"))["verdicts"] for path in paths]
     best = super_baseline({name: figures for run in runs for name, figures in baselines(run, "dft").items()})
-    print(f"| | super-baseline | DFT, {len(runs)} seeds | human | left | better, level, worse |" + "\n|" + "---|" * 6)
+    seeds = [run["dft"] for run in runs if "dft" in run]
+    print(f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |" + "\n|" + "---|" * 6)
     for metric, (name, figure) in best.items():
-        values = [run["dft"][metric].value for run in runs if metric in run["dft"]]
+        values = [figures[metric].value for figures in seeds if metric in figures]
         if not values or None in values:
             continue
         show, mean = METRICS[metric].format, fmean(values)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .samples import Samples
-from .style import WORD
+from .style import words_of
 
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
 COMMON = 0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
@@ -62,7 +62,7 @@ class RepetitionEnergy(Energy):
     """Of the share of a text's words that it has used before, in any case: 1 − types / tokens."""
 
     def feature(self, samples: Samples) -> Tensor:
-        words = [WORD.findall(text.lower()) for text in samples.texts]
+        words = list(map(words_of, samples.texts))
         return torch.tensor([1 - len(set(w)) / len(w) if w else 0.0 for w in words], dtype=torch.float64)
 
 

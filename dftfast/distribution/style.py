@@ -42,13 +42,18 @@ STYLE_FEATURES = (
 )  # fmt: skip
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, with straight apostrophes."""
+    return [word.lower().replace("’", "'") for word in WORD.findall(text)]
+
+
 def style_features(text: str) -> list[float]:
     """The features named by ``STYLE_FEATURES``, each of the order of 1 or below, whatever the length of the text.
 
     Counts enter as rates or logarithms. The type-token ratio is Guiraud's, types / sqrt(tokens), which depends
     little on length; a sentence has the same start as the one before when its first word is the same.
     """
-    words = [word.lower().replace("’", "'") for word in WORD.findall(text)]
+    words = words_of(text)
     count, characters = max(len(words), 1), max(len(text), 1)
     sentences = [found for part in SENTENCE_END.split(text) if (found := WORD.findall(part))]
     lengths = [math.log1p(len(sentence)) for sentence in sentences] or [0.0]

@@ -70,8 +70,8 @@ def choose(
     seed, overshoot = task.seed + phase, settings.overshoot
     choices = [select_population(prompt, terms, seed, overshoot, weights, among=np.flatnonzero(finished))]
     if settings.contrast:
-        weights, cut = weights_of(choices[0][1]), ~np.asarray(finished)
-        rejectable = np.flatnonzero(cut | ~np.isin(prompt, np.asarray(prompt)[cut]))
+        weights, of, cut = weights_of(choices[0][1]), np.asarray(prompt), ~np.asarray(finished)
+        rejectable = np.flatnonzero(cut | ~np.isin(of, of[cut]))
         choices.append(select_population(prompt, terms, seed, -2 - overshoot, weights, among=rejectable))
     return choices
 
