@@ -94,6 +94,8 @@ class Weights(Section):
     style: NotNegative = Field(0.5, description="squared MMD of style features")
     length: NotNegative = Field(0.5, description="energy distance of length distributions")
     repetition: NotNegative = Field(0.0, description="energy distance of the share of words that a text has used before")
+    phrases: NotNegative = Field(0.0, description="energy distance of the share of runs of three words that human texts for "
+                                 "other prompts have")
     coverage: NotNegative = Field(0.0, description="energy distance of how much of the words of its prompt a text takes up")
 
 

@@ -1,5 +1,5 @@
-"""Energy distance between the distributions of one number a text: its length, its repetition, or how much of its prompt
-it takes up."""
+"""Energy distance between the distributions of one number a text: its length, its repetition, how many of its phrases are
+common ones, or how much of its prompt it takes up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .samples import Samples
 from .style import words_of
 
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
+PHRASE = 3  # words
 COMMON = 0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
 
 
@@ -66,6 +67,31 @@ class RepetitionEnergy(Energy):
         return torch.tensor([1 - len(set(w)) / len(w) if w else 0.0 for w in words], dtype=torch.float64)
 
 
+class PhraseEnergy(Energy):
+    """Of the share of a text's runs of three words that a human text for another prompt has.
+
+    How much the texts of a corpus share with each other, text by text: self-BLEU's subject. N-gram L2 sees only how often
+    each phrase occurs, in which the common ones drown the rest.
+    """
+
+    def fit(self, human: Samples) -> None:
+        if human.prompts is None:
+            raise ValueError("phrases need Samples with prompts")
+        self.of_prompt: dict[str, set[tuple[str, ...]]] = {}
+        for prompt, text in zip(human.prompts, human.texts):
+            self.of_prompt.setdefault(prompt, set()).update(_phrases(text))
+        self.prompts_with = Counter(phrase for phrases in self.of_prompt.values() for phrase in phrases)
+        super().fit(human)
+
+    def feature(self, samples: Samples) -> Tensor:
+        shares = []
+        for prompt, text in zip(samples.prompts, samples.texts):
+            own, phrases = self.of_prompt.get(prompt, set()), _phrases(text)
+            shared = sum(self.prompts_with[phrase] > (phrase in own) for phrase in phrases)
+            shares.append(shared / max(len(phrases), 1))
+        return torch.tensor(shares, dtype=torch.float64)
+
+
 class CoverageEnergy(Energy):
     """Of the share of its prompt's words that a text takes up.
 
@@ -84,6 +110,11 @@ class CoverageEnergy(Energy):
         wanted = [_words(prompt) - self.common for prompt in samples.prompts]
         shares = [len(w & _words(text)) / len(w) if w else 1.0 for w, text in zip(wanted, samples.texts)]
         return torch.tensor(shares, dtype=torch.float64)
+
+
+def _phrases(text: str) -> list[tuple[str, ...]]:
+    words = words_of(text)
+    return list(zip(*(words[i:] for i in range(PHRASE))))
 
 
 def _words(text: str) -> set[str]:

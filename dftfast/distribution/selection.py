@@ -16,7 +16,7 @@ import torch
 
 from ..profile import stage
 from .classifier import DensityRatio
-from .energy import CoverageEnergy, Energy, LengthEnergy, RepetitionEnergy
+from .energy import CoverageEnergy, Energy, LengthEnergy, PhraseEnergy, RepetitionEnergy
 from .mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from .ngram import NGramL2
 from .protocol import Discrepancy
@@ -32,6 +32,7 @@ KINDS = {
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
     "repetition": RepetitionEnergy,
+    "phrases": PhraseEnergy,
     "coverage": CoverageEnergy,
     "classifier": DensityRatio,
 }  # the discrepancies that score whole texts

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, RepetitionEnergy, mean_distance
+from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, PhraseEnergy, RepetitionEnergy, mean_distance
 from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.samples import Samples
@@ -119,14 +119,15 @@ def test_signed_root_keeps_the_sign():
 
 
 @pytest.mark.parametrize(
-    "make", [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy]
+    "make",
+    [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy, PhraseEnergy],
 )
 def test_kernel_witness_is_minus_the_first_variation(make):
     """With weights q on the samples, moving ε of the mass to sample i changes the metric by −ε (r_i − ⟨q, r⟩).
 
     The witness leaves out the sample's own kernel, so it is compared with that variation without the diagonal.
     """
-    x, y = random_samples(9, 5, shift=0.4), random_samples(20, 6)
+    x, y = random_samples(9, 5, shift=0.4, vocab=4), random_samples(20, 6, vocab=4)
     discrepancy = fitted(make(), y)
 
     def gram(a, b):
@@ -199,6 +200,17 @@ def test_repetition_is_the_share_of_words_that_the_text_has_used_before():
     texts = ["The cat and the dog", "one two three", "...", "no no no no"]
     samples = Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts)
     assert RepetitionEnergy().feature(samples).tolist() == pytest.approx([1 / 5, 0, 0, 3 / 4])
+
+
+def test_phrases_are_shared_with_the_human_texts_for_other_prompts():
+    of = lambda texts, prompts: Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts)
+    human = of(["Thanks for the update, Ann", "thanks for the note", "Thank you."], ["a", "b", "c"])
+    phrases = fitted(PhraseEnergy(), human)
+    assert phrases.feature(human).tolist() == pytest.approx([1 / 3, 1 / 2, 0])
+    texts = ["thanks for the note", "Thanks for the note", "the update, Ann: for the update", "two words"]
+    assert phrases.feature(of(texts, ["b", "new", "new", "new"])).tolist() == pytest.approx([1 / 2, 1, 1 / 2, 0])
+    with pytest.raises(ValueError, match="prompts"):
+        PhraseEnergy().fit(of(["one"], None))
 
 
 def test_coverage_is_the_share_of_the_prompts_own_words_that_the_text_has():
