@@ -93,6 +93,8 @@ class Weights(Section):
                                    "embedding and style")
     style: NotNegative = Field(0.5, description="squared MMD of style features")
     length: NotNegative = Field(0.5, description="energy distance of length distributions")
+    asked_length: NotNegative = Field(0.0, description="energy distance of the ratio of a text's words to those that its "
+                                      "prompt asks for")
     repetition: NotNegative = Field(0.0, description="energy distance of the share of words that a text has used before")
     phrases: NotNegative = Field(0.0, description="energy distance of the share of runs of three words that human texts for "
                                  "other prompts have")

@@ -1,5 +1,5 @@
-"""Energy distance between the distributions of one number a text: its length, its repetition, how many of its phrases are
-common ones, or how much of its prompt it takes up."""
+"""Energy distance between the distributions of one number a text: its length, that beside the length asked for, its
+repetition, how many of its phrases are common ones, or how much of its prompt it takes up."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .samples import Samples
 from .style import words_of
 
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
+ASKED = re.compile(r"(\d+) words")
 PHRASE = 3  # words
 COMMON = 0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
 
@@ -57,6 +58,23 @@ class LengthEnergy(Energy):
 
     def feature(self, samples: Samples) -> Tensor:
         return samples.lengths.clamp(min=1).double().log()
+
+
+class AskedLengthEnergy(Energy):
+    """Of the log of a text's words over the number that its prompt asks for, as in "about 40 words"; 0 where it asks for none.
+
+    The distribution of lengths may be right although no text has the length asked for.
+    """
+
+    def fit(self, human: Samples) -> None:
+        if human.prompts is None:
+            raise ValueError("the length asked for needs Samples with prompts")
+        super().fit(human)
+
+    def feature(self, samples: Samples) -> Tensor:
+        asked = [int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in samples.prompts]
+        ratios = [max(len(words_of(text)), 1) / n if n else 1.0 for n, text in zip(asked, samples.texts)]
+        return torch.tensor(ratios, dtype=torch.float64).log()
 
 
 class RepetitionEnergy(Energy):

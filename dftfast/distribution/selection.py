@@ -16,7 +16,7 @@ import torch
 
 from ..profile import stage
 from .classifier import DensityRatio
-from .energy import CoverageEnergy, Energy, LengthEnergy, PhraseEnergy, RepetitionEnergy
+from .energy import AskedLengthEnergy, CoverageEnergy, Energy, LengthEnergy, PhraseEnergy, RepetitionEnergy
 from .mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from .ngram import NGramL2
 from .protocol import Discrepancy
@@ -31,6 +31,7 @@ KINDS = {
     "lexical": lambda: LexicalMMD(FACTORS),
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
+    "asked_length": AskedLengthEnergy,
     "repetition": RepetitionEnergy,
     "phrases": PhraseEnergy,
     "coverage": CoverageEnergy,

@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.distribution.energy import CoverageEnergy, Energy, LengthEnergy, PhraseEnergy, RepetitionEnergy, mean_distance
+from dftfast.distribution.energy import (
+    AskedLengthEnergy,
+    CoverageEnergy,
+    Energy,
+    LengthEnergy,
+    PhraseEnergy,
+    RepetitionEnergy,
+    mean_distance,
+)
 from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.samples import Samples
@@ -120,7 +128,8 @@ def test_signed_root_keeps_the_sign():
 
 @pytest.mark.parametrize(
     "make",
-    [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy, PhraseEnergy],
+    [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy, PhraseEnergy,
+     AskedLengthEnergy],  # fmt: skip
 )
 def test_kernel_witness_is_minus_the_first_variation(make):
     """With weights q on the samples, moving ε of the mass to sample i changes the metric by −ε (r_i − ⟨q, r⟩).
@@ -194,6 +203,14 @@ def test_length_energy_is_twice_the_cramer_distance_for_large_samples():
     below = lambda values: (values[:, None] <= grid[:-1]).double().mean(0)
     cramer = ((below(a) - below(b)).square() * grid.diff()).sum()
     assert fitted(LengthEnergy(), y).value(x) == pytest.approx(2 * float(cramer), rel=0.02)
+
+
+def test_asked_length_is_the_log_ratio_of_words_written_and_asked_for():
+    texts, prompts = ["one two", "One, two: three; don't", ""], ["Length: about 4 words", "No length\n", "5 words"]
+    of = lambda prompts: Samples.of(torch.zeros(3, 1), [[0]] * 3, texts, prompts=prompts)
+    assert fitted(AskedLengthEnergy(), of(prompts)).feature(of(prompts)).exp().tolist() == pytest.approx([1 / 2, 1, 1 / 5])
+    with pytest.raises(ValueError, match="prompts"):
+        AskedLengthEnergy().fit(of(None))
 
 
 def test_repetition_is_the_share_of_words_that_the_text_has_used_before():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dftfast.distribution import selection
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.distribution.energy import CoverageEnergy, LengthEnergy, PhraseEnergy, RepetitionEnergy
+from dftfast.distribution.energy import AskedLengthEnergy, CoverageEnergy, LengthEnergy, PhraseEnergy, RepetitionEnergy
 from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram import NGramL2
 from dftfast.distribution.selection import make_terms, select_population
@@ -20,9 +20,9 @@ from dftfast.distribution.selection import make_terms, select_population
 from .texts import VOCAB, Embedding, random_samples, standard_library_docstrings
 
 WEIGHTS = {"mmd": 1.0, "conditional_mmd": 0.5, "style": 0.5, "length": 0.5, "ngram": 1.0, "classifier": 1.0, "lexical": 1.0,
-           "coverage": 0.5, "repetition": 0.5, "phrases": 0.5}  # fmt: skip
+           "coverage": 0.5, "repetition": 0.5, "phrases": 0.5, "asked_length": 0.5}  # fmt: skip
 NAMES = ["mmd", "conditional_mmd", "style", "length", "ngram1", "ngram2", "ngram3", "coverage", "repetition", "phrases",
-         "lexical", "classifier"]  # fmt: skip
+         "asked_length", "lexical", "classifier"]  # fmt: skip
 
 
 def terms_of(candidates, human):
@@ -32,7 +32,8 @@ def terms_of(candidates, human):
 def same_population(term, chosen, candidates, human, name):
     """The term's value from the discrepancy itself, on the chosen texts as a set of their own."""
     makers = {"mmd": MMD, "conditional_mmd": ConditionalMMD, "lexical": LexicalMMD, "style": StyleMMD}
-    energies = {"length": LengthEnergy, "coverage": CoverageEnergy, "repetition": RepetitionEnergy, "phrases": PhraseEnergy}
+    energies = {"length": LengthEnergy, "coverage": CoverageEnergy, "repetition": RepetitionEnergy, "phrases": PhraseEnergy,
+                "asked_length": AskedLengthEnergy}  # fmt: skip
     if name in makers:
         discrepancy = makers[name](selection.FACTORS)
     elif name in energies:
