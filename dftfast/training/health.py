@@ -39,6 +39,15 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
     return 1 - distinct / found if found else 0.0
 
 
+def repeated(tokens: Sequence[int]) -> np.ndarray:
+    """bool [n]: which tokens belong to a 4-gram that occurred earlier in the text."""
+    seen, found = set(), np.zeros(len(tokens), dtype=bool)
+    for i, gram in enumerate(zip(*(tokens[j:] for j in range(NGRAM)))):
+        found[i : i + NGRAM] |= gram in seen
+        seen.add(gram)
+    return found
+
+
 def runs(texts: Iterable[Sequence[int]]) -> np.ndarray:
     """Sorted uint64: a hash of every run of 8 tokens inside a text, each once."""
     found = [np.zeros(0, np.uint64)]
