@@ -29,7 +29,8 @@ def dft(run: Run) -> None:
 
 
 def dft_sampler(run: Run) -> Sampler:
-    return Sampler(run.config.dft.temperature, max_tokens=run.max_tokens)
+    c = run.config.dft
+    return Sampler(c.temperature, min_p=c.min_p, max_tokens=run.max_tokens)
 
 
 def dft_task(run: Run, folder: Path) -> Task:

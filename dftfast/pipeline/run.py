@@ -126,7 +126,7 @@ class Run:
         batches = generate(engine, requests, self.checkpoints(stage).folder, next(iter(samplers)).stem)
         outputs = [(batch.output(i), reason) for batch in batches for i, reason in enumerate(batch.finish_reason)]
         for k, (path, sampler) in enumerate(samplers.items()):
-            settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "max_tokens")}
+            settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")}
             answers = zip(documents, outputs[k :: len(samplers)])
             rows = (
                 generation(d, self.tokenizer.decode(output).strip(), output, reason, settings | {"seed": seed}, path.stem)

@@ -84,14 +84,14 @@ class Task:
         folder: Path | None = None,
         cut: bool = False,
     ) -> Rollouts:
-        """One sample for each prompt and temperature, from the whole distribution (no top-k, no top-p).
+        """One sample for each prompt and temperature, from the whole distribution but for ``settings.min_p``.
 
         They are kept in ``folder``; while an adapter is live it must be one of that adapter alone. Empty texts are left
         out, and without ``cut`` those that the length limit cut.
         """
-        folder = folder or self.rollouts / on_first(self.policy.fingerprint)
+        folder, min_p = folder or self.rollouts / on_first(self.policy.fingerprint), self.settings.min_p
         requests = [
-            Request(p * len(temperatures) + t, prompt, Sampler(temperature, max_tokens=self.max_tokens), seed)
+            Request(p * len(temperatures) + t, prompt, Sampler(temperature, min_p=min_p, max_tokens=self.max_tokens), seed)
             for p, prompt in enumerate(prompts)
             for t, temperature in enumerate(temperatures)
         ]
