@@ -158,8 +158,8 @@ class DFT(Section):
     bake_temperature: Positive = Field(0.96, description="temperature of the fine-tuned model that sampling at 1 "
                                        "starts from (the final norm is divided by it)")
     temperature: Positive = Field(1.0, description="the one sampling temperature that the result is reported at")
-    min_p: Share = Field(0.0, description="tokens less likely than this share of the likeliest are never sampled, by the phases "
-                            "as by the result")
+    min_p: Share = Field(0.0, description="tokens less likely than this share of the likeliest are never sampled, by the "
+                         "phases as by the result")
     weights: Weights = Weights()
     rank: Count = Field(32, description="rank of a phase's adapter")
     alpha: Positive = Field(32.0, description="scale of a phase's adapter: its product counts alpha / rank")

@@ -66,13 +66,8 @@ class AskedLengthEnergy(Energy):
     The distribution of lengths may be right although no text has the length asked for.
     """
 
-    def fit(self, human: Samples) -> None:
-        if human.prompts is None:
-            raise ValueError("the length asked for needs Samples with prompts")
-        super().fit(human)
-
     def feature(self, samples: Samples) -> Tensor:
-        asked = [int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in samples.prompts]
+        asked = [int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in _prompts(samples)]
         ratios = [max(len(words_of(text)), 1) / n if n else 1.0 for n, text in zip(asked, samples.texts)]
         return torch.tensor(ratios, dtype=torch.float64).log()
 
@@ -93,10 +88,8 @@ class PhraseEnergy(Energy):
     """
 
     def fit(self, human: Samples) -> None:
-        if human.prompts is None:
-            raise ValueError("phrases need Samples with prompts")
         self.of_prompt: dict[str, set[tuple[str, ...]]] = {}
-        for prompt, text in zip(human.prompts, human.texts):
+        for prompt, text in zip(_prompts(human), human.texts):
             self.of_prompt.setdefault(prompt, set()).update(_phrases(text))
         self.prompts_with = Counter(phrase for phrases in self.of_prompt.values() for phrase in phrases)
         super().fit(human)
@@ -118,9 +111,7 @@ class CoverageEnergy(Energy):
     """
 
     def fit(self, human: Samples) -> None:
-        if human.prompts is None:
-            raise ValueError("coverage needs Samples with prompts")
-        prompts_with = Counter(word for prompt in human.prompts for word in _words(prompt))
+        prompts_with = Counter(word for prompt in _prompts(human) for word in _words(prompt))
         self.common = {word for word, count in prompts_with.items() if count > COMMON * len(human)}
         super().fit(human)
 
@@ -128,6 +119,12 @@ class CoverageEnergy(Energy):
         wanted = [_words(prompt) - self.common for prompt in samples.prompts]
         shares = [len(w & _words(text)) / len(w) if w else 1.0 for w, text in zip(wanted, samples.texts)]
         return torch.tensor(shares, dtype=torch.float64)
+
+
+def _prompts(samples: Samples) -> list[str]:
+    if samples.prompts is None:
+        raise ValueError("coverage, phrases and the length asked for need Samples with prompts")
+    return samples.prompts
 
 
 def _phrases(text: str) -> list[tuple[str, ...]]:

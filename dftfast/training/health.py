@@ -34,7 +34,7 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
     """Share of the 4-grams of tokens that occurred earlier in the same text."""
     found = distinct = 0
     for output in outputs:
-        grams = list(zip(*(output[i:] for i in range(NGRAM))))
+        grams = _grams(output)
         found, distinct = found + len(grams), distinct + len(set(grams))
     return 1 - distinct / found if found else 0.0
 
@@ -42,10 +42,14 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
 def repeated(tokens: Sequence[int]) -> np.ndarray:
     """bool [n]: which tokens belong to a 4-gram that occurred earlier in the text."""
     seen, found = set(), np.zeros(len(tokens), dtype=bool)
-    for i, gram in enumerate(zip(*(tokens[j:] for j in range(NGRAM)))):
+    for i, gram in enumerate(_grams(tokens)):
         found[i : i + NGRAM] |= gram in seen
         seen.add(gram)
     return found
+
+
+def _grams(tokens: Sequence[int]) -> list[tuple[int, ...]]:
+    return list(zip(*(tokens[i:] for i in range(NGRAM))))
 
 
 def runs(texts: Iterable[Sequence[int]]) -> np.ndarray:

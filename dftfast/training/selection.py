@@ -89,7 +89,8 @@ def rejection(tokens: Sequence[int], logprobs: Sequence[float], weight: float, m
 def excess_repetition(task: Task, rollouts: Rollouts, phase: int) -> float:
     """The share of the policy's repeats, within a text, that are more than in human texts; 0 where it repeats no more."""
     people, policy = repetition([task.human.tokens_of(i) for i in range(len(task.human))]), rollouts.health["repetition"]
-    log.info("dft phase %d: %.2f%% of the 4-grams repeat one of their text, %.2f%% in human texts", phase, 100 * policy, 100 * people)
+    shares = f"{100 * policy:.2f}% of the 4-grams repeat one of their text, {100 * people:.2f}% in human texts"
+    log.info("dft phase %d: %s", phase, shares)
     return max(0.0, 1 - people / policy) if policy else 0.0
 
 

@@ -22,7 +22,8 @@ def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
     embeddings = torch.from_numpy(rng.normal(shift, 1, size=(count, dimensions))).float()
     prompts = torch.from_numpy(rng.normal(size=(count, 3))).float()
     words = lambda numbers: " ".join(f"{number:04}" for number in numbers)
-    briefs = [f"Prompt, {rng.integers(1, 12)} words: " + words(rng.integers(0, vocab, size=rng.integers(1, 9))) for _ in range(count)]
+    brief = lambda: f"Prompt, {rng.integers(1, 12)} words: " + words(rng.integers(0, vocab, size=rng.integers(1, 9)))
+    briefs = [brief() for _ in range(count)]
     return Samples.of(embeddings, tokens, list(map(words, tokens)), prompts, briefs)
 
 
