@@ -150,8 +150,6 @@ class DFT(Section):
                                   "side of the policy, that the chosen are learnt against; 0 learns the chosen alone")
     repeats: NotNegative = Field(0.0, description="how much more a rejected text's repeats of itself weigh, in units of the "
                                  "share by which the policy's texts repeat themselves more than human ones")
-    phrases: NotNegative = Field(0.0, description="how much more a chosen text's common phrases weigh, in units of the share "
-                                 "by which the policy's texts have fewer than human ones")
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
     tuning_prompts: Count = Field(240, description="tuning prompts that choose the phase to keep, half of the tuning texts "
                                   "at most; the others are what the answers are measured against")

@@ -34,23 +34,22 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
     """Share of the 4-grams of tokens that occurred earlier in the same text."""
     found = distinct = 0
     for output in outputs:
-        own = grams(output)
-        found, distinct = found + len(own), distinct + len(set(own))
+        grams = _grams(output)
+        found, distinct = found + len(grams), distinct + len(set(grams))
     return 1 - distinct / found if found else 0.0
 
 
 def repeated(tokens: Sequence[int]) -> np.ndarray:
     """bool [n]: which tokens belong to a 4-gram that occurred earlier in the text."""
     seen, found = set(), np.zeros(len(tokens), dtype=bool)
-    for i, gram in enumerate(grams(tokens)):
+    for i, gram in enumerate(_grams(tokens)):
         found[i : i + NGRAM] |= gram in seen
         seen.add(gram)
     return found
 
 
-def grams(tokens: Sequence[int], n: int = NGRAM) -> list[tuple[int, ...]]:
-    """The n-gram that begins at each token, as far as there is one."""
-    return list(zip(*(tokens[i:] for i in range(n))))
+def _grams(tokens: Sequence[int]) -> list[tuple[int, ...]]:
+    return list(zip(*(tokens[i:] for i in range(NGRAM))))
 
 
 def runs(texts: Iterable[Sequence[int]]) -> np.ndarray:

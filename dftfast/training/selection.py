@@ -3,8 +3,11 @@
 Of K candidates for each prompt one is chosen, so that the chosen population lies beyond human text as seen from the
 policy, and one rejected, so that the rejected population lies as far on the other side. Only what ended by itself is
 chosen, and what the length limit cut, mostly a loop, is what is rejected of its prompt. A fresh LoRA learns the one by
-likelihood, against the other; `credit` may weigh some of their tokens more. Human completions of some prompts may be
-mixed in.
+likelihood, against the other. Human completions of some prompts may be mixed in.
+
+A text is chosen or rejected as a whole, and most of its tokens have no part in that. Of repetition it is known which have:
+``dft.repeats`` lets them weigh more where the policy repeats itself more than people do (the negative half of unlikelihood
+training, Welleck et al. 2020, https://arxiv.org/abs/1908.04319, with a mark to end at).
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ from ..distribution.samples import Samples
 from ..distribution.selection import make_terms, select_population
 from ..kernels import linear_logprob
 from ..model.decoder import Decoder
-from .credit import CommonPhrases, excess_repetition, rejection
 from .dft import Rollouts, Task
 from .distributed import on_first
 from .fit import completion_states
+from .health import repeated, repetition
 from .packing import Example, PackedBatch
 
 log = logging.getLogger(__name__)
@@ -41,10 +44,9 @@ def selection_phase(task: Task, phase: int) -> dict:
     (chosen, course), *mirrored = on_first(choice)
     _log_choice(phase, course[0], course[-1])
     text = lambda i, weight: Example(prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i), weight)
-    phrases = CommonPhrases(task.human, candidates) if c.phrases else None
-    examples = [text(i, phrases.weights(candidates.tokens_of(i), c.phrases) if phrases else 1.0) for i in chosen]
+    examples = [text(i, 1.0) for i in chosen]
     rejected = {rollouts.prompt[i]: i for texts, _ in mirrored for i in texts}
-    more = c.repeats * excess_repetition(task.human, rollouts.health["repetition"]) if c.repeats else 0.0
+    more = c.repeats * excess_repetition(task, rollouts, phase) if c.repeats else 0.0
     against = {
         id(example): text(bad, rejection(candidates.tokens_of(bad), rollouts.logprobs[bad], c.contrast, more))
         for example, good in zip(examples, chosen)
@@ -77,6 +79,19 @@ def choose(
         rejectable = np.flatnonzero(cut | ~np.isin(of, of[cut]))
         choices.append(select_population(prompt, terms, seed, -2 - overshoot, weights, among=rejectable))
     return choices
+
+
+def rejection(tokens: Sequence[int], logprobs: Sequence[float], weight: float, more: float) -> list[float]:
+    """For `contrast`: minus ``weight`` over the probability that each token was drawn with, ``1 + more`` times that of a repeat."""
+    return (-weight * (1 + more * repeated(tokens)) / np.exp(logprobs)).tolist()
+
+
+def excess_repetition(task: Task, rollouts: Rollouts, phase: int) -> float:
+    """The share of the policy's repeats, within a text, that are more than in human texts; 0 where it repeats no more."""
+    people, policy = repetition([task.human.tokens_of(i) for i in range(len(task.human))]), rollouts.health["repetition"]
+    shares = f"{100 * policy:.2f}% of the 4-grams repeat one of their text, {100 * people:.2f}% in human texts"
+    log.info("dft phase %d: %s", phase, shares)
+    return max(0.0, 1 - people / policy) if policy else 0.0
 
 
 def first_weights(task: Task) -> dict[str, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from dftfast.training.policy_gradient import leave_one_out
 from dftfast.training.rivals.hidden_mmd import mmd2, penalised_likelihood
 from dftfast.training.rivals.iq_learn import PENALTY, inverse_soft_q
 from dftfast.training.rivals.target_kl import PRIOR, SmoothedBigrams
-from dftfast.training.selection import contrast
+from dftfast.training.selection import contrast, excess_repetition, rejection
 
 EXAMPLES = [Example([5, 6], [7, 8, 7]), Example([9], [10, 11], 0.5), Example([3, 4, 5], [6])]
 
@@ -110,6 +111,20 @@ def test_contrast_is_likelihood_of_the_chosen_less_the_ratio_of_the_rejected(pol
     wanted = 0.1 * (0.5 * ratio.sum() - 0.5 * logprob[3:].sum())
     torch.testing.assert_close(contrast(policy.decoder, batch, 0.1).double(), wanted, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ratio, torch.ones(3, dtype=torch.float64), rtol=1e-4, atol=1e-4)
+
+
+def test_repeats_of_a_rejected_text_weigh_more():
+    tokens, logprobs = [1, 2, 3, 4, 9, 1, 2, 3, 4, 2, 3, 4], [math.log(0.5)] * 12
+    assert rejection(tokens, logprobs, 0.5, 0.0) == pytest.approx([-1] * 12)
+    assert rejection(tokens, logprobs, 0.5, 3.0) == pytest.approx([-1] * 5 + [-4] * 4 + [-1] * 3)
+    assert rejection(tokens[:3], logprobs[:3], 1.0, 3.0) == pytest.approx([-2] * 3)
+
+
+@pytest.mark.parametrize("policy_repeats, excess", [(0.5, 0.75), (0.125, 0.0), (0.0, 0.0)])
+def test_excess_repetition_ends_at_the_human_share(policy_repeats, excess):
+    human = samples([[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 1, 2, 3, 4]])  # one of eight 4-grams repeats one of its text
+    task, rollouts = SimpleNamespace(human=human), SimpleNamespace(health={"repetition": policy_repeats})
+    assert excess_repetition(task, rollouts, 1) == pytest.approx(excess)
 
 
 def test_hidden_mmd_ignores_own_samples_in_the_likelihood(policy):
