@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .figure import Figure, interval
+from .figure import Figure, centred, interval
 from .metrics import METRICS
 
 RIVAL = "rival "  # the names of systems that are shown beside the super-baseline but are no part of it begin so
@@ -68,7 +68,7 @@ def compare(metric: str, candidate: Figure, baseline: Figure) -> Comparison | No
     a, b = candidate.rounds, baseline.rounds
     if a is not None and b is not None and len(a) == len(b):
         differences = loss(metric, b, baseline) - loss(metric, a, baseline)
-        low, high = interval(gain + differences - np.mean(differences))
+        low, high = interval(centred(differences, gain))
     else:
         low = high = None
     return Comparison(float(gain), low, high, _verdict(gain, low, high, candidate, baseline))

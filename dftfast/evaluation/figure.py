@@ -18,7 +18,7 @@ class Figure:
         p: p-value of the permutation test that outputs and reference are exchangeable, where the metric has one.
         human, human_low, human_high: the same metric of human texts. A metric of two sets (MMD, token L2, ...) is taken
             between disjoint halves of the reference, one of a single set (length, self-BLEU, ...) on the reference itself.
-        rounds: the metric in every bootstrap round, centred on `value`. Figures of two systems with the same prompts,
+        rounds: the metric in every bootstrap round, without their bias. Figures of two systems with the same prompts,
             seed and rounds are resampled alike, so that the difference of their rounds is a paired bootstrap.
     """
 
@@ -44,20 +44,27 @@ def undefined(reason: str) -> Figure:
 
 def figure(value: float, rounds: np.ndarray | None, *, p: float | None = None,
            human: tuple[float, float | None, float | None] | None = None) -> Figure:
-    """A Figure from the value and its bootstrap rounds.
-
-    The interval is the percentile interval of the rounds moved to be centred on the value: a plug-in distance is biased
-    upwards by resampling noise, and a plain percentile interval would lie above the estimate.
-    """
+    """A Figure from the value and its bootstrap rounds: the percentile interval of those, without their bias."""
     if not np.isfinite(value):
         return undefined("not finite")
     if rounds is not None and np.isfinite(rounds).all():
-        rounds = value + (rounds - rounds.mean())
+        rounds = centred(rounds, value)
         low, high = interval(rounds)
     else:
         rounds = low = high = None
     human, human_low, human_high = (optional(h) for h in human or (None, None, None))
     return Figure(float(value), low, high, p, human, human_low, human_high, None, rounds)
+
+
+def centred(rounds: np.ndarray, value: float) -> np.ndarray:
+    """The rounds without their bias, [rounds].
+
+    A plug-in distance is biased upwards by resampling noise, and a plain percentile interval would lie above the estimate.
+    A share is not, and if the chance of the rounds moved it, that chance would say whether one text in a thousand differs
+    from none. So they are moved only by more than three standard errors of their mean.
+    """
+    bias = rounds.mean() - value
+    return rounds - bias if abs(bias) > 3 * rounds.std() / np.sqrt(len(rounds)) else rounds
 
 
 def interval(rounds: np.ndarray) -> tuple[float, float]:

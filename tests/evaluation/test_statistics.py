@@ -78,6 +78,14 @@ def test_paired_comparison_knows_that_prompts_are_shared(sets):
     assert c.high - c.low < 0.5 * (a.high - a.low) and c.verdict in ("better", "worse")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_one_text_in_a_thousand_is_no_evidence_and_ten_are(sets, seed):
+    s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000, seed=seed))
+    none, one, ten = (s.mean((np.arange(1000) < k).astype(float), np.zeros(1000)) for k in (0, 1, 10))
+    assert one.low == 0 and compare("foreign_script", one, none).verdict == "level"
+    assert ten.low > 0 and compare("foreign_script", ten, none).verdict == "worse"
+
+
 def test_a_constant_or_collapsed_model_is_far_and_not_undefined(sets):
     human = sets(40, 0)
     one = sets(40, 1, texts=["The same."] * 40, token_ids=[[1, 2]] * 40, embeddings=np.zeros((40, 8), np.float32) + 3)
