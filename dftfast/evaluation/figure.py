@@ -1,6 +1,7 @@
 """One number of an evaluation with its uncertainty, and the resampling that gives it."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,19 @@ def centred(rounds: np.ndarray, value: float) -> np.ndarray:
 def interval(rounds: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(rounds, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def wilson(x: np.ndarray) -> tuple[float, float]:
+    """95% score interval of the mean of x [n] in [0, 1] (Wilson 1927), with n enlarged where ties make the variance smaller
+    than that of wins and losses alone."""
+    from scipy.stats import norm
+
+    n, p, z = len(x), float(x.mean()), float(norm.ppf((1 + LEVEL) / 2))
+    if 0 < p < 1:
+        n = n / max(float(x.var()) / (p * (1 - p)), 1 / n)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def optional(x) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from dftfast.errors import UserError
 
 from . import quadratic
-from .figure import Figure, figure, p_value, resampling_weights, undefined
+from .figure import Figure, figure, p_value, resampling_weights, undefined, wilson
 from .reference import Reference
 from .textset import TextSet, align
 
@@ -58,9 +58,9 @@ class TwoSamples:
         """Mean over the texts that have the statistic; p of a permutation test of the difference of means."""
         if not np.isfinite(x).any() or not np.isfinite(y).any():
             return undefined("the texts are too short")
-        human = figure(float(np.nanmean(y)), weighted_mean(y, self.v))
-        return figure(float(np.nanmean(x)), weighted_mean(x, self.w), p=self.mean_difference_p(x, y) if test else None,
-                      human=(human.value, human.low, human.high))
+        human = mean_figure(y, self.v)
+        return mean_figure(x, self.w, p=self.mean_difference_p(x, y) if test else None,
+                           human=(human.value, human.low, human.high))
 
     def mean_difference_p(self, x: np.ndarray, y: np.ndarray) -> float:
         """p of the permutation test that the statistic [n], [m] has the same mean in both sets."""
@@ -74,6 +74,16 @@ class TwoSamples:
         pooled = np.r_[x, y] - np.r_[x, y].mean()
         first = quadratic.random_subsets(rng, self.rounds, len(pooled), len(x))
         return p_value(abs(pooled[:len(x)].sum()), np.abs(first @ pooled))
+
+
+def mean_figure(x: np.ndarray, w: np.ndarray, **more) -> Figure:
+    """Mean of the finite entries of x [n], with its rounds under w; ``more`` as in `figure`. The interval of a share, whose entries
+    are 0 and 1, is Wilson's: where no text has a property, or all have it, a bootstrap has no spread."""
+    known = x[np.isfinite(x)]
+    found = figure(float(known.mean()), weighted_mean(x, w), **more)
+    if np.isin(known, (0, 1)).all():
+        found.low, found.high = wilson(known)
+    return found
 
 
 def weighted_mean(x: np.ndarray, w: np.ndarray) -> np.ndarray:

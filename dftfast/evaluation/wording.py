@@ -6,7 +6,7 @@ import numpy as np
 from . import overlap, text_stats
 from .figure import Figure, figure, undefined
 from .slop.duplicates import near_duplicates
-from .two_samples import TwoSamples, weighted_sd
+from .two_samples import TwoSamples, mean_figure, weighted_sd
 
 
 def reference_overlap(s: TwoSamples) -> dict[str, Figure]:
@@ -46,4 +46,4 @@ def _cut_by_length(s: TwoSamples) -> Figure:
     if reasons is None or any(r is None for r in reasons):
         return undefined("finish reasons are not known")
     cut = np.array([r == "length" for r in reasons], dtype=np.float64)
-    return figure(float(cut.mean()), s.w @ cut / len(cut))
+    return mean_figure(cut, s.w)

@@ -8,9 +8,10 @@ import torch
 from chat_server import ChatServer, completion
 
 from dftfast.endpoint import AnswerCache, Budget, Endpoint, Limits
+from dftfast.evaluation.figure import wilson
 from dftfast.evaluation.judge import QUESTIONS, LocalJudge, RemoteJudge, judge_figures, judge_record, judge_systems
 from dftfast.evaluation.judge.questions import Item, read_answer
-from dftfast.evaluation.judge.winrate import wilson, win_figure
+from dftfast.evaluation.judge.winrate import win_figure
 
 FAST = Limits(concurrency=8, timeout=5, attempts=3, first_wait=0.01, longest_wait=0.1)
 

@@ -82,8 +82,20 @@ def test_paired_comparison_knows_that_prompts_are_shared(sets):
 def test_one_text_in_a_thousand_is_no_evidence_and_ten_are(sets, seed):
     s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000, seed=seed))
     none, one, ten = (s.mean((np.arange(1000) < k).astype(float), np.zeros(1000)) for k in (0, 1, 10))
-    assert one.low == 0 and compare("foreign_script", one, none).verdict == "level"
-    assert ten.low > 0 and compare("foreign_script", ten, none).verdict == "worse"
+    assert compare("foreign_script", one, none).verdict == "level" and compare("foreign_script", ten, none).verdict == "worse"
+
+
+def test_a_share_has_an_interval_where_no_text_counts_and_where_a_mean_has_that_of_the_bootstrap(sets):
+    from scipy.stats import binomtest
+
+    s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000))
+    some = np.r_[np.nan, np.arange(999) < 30]
+    none, few = s.mean(np.zeros(1000), np.zeros(1000)), s.mean(some, np.zeros(1000))
+    for (low, high), count, n in (((none.low, none.high), 0, 1000), ((none.human_low, none.human_high), 0, 1000), ((few.low, few.high), 30, 999)):
+        expected = binomtest(count, n).proportion_ci(method="wilson")
+        assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    half = s.mean(some / 2, np.zeros(1000))
+    assert (half.low, half.high) == pytest.approx((few.low / 2, few.high / 2), rel=0.2) and half.low != few.low / 2
 
 
 def test_a_constant_or_collapsed_model_is_far_and_not_undefined(sets):

@@ -1,14 +1,13 @@
 """Win rates with intervals: one figure for each question over all judges, and the table of each judge alone."""
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from ..figure import LEVEL, Figure, resampling_weights, undefined
+from ..figure import Figure, resampling_weights, undefined, wilson
 from ..two_samples import weighted_mean
 from .compare import Judged
 from .questions import QUESTIONS
@@ -37,19 +36,6 @@ def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Figure:
     value = 2 * float(known.mean())
     drawn = 2 * weighted_mean(wins, resampling_weights(len(wins), rounds, seed))
     return Figure(value, 2 * low, 2 * high, human=1.0, rounds=value + drawn - drawn.mean())
-
-
-def wilson(x: np.ndarray) -> tuple[float, float]:
-    """95% score interval of the mean of x [n] in [0, 1] (Wilson 1927), with n enlarged where ties make the variance smaller
-    than that of wins and losses alone."""
-    from scipy.stats import norm
-
-    n, p, z = len(x), float(x.mean()), float(norm.ppf((1 + LEVEL) / 2))
-    if 0 < p < 1:
-        n = n / max(float(x.var()) / (p * (1 - p)), 1 / n)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def judge_record(judged: Judged, rounds: int, seed: int) -> dict:
