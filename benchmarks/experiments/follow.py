@@ -10,8 +10,8 @@ A view is a score of texts as in choice.py: 0 at the policy, 1 where human text 
 instead of p₀ moves the mean of a view by the covariance of view and log-ratio, within the candidates of a prompt. A column
 is that covariance over the spread of the log-ratio: what share of the way to human text a step closes for each nat by which it tells
 texts apart. Steps are compared at the same spread so, and no sample from p is needed, whose noise would hide
-the difference. ± is the standard deviation over prompts. The first row is the spread of a view within a prompt: what a
-log-ratio in proportion to the view itself would have.
+the difference. ± is the standard deviation over prompts: of the first variant its own, of the others that of their difference from
+it. The first row is the spread of a view within a prompt: what a log-ratio in proportion to the view itself would have.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def main(folder: str, variants: str) -> None:
     before = logprobs(task, texts)
     print("| variant | " + " | ".join(views) + " | spread, nats | minutes |\n|" + "---|" * (3 + len(views)))
     print("| a view's own spread | " + " | ".join(f"{score.std():.2f}" for score in views.values()) + " | | |", flush=True)
+    first: dict[str, np.ndarray] = {}
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         overrides = [("run.folder", folder), *((f"dft.{key}", str(value)) for key, value in keys.items())]
         run = Run(load_config(files=[f"{folder}/config.yaml"], overrides=overrides))
@@ -57,11 +58,11 @@ def main(folder: str, variants: str) -> None:
             module.scale *= STEP
         ratio = within(logprobs(variant, texts) - before, rollouts.prompt)
         row = []
-        for score in views.values():
-            of_text = score * ratio
-            of_prompt = np.bincount(rollouts.prompt, of_text, OTHERS)
-            error = of_prompt.std() * OTHERS**0.5 / len(texts)
-            row.append(f"{of_text.mean() / ratio.std():.2f} ± {error / ratio.std():.2f}")
+        for view, score in views.items():
+            of_prompt = np.bincount(rollouts.prompt, score * ratio, OTHERS) / ratio.std()
+            error = (of_prompt - first.get(view, 0)).std() * OTHERS**0.5 / len(texts)
+            row.append(f"{of_prompt.sum() / len(texts):.2f} ± {error:.2f}")
+            first.setdefault(view, of_prompt)
         print(f"| {name} | " + " | ".join(row) + f" | {ratio.std():.2f} | {minutes:.1f} |", flush=True)
 
 
