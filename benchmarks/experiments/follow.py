@@ -2,8 +2,8 @@
 
     python benchmarks/experiments/follow.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with no more prompts than RUN has
-and the same start. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
+RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with no more prompts than RUN has,
+the same start and the same bank. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
 RUN, sampled from the start as well, are then scored by log p / p₀ of their text, p the policy half the step on.
 
 A view is a score of texts as in choice.py: 0 at the policy, 1 where human text is. To first order, writing texts by p
@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,10 @@ import yaml
 from choice import views_of
 
 from dftfast.config import load_config
-from dftfast.model.lora import lora_layers
+from dftfast.model.lora import lora_layers, remove_adapter
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import METHODS, dft_task
+from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.dft import Task
 from dftfast.training.fit import token_logprobs
 from dftfast.training.packing import Example
@@ -38,7 +41,8 @@ STEP = 0.5
 
 def main(folder: str, variants: str) -> None:
     base = Run(load_config(files=[f"{folder}/config.yaml"], overrides=[("run.folder", folder)]))
-    task = dft_task(base, base.path / "ablations" / "follow")
+    embedded = cache(lambda texts: base.embed(list(texts)))  # all variants choose from the same candidates
+    task = replace(dft_task(base, base.path / "ablations" / "follow"), embed=lambda texts: embedded(tuple(texts)))
     prompts = task.phase_prompts(2)[:OTHERS]
     rollouts = task.candidates(1, prompts)
     texts = [Example(prompts[p].prompt, rollouts.samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)]
@@ -50,13 +54,16 @@ def main(folder: str, variants: str) -> None:
     first: dict[str, np.ndarray] = {}
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         overrides = [("run.folder", folder), *((f"dft.{key}", str(value)) for key, value in keys.items())]
-        run = Run(load_config(files=[f"{folder}/config.yaml"], overrides=overrides))
-        variant, start = dft_task(run, run.path / "ablations" / f"follow {name}"), time.monotonic()
-        METHODS[run.config.dft.method](variant, 1)
+        settings = load_config(files=[f"{folder}/config.yaml"], overrides=overrides).dft
+        path = task.folder / name
+        variant = replace(task, settings=settings, folder=path, checkpoints=lambda loop: Checkpoints(path / loop))
+        start = time.monotonic()
+        METHODS[settings.method](variant, 1)
         minutes = (time.monotonic() - start) / 60
-        for module in lora_layers(variant.policy.decoder).values():
+        for module in lora_layers(task.policy.decoder).values():
             module.scale *= STEP
-        ratio = within(logprobs(variant, texts) - before, rollouts.prompt)
+        ratio = within(logprobs(task, texts) - before, rollouts.prompt)
+        remove_adapter(task.policy.decoder)
         row = []
         for view, score in views.items():
             of_prompt = np.bincount(rollouts.prompt, score * ratio, OTHERS) / ratio.std()
