@@ -30,7 +30,6 @@ from dftfast.config import load_config
 from dftfast.model.lora import lora_layers, remove_adapter
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import METHODS, dft_task
-from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.dft import Task
 from dftfast.training.fit import token_logprobs
 from dftfast.training.packing import Example
@@ -55,8 +54,8 @@ def main(folder: str, variants: str) -> None:
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
         overrides = [("run.folder", folder), *((f"dft.{key}", str(value)) for key, value in keys.items())]
         settings = load_config(files=[f"{folder}/config.yaml"], overrides=overrides).dft
-        path = task.folder / name
-        variant = replace(task, settings=settings, folder=path, checkpoints=lambda loop: Checkpoints(path / loop))
+        inside = Path("ablations", "follow", name)
+        variant = replace(task, settings=settings, folder=base.path / inside, checkpoints=lambda loop: base.checkpoints(inside / loop))
         start = time.monotonic()
         METHODS[settings.method](variant, 1)
         minutes = (time.monotonic() - start) / 60

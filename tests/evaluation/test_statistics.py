@@ -82,7 +82,8 @@ def test_paired_comparison_knows_that_prompts_are_shared(sets):
 def test_one_text_in_a_thousand_is_no_evidence_and_ten_are(sets, seed):
     s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000, seed=seed))
     none, one, ten = (s.mean((np.arange(1000) < k).astype(float), np.zeros(1000)) for k in (0, 1, 10))
-    assert compare("foreign_script", one, none).verdict == "level" and compare("foreign_script", ten, none).verdict == "worse"
+    assert np.quantile(one.rounds, 0.025) == 0 and compare("foreign_script", one, none).verdict == "level"
+    assert ten.low > 0 and np.quantile(ten.rounds, 0.025) > 0 and compare("foreign_script", ten, none).verdict == "worse"
 
 
 def test_a_share_has_an_interval_where_no_text_counts_and_where_a_mean_has_that_of_the_bootstrap(sets):
