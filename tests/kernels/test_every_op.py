@@ -94,13 +94,13 @@ def far_apart(t: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("op", [op for op in OPS if op not in ("store_kv", "paged_attention")])
 def test_rows_that_lie_far_apart(op):
-    """The op's first tensor as a view with such strides."""
+    """The op's first tensor as a view with such strides. A BLAS may sum in another order for another stride."""
     arguments, _ = OPS[op]
     far = [far_apart(arguments[0]), *arguments[1:]]
     function = getattr(torch.ops.dftfast, op)
     flat = lambda result: [result] if torch.is_tensor(result) else result  # noqa: E731
     for a, b in zip(flat(function(*far)), flat(function(*arguments)), strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_a_cache_of_more_than_two_to_the_31_elements():

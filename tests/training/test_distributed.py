@@ -55,8 +55,9 @@ def test_training_is_the_same_on_any_number_of_processes(folder, tmp_path, metho
             for mine, theirs in zip(ranks[0]["course"], other["course"], strict=True):
                 assert all(torch.equal(a, b) for a, b in zip(mine, theirs))
             assert other["logprobs"] == ranks[0]["logprobs"]
-        for mine, theirs in zip(alone["course"][0], ranks[0]["course"][0]):
-            torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-5)
+        for mine, theirs in zip(alone["course"][0], ranks[0]["course"][0], strict=True):
+            # by their norm: Adam's first step divides a gradient by its own size, so one that is all rounding moves too
+            assert (theirs - mine).norm() < 1e-4 * mine.norm()
         same_course(ranks[0], alone)
 
 
