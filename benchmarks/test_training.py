@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 from paired import compare
-from training_steps import DTYPE, MAKERS, Ours, Peft, Products, documents
+from training_steps import DTYPE, MAKERS, Ours, Peft, Products, briefed, documents
 
 from dftfast.training.packing import Example, pack
 
@@ -59,21 +59,24 @@ def test_tokens_per_second(benchmark, texts, ours, peer, bar):
     benchmark.pedantic(ours.step, (texts,), rounds=1)
 
 
-def test_pairs_of_one_prompt(benchmark, texts, ours):
-    """Two completions of each prompt, as DFT learns them: the prompt once, beside the prompt twice and the flattened peer.
+@pytest.mark.parametrize("texts_a_brief", [1, 2])
+def test_shared_beginnings(benchmark, ours, texts_a_brief):
+    """Documents after their briefs, as fine-tuning learns them, and two to each brief, as DFT does: what they begin with
+    alike computed once, beside every token for itself and the flattened peer.
 
     ``tokens/distinct`` is what the sharing saves at most.
     """
-    half = DOCUMENTS // 2
-    pairs = [[prompt + one, prompt + two] for prompt, one, two in zip(texts[:half], texts[half:], texts[half + 1 :])]
-    examples = [Example(ids[: len(prompt)], ids[len(prompt) :]) for prompt, pair in zip(texts, pairs) for ids in pair]
+    examples = briefed(DOCUMENTS)
+    if texts_a_brief == 2:
+        pairs = zip(examples[::2], examples[1::2])
+        examples = [Example(one.prompt, each.completion) for one, other in pairs for each in (one, other)]
     batch, every = pack(examples), torch.arange(sum(map(len, examples)) - len(examples))
-    twice, peer = replace(batch, distinct=every, place=every), Peft(flatten=True)
-    rows = [ids for pair in pairs for ids in pair]
-    steps = {"ours": lambda: ours.update(batch), "twice": lambda: ours.update(twice), "flattened": lambda: peer.step(rows)}
+    apart, peer = replace(batch, distinct=every, place=every), Peft(flatten=True)
+    rows = [example.prompt + example.completion for example in examples]
+    steps = {"ours": lambda: ours.update(batch), "apart": lambda: ours.update(apart), "flattened": lambda: peer.step(rows)}
     seconds = compare(steps, ROUNDS)
     benchmark.extra_info.update(
-        {f"{name}/ours": round(seconds[name] / seconds["ours"], 3) for name in ("twice", "flattened")},
+        {f"{name}/ours": round(seconds[name] / seconds["ours"], 3) for name in ("apart", "flattened")},
         **{"tokens/distinct": round(len(batch.tokens) / len(batch.distinct), 3)},
     )
     benchmark.pedantic(ours.update, (batch,), rounds=1)

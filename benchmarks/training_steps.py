@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from dftfast.data import docstring_corpus, load_corpus
+from dftfast.data import docstring_corpus, load_corpus, prompt_messages
 from dftfast.model.device import pick_dtype
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
@@ -44,6 +44,13 @@ def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]
         if len(found) == count:
             break
     return found
+
+
+def briefed(count: int) -> list[Example]:
+    """Documents of the default corpus, each after its brief in the chat template, as a run learns them."""
+    tokenizer, chosen = Tokenizer.from_folder(resolve_model()), load_corpus([docstring_corpus()])[:count]
+    texts = tokenizer.encode_batch([document.text for document in chosen])
+    return [Example(tokenizer.chat(prompt_messages(d)), [*ids, tokenizer.eos_ids[0]]) for d, ids in zip(chosen, texts)]
 
 
 class Ours:

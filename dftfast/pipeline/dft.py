@@ -24,7 +24,7 @@ def dft(run: Run) -> None:
     run_phases(task, METHODS[run.config.dft.method])
     on_first(lambda: task.policy.save(run.path / "merged"))
     run.answer(task.engine, run.held_out, {run.path / "generations" / "dft.jsonl": dft_sampler(run)}, "dft/answers")
-    nats = nats_per_token(task.policy.decoder, run.examples(run.split.tuning))
+    nats = nats_per_token(task.policy.decoder, task.tuning)
     on_first(lambda: write_json(run.path / "dft" / "results.json", {"tuning_nats": nats}))
 
 
@@ -41,7 +41,6 @@ def dft_task(run: Run, folder: Path) -> Task:
     best = min(fitted, key=lambda name: fitted[name]["tuning_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
     inside = folder.relative_to(run.path)
-    asked = min(c.tuning_prompts, len(split.tuning) // 2)
     return Task(
         policy=policy,
         engine=run.engine(policy),
@@ -49,8 +48,8 @@ def dft_task(run: Run, folder: Path) -> Task:
         embed=run.embed,
         examples=run.examples(split.train[fitted_on:] + split.train[:fitted_on]),  # prompts new to the model first
         human=run.samples(split.train[: c.bank]),
-        tuning=run.examples(split.tuning[:asked]),
-        tuning_human=run.samples(split.tuning[asked:]),
+        tuning=run.examples(run.tuning),
+        tuning_human=run.samples(split.tuning[len(run.tuning) :]),
         max_tokens=run.max_tokens,
         settings=c,
         seed=run.config.run.seed if c.seed is None else c.seed,

@@ -77,6 +77,11 @@ class Run:
         return self.split.held_out[: self.config.evaluation.prompts]
 
     @cached_property
+    def tuning(self) -> list[Document]:
+        """The tuning documents whose prompts are answered, and whose likelihood chooses; the others' texts judge the answers."""
+        return self.split.tuning[: min(self.config.dft.tuning_prompts, len(self.split.tuning) // 2)]
+
+    @cached_property
     def max_tokens(self) -> int:
         """Length limit of every rollout: half as much again as the longest training text."""
         return int(1.5 * max(document.target_tokens for document in self.split.train)) + 1

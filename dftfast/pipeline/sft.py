@@ -25,7 +25,7 @@ def variants(run: Run) -> dict[str, tuple[str, float, float]]:
 def fine_tune(run: Run) -> None:
     """Train every variant, keep them all, and note how well each predicts the tuning texts."""
     c, seed = run.config.sft, run.config.run.seed
-    train, tuning = run.examples(run.split.train[: c.max_texts]), run.examples(run.split.tuning)
+    train, tuning = run.examples(run.split.train[: c.max_texts]), run.examples(run.tuning)
     file = run.path / "sft" / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for name, (method, rate, fraction) in variants(run).items():

@@ -201,13 +201,14 @@ def token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: 
 @torch.no_grad()
 def own_token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> list[list[float]]:
     """``token_logprobs`` of this process's own examples."""
-    found: list[list[float]] = []
+    order = sorted(range(len(examples)), key=lambda i: examples[i].prompt)  # neighbours share more of their beginning
+    parts: list[list[float]] = []
     with lockstep(decoder):
-        for group in by_budget(examples, micro_tokens):
+        for group in by_budget([examples[i] for i in order], micro_tokens):
             batch = pack(group).to(decoder.embed.device)
             logprobs, _ = linear_logprob(completion_states(decoder, batch), decoder.head_weight, batch.targets)
-            found += [part.tolist() for part in logprobs.cpu().split([len(example.completion) for example in group])]
-    return found
+            parts += [part.tolist() for part in logprobs.cpu().split([len(example.completion) for example in group])]
+    return [part for _, part in sorted(zip(order, parts))]
 
 
 def nats_per_token(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> float:

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..model.decoder import Decoder
 from ..rollout import RolloutBatch
-from .fit import token_logprobs
-from .packing import Example
 
 NGRAM = 4
 RUN = 8  # tokens; shorter runs in common with the corpus are common phrases
@@ -67,10 +64,9 @@ def copied(texts: Iterable[Sequence[int]], corpus: np.ndarray) -> float:
     return len(np.intersect1d(found, corpus, assume_unique=True)) / max(len(found), 1)
 
 
-def kl(decoder: Decoder, examples: Sequence[Example], logprobs: Sequence[Sequence[float]], micro_tokens: int) -> float:
-    """Estimate of KL(then ‖ now) in nats a token, from samples of then with their log-probabilities."""
-    now = sum(map(sum, token_logprobs(decoder, examples, micro_tokens)))
-    return (sum(map(sum, logprobs)) - now) / sum(map(len, logprobs))
+def kl(then: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> float:
+    """Estimate of KL(then ‖ now) in nats a token, from the log-probabilities under both of samples of then."""
+    return (sum(map(sum, then)) - sum(map(sum, now))) / sum(map(len, then))
 
 
 def breaches(found: dict[str, float], start: dict[str, float], human_length: float, limits) -> list[str]:

@@ -1,4 +1,4 @@
-"""Documents end to end without padding, a prompt that several answer once: what a training step computes on."""
+"""Documents end to end without padding, what several begin with once: what a training step computes on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PackedBatch:
 
     tokens, positions: int64 [T]; offsets: int64 [documents + 1].
     rows: int64 [M], the hidden states that predict a completion token; targets int64 [M]; weights fp32 [M].
-    distinct: int64 [U], the tokens to compute on, since documents with the same prompt share its hidden states.
+    distinct: int64 [U], the tokens to compute on, since documents share the hidden states of what they begin with alike.
     place: int64 [T], where in ``distinct`` each token has its own.
     """
 
@@ -61,14 +61,15 @@ class PackedBatch:
 def pack(examples: Sequence[Example]) -> PackedBatch:
     """Lay examples end to end. The last token of each is only a target, so it is not run through the model."""
     tokens, positions, offsets, rows, targets, weights, distinct, place = [], [], [0], [], [], [], [], []
-    prompts: dict[tuple[int, ...], int] = {}  # where in ``distinct`` each begins
+    known: dict[tuple[int, int], int] = {}  # the row in ``distinct`` of a token after another row: a tree of beginnings
     for example in examples:
         sequence = example.prompt + example.completion
-        start, known = len(tokens), len(distinct)
-        begin = prompts.setdefault(tuple(example.prompt), known)
-        shared = len(example.prompt) if begin < known else 0  # tokens that are there already
-        place += [*range(begin, begin + shared), *range(known, known + len(sequence) - 1 - shared)]
-        distinct += range(start + shared, start + len(sequence) - 1)
+        start, row = len(tokens), -1
+        for i, token in enumerate(sequence[:-1], start):
+            row = known.setdefault((row, token), len(distinct))
+            if row == len(distinct):
+                distinct.append(i)
+            place.append(row)
         tokens += sequence[:-1]
         positions += range(len(sequence) - 1)
         offsets.append(len(tokens))

@@ -27,7 +27,7 @@ from ..model.lora import remove_adapter
 from ..profile import stage
 from .dft import Rollouts, Task
 from .distributed import on_first
-from .fit import nats_per_token
+from .fit import token_logprobs
 from .health import breaches, copied, kl, runs
 from .packing import Example
 from .run_folder import write_json
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 STEPS = (1.0, 0.5, 0.25)  # lengths of a phase's step, in units of what was trained
 PATIENCE = 2  # phases without improvement that end a run: one alone may be the noise of the tuning prompts
-WATCHED = 128  # tuning prompts for the nats of human texts and the drift, which compare texts with themselves
+WATCHED = 64  # tuning prompts for the nats of human texts and the drift, which compare texts with themselves
 
 
 def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
@@ -147,10 +147,9 @@ class Gauge:
         first = self.records[0]["tuning"] if self.records else figures
         scales = {name: max(abs(first[name]), self.noise[name]) for name in figures}
         score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
-        nats = nats_per_token(task.policy.decoder, task.tuning[:WATCHED], task.settings.micro_tokens)
         texts = rollouts.samples
         taken = copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus)
-        found = {**rollouts.health, "copied": taken, "human_nats": nats} | ({"kl": self._drift()} if self.before else {})
+        found = {**rollouts.health, "copied": taken, **self._likelihoods()}
         record = {"score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}
         human_length = float(task.tuning_human.lengths.float().mean())
         broken = breaches(found, self.records[0]["health"], human_length, task.settings.limits) if self.records else []
@@ -160,11 +159,14 @@ class Gauge:
         c, prompts = self.task.settings, [example.prompt for example in self.task.tuning]
         return self.task.sample(prompts, [c.temperature] * c.tuning_samples, self.task.seed, what)
 
-    def _drift(self) -> float:
-        """KL of the policy from the one before."""
-        task, texts = self.task, self.before.samples
-        examples = [Example(task.tuning[p].prompt, texts.tokens_of(i)) for i, p in enumerate(self.before.prompt[:WATCHED])]
-        return kl(task.policy.decoder, examples, self.before.logprobs[:WATCHED], task.settings.micro_tokens)
+    def _likelihoods(self) -> dict[str, float]:
+        """What human texts cost, and the KL from the policy before, by what that one answered to the same prompts."""
+        task, before, human = self.task, self.before, self.task.tuning[:WATCHED]
+        asked = before.prompt[:WATCHED] if before else []
+        drawn = [Example(task.tuning[p].prompt, before.samples.tokens_of(i)) for i, p in enumerate(asked)]
+        logprobs = token_logprobs(task.policy.decoder, human + drawn, task.settings.micro_tokens)
+        found = {"human_nats": -sum(map(sum, logprobs[: len(human)])) / sum(map(len, logprobs[: len(human)]))}
+        return found | ({"kl": kl(before.logprobs[: len(drawn)], logprobs[len(human) :])} if before else {})
 
 
 def _rollout_name(phase: int, step: float | None) -> str:

@@ -44,14 +44,17 @@ def test_pack_has_no_padding_and_right_targets():
     assert batch.weights.tolist() == [0.5, 0.5, 1.0]
 
 
-def test_documents_of_one_prompt_share_its_hidden_states(tmp_path):
+def test_documents_share_the_hidden_states_of_what_they_begin_with(tmp_path):
     policy, parameters = trained_policy(tmp_path)
     mine, others = random_examples(4), random_examples(12, seed=1)
-    examples = [Example(mine[i % 4].prompt, e.completion, 0.1 * i - 0.5) for i, e in enumerate(others)]
+    system = [5, 6, 7, 5]
+    examples = [Example(system + mine[i % 4].prompt, e.completion, 0.1 * i - 0.5) for i, e in enumerate(others)]
+    examples.append(Example(system[:2], system[2:]))  # no more than a beginning of others
     random.Random(0).shuffle(examples)
     batch = pack(examples)
-    once = sum(len(e.prompt) for e in mine) + sum(len(e.completion) - 1 for e in examples)
-    assert len(batch.distinct) == once < len(batch.tokens) == sum(map(len, examples)) - len(examples)
+    sequences = [e.prompt + e.completion for e in examples]
+    beginnings = {tuple(s[:end]) for s in sequences for end in range(1, len(s))}
+    assert len(batch.distinct) == len(beginnings) < len(batch.tokens) == sum(map(len, examples)) - len(examples)
     assert torch.equal(batch.tokens[batch.distinct][batch.place], batch.tokens)
     assert torch.equal(batch.positions[batch.distinct][batch.place], batch.positions)
     value = backward(policy.decoder, batch, 1 / 100, likelihood)
