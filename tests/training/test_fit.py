@@ -11,7 +11,7 @@ from families import save_random_model
 from dftfast.errors import Diverged
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
-from dftfast.training.fit import FitSettings, backward, fit, likelihood, nats_per_token
+from dftfast.training.fit import FitSettings, backward, fit, likelihood, nats_per_token, token_logprobs
 from dftfast.training.optimiser import Optimiser
 from dftfast.training.packing import Example, batches, by_budget, pack
 
@@ -65,6 +65,13 @@ def test_documents_share_the_hidden_states_of_what_they_begin_with(tmp_path):
     assert value == pytest.approx(alone, rel=1e-5)
     for shared, parameter in zip(together, parameters):
         assert torch.allclose(shared, parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_logprobs_come_in_the_order_of_the_examples(tmp_path):
+    policy, _ = trained_policy(tmp_path)
+    examples = random_examples(9)
+    for found, example in zip(token_logprobs(policy.decoder, examples, 40), examples, strict=True):
+        assert found == pytest.approx(token_logprobs(policy.decoder, [example])[0], abs=1e-4)
 
 
 def test_batches_cover_every_example_once_an_epoch():
