@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 
-from dftfast.data import docstring_corpus, load_corpus, prompt_messages
+from dftfast.config import Config
+from dftfast.data import docstring_corpus, load_corpus
 from dftfast.model.device import pick_dtype
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
+from dftfast.pipeline import Run
 from dftfast.training import distributed
 from dftfast.training.fit import FitSettings, backward, fit, likelihood
 from dftfast.training.optimiser import Optimiser
@@ -48,9 +50,7 @@ def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]
 
 def briefed(count: int) -> list[Example]:
     """Documents of the default corpus, each after its brief in the chat template, as a run learns them."""
-    tokenizer, chosen = Tokenizer.from_folder(resolve_model()), load_corpus([docstring_corpus()])[:count]
-    texts = tokenizer.encode_batch([document.text for document in chosen])
-    return [Example(tokenizer.chat(prompt_messages(d)), [*ids, tokenizer.eos_ids[0]]) for d, ids in zip(chosen, texts)]
+    return Run(Config()).examples(load_corpus([docstring_corpus()])[:count])
 
 
 class Ours:

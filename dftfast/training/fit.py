@@ -213,5 +213,9 @@ def own_token_logprobs(decoder: Decoder, examples: Sequence[Example], micro_toke
 
 def nats_per_token(decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096) -> float:
     """Mean negative log-likelihood of the completions, nats per token, under the decoder as it stands."""
-    logprobs = [value for part in token_logprobs(decoder, examples, micro_tokens) for value in part]
-    return -sum(logprobs) / len(logprobs)
+    return nats(token_logprobs(decoder, examples, micro_tokens))
+
+
+def nats(logprobs: Sequence[Sequence[float]]) -> float:
+    """Mean negative log-likelihood of texts, nats per token, from the log-probabilities of their tokens."""
+    return -sum(map(sum, logprobs)) / sum(map(len, logprobs))

@@ -64,11 +64,6 @@ def copied(texts: Iterable[Sequence[int]], corpus: np.ndarray) -> float:
     return len(np.intersect1d(found, corpus, assume_unique=True)) / max(len(found), 1)
 
 
-def kl(then: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> float:
-    """Estimate of KL(then ‖ now) in nats a token, from the log-probabilities under both of samples of then."""
-    return (sum(map(sum, then)) - sum(map(sum, now))) / sum(map(len, then))
-
-
 def breaches(found: dict[str, float], start: dict[str, float], human_length: float, limits) -> list[str]:
     """What is beyond the ``dft.limits`` of the configuration, in words; ``start`` is the health before DFT."""
     broken = []

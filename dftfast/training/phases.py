@@ -27,8 +27,8 @@ from ..model.lora import remove_adapter
 from ..profile import stage
 from .dft import Rollouts, Task
 from .distributed import on_first
-from .fit import token_logprobs
-from .health import breaches, copied, kl, runs
+from .fit import nats, token_logprobs
+from .health import breaches, copied, runs
 from .packing import Example
 from .run_folder import write_json
 
@@ -165,8 +165,8 @@ class Gauge:
         asked = before.prompt[:WATCHED] if before else []
         drawn = [Example(task.tuning[p].prompt, before.samples.tokens_of(i)) for i, p in enumerate(asked)]
         logprobs = token_logprobs(task.policy.decoder, human + drawn, task.settings.micro_tokens)
-        found = {"human_nats": -sum(map(sum, logprobs[: len(human)])) / sum(map(len, logprobs[: len(human)]))}
-        return found | ({"kl": kl(before.logprobs[: len(drawn)], logprobs[len(human) :])} if before else {})
+        found = {"human_nats": nats(logprobs[: len(human)])}
+        return found | ({"kl": nats(logprobs[len(human) :]) - nats(before.logprobs[: len(drawn)])} if before else {})
 
 
 def _rollout_name(phase: int, step: float | None) -> str:

@@ -69,6 +69,7 @@ OPS = {
     "sample_tokens": ((randn(3, 40), *sampling(3)), 0),
 }  # fmt: skip
 TRAINED = {"lora_linear": (0, 2, 3)}
+PRODUCTS = ("lora_", "linear_", "rbf_")  # ops whose matrix products are the library's
 
 
 def test_every_registered_op_is_in_the_table():
@@ -94,13 +95,14 @@ def far_apart(t: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("op", [op for op in OPS if op not in ("store_kv", "paged_attention")])
 def test_rows_that_lie_far_apart(op):
-    """The op's first tensor as a view with such strides. A BLAS may sum in another order for another stride."""
+    """The op's first tensor as a view with such strides."""
     arguments, _ = OPS[op]
     far = [far_apart(arguments[0]), *arguments[1:]]
     function = getattr(torch.ops.dftfast, op)
     flat = lambda result: [result] if torch.is_tensor(result) else result  # noqa: E731
+    tolerance = 1e-5 if op.startswith(PRODUCTS) else 0  # a BLAS may sum in another order for another stride
     for a, b in zip(flat(function(*far)), flat(function(*arguments)), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
 def test_a_cache_of_more_than_two_to_the_31_elements():
