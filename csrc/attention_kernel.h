@@ -180,7 +180,8 @@ void score(const float* query, const T* k, const int64_t* at, int64_t length, co
       key[n] = k + at[std::min(j + n, length - 1)] * s.dim;
       soon[n] = k + at[std::min(j + n + kSoon, length - 1)] * s.dim;
     }
-    Floats sum[H][4] = {};
+    Floats sum[H][4];
+    clear(sum);
     for (int64_t i = 0; i < s.dim; i += kWidth) {
       Floats part[4];
       for (int n = 0; n < 4; ++n) {
@@ -199,7 +200,8 @@ void score(const float* query, const T* k, const int64_t* at, int64_t length, co
 // V vectors of out[h] = Σ_j weights[h][j] v_j, from column i on.
 template <int H, int V, class T>
 void weigh(const float* weights, const T* v, const int64_t* at, int64_t length, int64_t i, const Shape& s, float* out) {
-  Floats sum[H][V] = {};
+  Floats sum[H][V];
+  clear(sum);
   for (int64_t j = 0; j < length; ++j) {
     const T *row = v + at[j] * s.dim, *soon = v + at[std::min(j + kSoon, length - 1)] * s.dim;
     Floats part[V];

@@ -66,7 +66,8 @@ struct Ahead {  // what a tile prefetches: vectors of every pair, and how many n
 template <int R, class Out>
 void tile(const Input* x, int64_t in, const bfloat16* w, Ahead ahead, const bfloat16* bias, Out* y, int64_t out,
           int64_t first) {
-  Floats sum[R][kVectors] = {};
+  Floats sum[R][kVectors];
+  clear(sum);
   const auto run = [&](auto lines) { accumulate<lines.value>(sum, x, in, in / 2, w, 2 * kPanel, ahead.by); };
   if (ahead.lines == 0) run(std::integral_constant<int, 0>{});
   else if (ahead.lines == 1) run(std::integral_constant<int, 1>{});

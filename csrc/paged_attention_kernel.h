@@ -44,7 +44,8 @@ void score_block(const Input* q, int64_t head_dim, const bfloat16* key, int64_t 
                  int64_t stride) {
   constexpr int V = kBlock / Floats::width < kVectors ? kBlock / Floats::width : kVectors;
   for (int64_t token = 0; token < kBlock; token += V * Floats::width) {
-    Floats dots[R][V] = {};
+    Floats dots[R][V];
+    clear(dots);
     accumulate<V>(dots, q, head_dim, head_dim / 2, key + 2 * token, 2 * kBlock, ahead);
     for (int r = 0; r < R; ++r)
       for (int v = 0; v < V; ++v)
@@ -89,7 +90,8 @@ void attend(const PagedCache& cache, int64_t kv_head, const bfloat16* q, const i
   for (int64_t t = length - (count - 1) * kBlock; t < kBlock; ++t)
     for (int64_t i = 0; i < D; ++i) last[(t / 2 * D + i) * 2 + t % 2] = {0};
   for (int64_t column = 0; column < D; column += kColumns) {
-    Floats mean[R][V] = {};
+    Floats mean[R][V];
+    clear(mean);
     for (int64_t b = 0; b < count; ++b) {
       const bfloat16* now = b + 1 < count ? value(b) : last;
       const int64_t ahead = b + kAhead < count ? value(b + kAhead) - now : 0;

@@ -212,6 +212,15 @@ inline Floats scale(Floats a, Floats n) { return {a.v != a.v ? a.v : __builtin_l
 
 #endif
 
+// Zeros, vector by vector: GCC makes of `= {}` a `rep stos`, which takes as long as a hundred multiplications.
+template <int R, int V>
+inline void clear(Floats (&x)[R][V]) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) x[r][v] = Floats::all(0);
+}
+
 // The first n entries (n < width), the others `fill`; and back.
 template <class T>
 Floats load_part(const T* p, int n, float fill) {
