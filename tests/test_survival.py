@@ -163,32 +163,56 @@ def test_a_phase_within_the_limits_is_not_given_up(task, tmp_path):
     assert "dropped" not in record and abs(record["health"]["kl"]) < 0.01
 
 
+def measured_by(monkeypatch, measure, likelihoods=lambda record: {}):
+    monkeypatch.setattr(Gauge, "measure", measure)
+    with_likelihoods = lambda gauge, record: record | {"health": {"human_nats": 3.0}} | likelihoods(record)
+    monkeypatch.setattr(Gauge, "with_likelihoods", with_likelihoods)
+    monkeypatch.setattr(Gauge, "remember", lambda gauge, phase: None)
+
+
 @pytest.mark.parametrize("minutes, phases", [(None, 3), (1e-9, 1)])
 def test_no_phase_is_begun_beyond_the_time(task, tmp_path, monkeypatch, minutes, phases):
     task.folder = tmp_path / "dft"
     measure = lambda gauge, what: {"score": -float(len(gauge.records)), "tuning": {}, "health": {}}
     monkeypatch.setattr(task, "settings", task.settings.model_copy(update={"phases": 3, "minutes": minutes}))
-    monkeypatch.setattr(Gauge, "measure", measure)
-    monkeypatch.setattr(Gauge, "remember", lambda gauge, phase: None)
+    measured_by(monkeypatch, measure)
     records = run_phases(task, damaged(1e-4))
     assert len(records) == 1 + phases and all(record["minutes"] > 0 for record in records)
     assert len(run_phases(task, damaged(1e-4))) == len(records)  # nor when it goes on
 
 
-@pytest.mark.parametrize("aim, steps, best", [(0.4, [1, 0.5, 0.25], 0.5), (2.0, [1, 0.5], 1), (0.15, [1, 0.5, 0.25], 0.25)])
-def test_a_phase_goes_as_far_as_is_best(task, tmp_path, monkeypatch, aim, steps, best):
-    task.folder, tried = tmp_path / "dft", []
+@pytest.mark.parametrize(
+    "aim, longest, steps, best",
+    [
+        (0.4, 1, [1, 0.5], 0.5),  # a quarter would be .25 too short: the parabola knows
+        (2.0, 1, [1, 0.5], 1),
+        (0.15, 1, [1, 0.5, 0.25], 0.25),
+        (2.0, 0.5, [1, 0.5, 0.25], 0.5),  # the whole step would cost too much of the likelihood
+        (2.0, 0.1, [1, 0.5, 0.25], None),
+    ],
+)
+def test_a_phase_goes_as_far_as_is_best_within_its_limits(task, tmp_path, monkeypatch, aim, longest, steps, best):
+    task.folder, tried, checked = tmp_path / "dft", [], []
 
     def measure(gauge, what):
         if gauge.records:
             tried.append(task.policy.adapters[-1].scale)
         return {"score": (tried[-1] - aim) ** 2 - aim**2 if tried else 0.0, "tuning": {}, "health": {}}
 
+    def likelihoods(record):
+        if not tried:
+            return {}
+        checked.append(task.policy.adapters[-1].scale)
+        return {"dropped": ["human texts cost too much"]} if checked[-1] > longest else {}
+
     monkeypatch.setattr(task, "settings", task.settings.model_copy(update={"phases": 1}))
-    monkeypatch.setattr(Gauge, "measure", measure)
-    monkeypatch.setattr(Gauge, "remember", lambda gauge, phase: None)
+    measured_by(monkeypatch, measure, likelihoods)
     record = run_phases(task, damaged(1e-4))[1]
-    assert tried == steps and record["step"] == best and record["score"] == pytest.approx((best - aim) ** 2 - aim**2)
+    assert tried == steps and ("dropped" in record) is (best is None)
+    if best is None:
+        assert checked == steps
+        return
+    assert record["step"] == checked[-1] == best and record["score"] == pytest.approx((best - aim) ** 2 - aim**2)
     assert task.policy.adapters.pop().scale == Adapter.load(task.folder / "phase-1").scale == best
     task.policy.materialise()
 

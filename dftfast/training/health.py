@@ -65,7 +65,8 @@ def copied(texts: Iterable[Sequence[int]], corpus: np.ndarray) -> float:
 
 
 def breaches(found: dict[str, float], start: dict[str, float], human_length: float, limits) -> list[str]:
-    """What is beyond the ``dft.limits`` of the configuration, in words; ``start`` is the health before DFT."""
+    """What is beyond the ``dft.limits`` of the configuration, in words; ``start`` is the health before DFT. Likelihoods
+    count where they are in ``found``."""
     broken = []
     for name in ("empty", "cut", "repetition", "copied"):
         if found[name] > start[name] + getattr(limits, name):
@@ -75,7 +76,7 @@ def breaches(found: dict[str, float], start: dict[str, float], human_length: flo
         broken.append(f"length {found['length']:.1f} tokens, human {human_length:.1f}")
     if found["entropy"] < limits.entropy * start["entropy"]:
         broken.append(f"entropy {found['entropy']:.3f} nats a token, at the start {start['entropy']:.3f}")
-    if not found["human_nats"] <= (1 + limits.human_nats) * start["human_nats"]:
+    if not found.get("human_nats", 0.0) <= (1 + limits.human_nats) * start["human_nats"]:
         broken.append(f"human texts cost {found['human_nats']:.3f} nats a token, at the start {start['human_nats']:.3f}")
     if not found.get("kl", 0.0) <= limits.kl:
         broken.append(f"KL {found['kl']:.3f} nats a token from the phase before")

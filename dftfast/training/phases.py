@@ -43,9 +43,9 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the best one.
 
     ``method`` trains one adapter, left live on the policy, and returns a report. The adapter enters at the length of
-    ``STEPS`` whose score is least, tried from the longest as long as a shorter one is better: training says where to go,
-    not how far. A score is the mean change of the discrepancies since the start, each in units of its start, or of its
-    noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
+    ``STEPS`` whose score is least, tried from the longest as long as a shorter one promises to be better: training says
+    where to go, not how far. A score is the mean change of the discrepancies since the start, each in units of its start,
+    or of its noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
     to improve on the best so far, or one is given up because it diverged or broke one of ``dft.limits`` at every length;
     and where the next one would go beyond ``dft.minutes``.
     ``folder/phases.json`` holds one record a phase: figures and health on the tuning prompts, the step and the scores of
@@ -63,7 +63,8 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
         if _stalled(records) or _out_of_time(records, task.settings.minutes):
             break
         began = time.monotonic()
-        record = {"phase": phase, **(_phase(task, method, gauge, phase) if phase else gauge.measure("dft 0: tuning"))}
+        found = _phase(task, method, gauge, phase) if phase else gauge.with_likelihoods(gauge.measure("dft 0: tuning"))
+        record = {"phase": phase, **found}
         record["minutes"] = on_first(lambda: (time.monotonic() - began) / 60)
         records.append(record)
         on_first(lambda: write_json(file, records))
@@ -98,16 +99,19 @@ def _phase(task: Task, method: Callable[[Task, int], dict], gauge: Gauge, phase:
             task.policy.materialise()
         return scaled
 
-    for step in STEPS:
-        take(step)
-        try:
-            tried[step] = gauge.measure(_rollout_name(phase, step))
-        except Diverged as wrong:
-            tried[step] = {"dropped": [str(wrong)]}
-        if len(tried) > 1 and _score(tried[step]) >= _score(tried[2 * step]) < math.inf:
+    while True:
+        if (step := _next_step(gauge.records[-1]["score"], tried)) is not None:
+            take(step)
+            try:
+                tried[step] = gauge.measure(_rollout_name(phase, step))
+            except Diverged as wrong:
+                tried[step] = {"dropped": [str(wrong)]}
+            continue
+        best = min(tried, key=lambda step: _score(tried[step]))
+        kept = take(best)
+        if "dropped" in tried[best] or "human_nats" in tried[best]["health"]:
             break
-    best = min(tried, key=lambda step: _score(tried[step]))
-    kept = take(best)
+        tried[best] = gauge.with_likelihoods(tried[best])
     on_first(lambda: kept.save(task.folder / f"phase-{phase}", task.policy.folder))
     scores = {f"{step:g}": record.get("score") for step, record in tried.items()}
     return {**tried[best], "step": best, "tried": scores, **report}
@@ -139,7 +143,8 @@ class Gauge:
         self.before, self.measured = self.measured.get(name) or self._rollouts(name), {}
 
     def measure(self, what: str) -> dict:
-        """Score, figures and health of the policy as it stands; ``dropped`` where it is beyond ``dft.limits``."""
+        """Score, figures and health of the policy as it stands, as far as its answers show it; ``dropped`` where that is
+        beyond ``dft.limits``."""
         task = self.task
         rollouts = self.measured[what] = self._rollouts(what)
         with stage("discrepancy"):
@@ -149,28 +154,47 @@ class Gauge:
         score = sum((figures[name] - first[name]) / scales[name] for name in figures) / len(figures)
         texts = rollouts.samples
         taken = copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus)
-        found = {**rollouts.health, "copied": taken, **self._likelihoods()}
-        record = {"score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found}
-        human_length = float(task.tuning_human.lengths.float().mean())
-        broken = breaches(found, self.records[0]["health"], human_length, task.settings.limits) if self.records else []
+        found = {**rollouts.health, "copied": taken}
+        return self._checked({"score": score, "tuning": figures, "left_out": rollouts.left_out, "health": found})
+
+    def with_likelihoods(self, record: dict) -> dict:
+        """The same with what human texts cost, and the KL from the policy before by what that one answered to the same
+        prompts. It costs half as much as the answers, so a phase has it only of the length that it would keep."""
+        task, before, human = self.task, self.before, self.task.tuning[:WATCHED]
+        asked = before.prompt[:WATCHED] if before else []
+        drawn = [Example(task.tuning[p].prompt, before.samples.tokens_of(i)) for i, p in enumerate(asked)]
+        logprobs = token_logprobs(task.policy.decoder, human + drawn, task.settings.micro_tokens)
+        found = {"human_nats": nats(logprobs[: len(human)])}
+        if before:
+            found["kl"] = nats(logprobs[len(human) :]) - nats(before.logprobs[: len(drawn)])
+        return self._checked(record | {"health": record["health"] | found})
+
+    def _checked(self, record: dict) -> dict:
+        if not self.records:
+            return record
+        start, length = self.records[0]["health"], float(self.task.tuning_human.lengths.float().mean())
+        broken = breaches(record["health"], start, length, self.task.settings.limits)
         return record | ({"dropped": broken} if broken else {})
 
     def _rollouts(self, what: str) -> Rollouts:
         c, prompts = self.task.settings, [example.prompt for example in self.task.tuning]
         return self.task.sample(prompts, [c.temperature] * c.tuning_samples, self.task.seed, what)
 
-    def _likelihoods(self) -> dict[str, float]:
-        """What human texts cost, and the KL from the policy before, by what that one answered to the same prompts."""
-        task, before, human = self.task, self.before, self.task.tuning[:WATCHED]
-        asked = before.prompt[:WATCHED] if before else []
-        drawn = [Example(task.tuning[p].prompt, before.samples.tokens_of(i)) for i, p in enumerate(asked)]
-        logprobs = token_logprobs(task.policy.decoder, human + drawn, task.settings.micro_tokens)
-        found = {"human_nats": nats(logprobs[: len(human)])}
-        return found | ({"kl": nats(logprobs[len(human) :]) - nats(before.logprobs[: len(drawn)])} if before else {})
-
 
 def _rollout_name(phase: int, step: float | None) -> str:
     return f"dft {phase}: tuning" + (f" at {step:g}" if phase else "")
+
+
+def _next_step(start: float, tried: dict[float, dict]) -> float | None:
+    """The next of ``STEPS``; None where all are tried, or the parabola through the scores of the start (length 0) and of
+    the last two lengths puts the next, half as long as the last, above the best."""
+    if len(tried) == len(STEPS):
+        return None
+    step, scores = STEPS[len(tried)], [_score(record) for record in tried.values()]
+    if len(tried) < 2 or scores[-1] == math.inf:
+        return step
+    expected = (3 * start + 6 * scores[-1] - scores[-2]) / 8
+    return step if expected < min(scores) else None
 
 
 def _score(record: dict) -> float:
