@@ -151,7 +151,7 @@ class DFT(Section):
     repeats: NotNegative = Field(0.0, description="how much more a rejected text's repeats of itself weigh, in units of the "
                                  "share by which the policy's texts repeat themselves more than human ones")
     bank: Count = Field(1500, description="human training texts that the discrepancies are measured against")
-    tuning_prompts: Count = Field(240, description="tuning prompts that choose the phase to keep (and by the likelihood of their "
+    tuning_prompts: Count = Field(160, description="tuning prompts that choose the phase to keep (and by the likelihood of their "
                                   "texts the fine-tuned model), half of the tuning texts at most; the others are what the answers are measured against")
     tuning_samples: Count = Field(1, description="samples of each tuning prompt: more of them choose more surely")
     human_share: NotNegative = Field(0.0, description="human texts mixed into a phase, for each chosen text")
