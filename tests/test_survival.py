@@ -14,15 +14,16 @@ import pytest
 import torch
 from killed_runs import weights
 from safetensors.torch import load_file
-from test_pipeline import corpus, model, options  # noqa: F401
+from test_pipeline import corpus, interrupt, model, options  # noqa: F401
 
 from dftfast.config import load_config, parse_command_line
 from dftfast.errors import Diverged
 from dftfast.model.adapter import Adapter
 from dftfast.model.lora import lora_layers
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import dft_task
+from dftfast.pipeline.dft import METHODS, dft_task
 from dftfast.pipeline.sft import fine_tune
+from dftfast.train import main
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.health import breaches, copied, repetition, runs
@@ -53,6 +54,34 @@ def kill(count, model, corpus, work, *more):  # noqa: F811
 
 def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):  # noqa: F811
     kill(3, model, corpus, tmp_path)
+
+
+def test_more_phases_go_on_from_those_that_are_there(model, corpus, tmp_path, monkeypatch):  # noqa: F811
+    """A run of one phase becomes the run of two, and of one again, without training a phase twice."""
+    trained, original = [], METHODS["selection"]
+
+    def counted(task, phase):
+        trained.append(phase)
+        return original(task, phase)
+
+    monkeypatch.setitem(METHODS, "selection", counted)
+    out = tmp_path / "run"
+    arguments = [*short_options(model, corpus), f"--run.folder={out}"]
+    outcome = lambda: [(out / name).read_bytes() for name in ("generations/dft.jsonl", "merged/model.safetensors")]
+    main([*arguments, "--dft.phases=1"])
+    one, records = outcome(), json.loads((out / "dft" / "phases.json").read_text())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dftfast.pipeline.dft.dft_sampler", interrupt)  # two phases, but no answers yet
+        main([*arguments, "--dft.phases=2"])
+    assert json.loads((out / "stages.json").read_text()).keys() >= {"dft (unfinished)"}
+    main([*arguments, "--dft.phases=2"])
+    two, more = outcome(), json.loads((out / "dft" / "phases.json").read_text())
+    assert trained == [1, 2] and more[:2] == records and len(more) == 3
+    assert (two != one) == (min(more, key=lambda record: record.get("score", 0.0))["phase"] == 2)
+    main([*arguments, "--dft.phases=1"])
+    assert trained == [1, 2] and outcome() == one
+    main([*arguments, "--dft.phases=1", "--dft.learning_rate=0.001"])
+    assert trained == [1, 2, 1]
 
 
 @pytest.mark.slow

@@ -111,10 +111,10 @@ def run_part(part: Part, out: Path, workers: int) -> None:
 def run_stage(config: Config, stage: str, instead: Callable[[Run], None] | None = None) -> None:
     """One stage of a run in its folder, where it is not done; ``instead`` is other work with the same outputs."""
     run = Run(config)
-    (found,) = [each for each in stages(config) if each[0] == stage]
+    (found,) = [each for each in stages(config) if each.name == stage]
     with ExitStack() as stack:
         take_folder(run, stack)
-        run_stages(run, [(*found[:3], instead or found[3])])
+        run_stages(run, [found._replace(work=instead or found.work)])
 
 
 def collect_models(alone: dict[str, Config], run: Run) -> None:

@@ -136,7 +136,8 @@ class DFT(Section):
 
     method: Literal["selection", "policy_gradient"] = Field("selection", description="learn a chosen population, or "
                                                             "follow the same discrepancies by policy gradient")
-    phases: Count = Field(1, description="times to sample, choose and train; each leaves one adapter")
+    phases: Count = Field(1, description="times to sample, choose and train; each leaves one adapter, and a run with more of them "
+                          "goes on from those that its folder has")
     minutes: Positive | None = Field(None, description="no phase is begun that would end later, were it as long as the one "
                                      "before; none is no limit")
     prompts: Count = Field(256, description="training prompts a phase")

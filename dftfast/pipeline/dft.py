@@ -23,7 +23,8 @@ def dft(run: Run) -> None:
     task = dft_task(run, run.path / "dft")
     run_phases(task, METHODS[run.config.dft.method])
     on_first(lambda: task.policy.save(run.path / "merged"))
-    run.answer(task.engine, run.held_out, {run.path / "generations" / "dft.jsonl": dft_sampler(run)}, "dft/answers")
+    answers = f"dft/answers/{on_first(task.policy.fingerprint)}"  # another number of phases answers anew
+    run.answer(task.engine, run.held_out, {run.path / "generations" / "dft.jsonl": dft_sampler(run)}, answers)
     nats = nats_per_token(task.policy.decoder, task.tuning)
     on_first(lambda: write_json(run.path / "dft" / "results.json", {"tuning_nats": nats}))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from ..config import Config
 from ..errors import UserError
@@ -26,7 +27,14 @@ from .sft import fine_tune
 from .sweep import sweep
 
 log = logging.getLogger(__name__)
-Stage = tuple[str, tuple, list[str], Callable[[Run], None]]  # name, what it depends on, outputs, work
+
+
+class Stage(NamedTuple):
+    name: str
+    depends_on: tuple
+    outputs: list[str]
+    work: Callable[[Run], None]
+    extent: int | None = None  # how far it goes, of work that can go on from less
 
 
 def run_pipeline(config: Config) -> None:
@@ -46,15 +54,15 @@ def run_pipeline(config: Config) -> None:
 def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
     sampled = (*tuned, c.sweep, c.evaluation.prompts)
-    without_limit = c.dft.model_copy(update={"minutes": None})  # what was done stays done in another time
-    trained = (*tuned, without_limit, c.evaluation.prompts, c.evaluation.embedder)
-    others = [("rivals", (*trained, c.rivals), ["rivals", "generations/rivals"], rivals)] if c.rivals.methods else []
+    one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})  # what was done stays done in another time
+    trained = (*tuned, one_phase, c.evaluation.prompts, c.evaluation.embedder)
+    others = (*trained, c.dft.phases, c.rivals)
     return [
-        ("sft", tuned, ["sft"], fine_tune),
-        ("sweep", sampled, ["generations/sft"], sweep),
-        ("dft", trained, ["dft", "merged", "generations/dft.jsonl"], dft),
-        *others,
-        ("report", (*sampled, *trained, c.rivals, c.evaluation), ["results.json", "report.html"], report),
+        Stage("sft", tuned, ["sft"], fine_tune),
+        Stage("sweep", sampled, ["generations/sft"], sweep),
+        Stage("dft", trained, ["dft", "merged", "generations/dft.jsonl"], dft, extent=c.dft.phases),
+        *([Stage("rivals", others, ["rivals", "generations/rivals"], rivals)] if c.rivals.methods else []),
+        Stage("report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], report),
     ]
 
 
@@ -76,13 +84,13 @@ def take_folder(run: Run, stack: ExitStack) -> None:
 
 
 def run_stages(run: Run, wanted: list[Stage]) -> None:
-    for name, depends_on, outputs, work in wanted:
-        inputs = digest([_plain(part) for part in depends_on])
+    for stage in wanted:
+        inputs = digest([_plain(part) for part in stage.depends_on])
         with ExitStack() as stack:
-            if on_first(lambda: stack.enter_context(run.folder.stage(name, inputs, outputs))):
-                work(run)
+            if on_first(lambda: stack.enter_context(run.folder.stage(stage.name, inputs, stage.outputs, stage.extent))):
+                stage.work(run)
             else:
-                log.info("%s: done already in %s", name, run.path)
+                log.info("%s: done already in %s", stage.name, run.path)
     run.log.close()
 
 

@@ -20,8 +20,8 @@ class RunFolder:
     """``stages.json`` maps each finished stage to a digest of everything that it depended on.
 
     A stage whose digest is unchanged is skipped; one whose digest changed is run again, and what it had
-    written is removed first. ``checkpoints/<stage>`` lives until the stage is done. Used in a ``with`` block, for
-    whose length it belongs to this process alone.
+    written is removed first, unless it differs in extent alone. ``checkpoints/<stage>`` lives until the stage is done.
+    Used in a ``with`` block, for whose length it belongs to this process alone.
     """
 
     def __init__(self, path: str | Path):
@@ -55,25 +55,27 @@ class RunFolder:
             raise UserError(f"{self.record}: not readable as JSON; delete it to run every stage again") from None
 
     @contextmanager
-    def stage(self, name: str, digest: str, outputs: list[str]) -> Iterator[bool]:
+    def stage(self, name: str, digest: str, outputs: list[str], extent: int | None = None) -> Iterator[bool]:
         """Run the body as stage ``name``; yields False when it is done already.
 
-        What an unfinished run of the same stage has written is kept, what another has written is removed.
+        What an unfinished run of the same stage has written is kept, what another has written is removed. ``extent`` is how
+        far a stage goes that can go on from what one of the same digest and another extent has written, which is kept.
         """
-        unfinished = f"{name} (unfinished)"
+        unfinished, whole = f"{name} (unfinished)", digest if extent is None else f"{digest} {extent}"
         stages = self.stages()
-        if stages.get(name) == digest and all((self.path / output).exists() for output in outputs):
+        if stages.get(name) == whole and all((self.path / output).exists() for output in outputs):
             yield False
             return
         checkpoints = self.path / "checkpoints" / name
-        if stages.get(unfinished) != digest:
+        before = stages.get(unfinished, "" if extent is None else stages.get(name, ""))
+        if before.split(" ")[0] != digest:
             for target in (*(self.path / output for output in outputs), checkpoints):
                 shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
         stages.pop(name, None)
-        write_json(self.record, stages | {unfinished: digest})
+        write_json(self.record, stages | {unfinished: whole})
         yield True
         stages.pop(unfinished, None)
-        write_json(self.record, stages | {name: digest})
+        write_json(self.record, stages | {name: whole})
         shutil.rmtree(checkpoints, ignore_errors=True)
 
 
