@@ -23,8 +23,8 @@ from dftfast.model.lora import lora_layers
 from dftfast.pipeline import Run
 from dftfast.pipeline.dft import METHODS, dft_task
 from dftfast.pipeline.sft import fine_tune
-from dftfast.train import main
 from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.train import main
 from dftfast.training.checkpoint import Checkpoints
 from dftfast.training.health import breaches, copied, repetition, runs
 from dftfast.training.optimiser import Optimiser
@@ -79,7 +79,7 @@ def test_more_phases_go_on_from_those_that_are_there(model, corpus, tmp_path, mo
     assert trained == [1, 2] and more[:2] == records and len(more) == 3
     assert (two != one) == (min(more, key=lambda record: record.get("score", 0.0))["phase"] == 2)
     main([*arguments, "--dft.phases=1"])
-    assert trained == [1, 2] and outcome() == one
+    assert trained == [1, 2] and outcome() == one and json.loads((out / "dft" / "phases.json").read_text()) == records
     main([*arguments, "--dft.phases=1", "--dft.learning_rate=0.001"])
     assert trained == [1, 2, 1]
 
@@ -213,7 +213,7 @@ def test_no_phase_is_begun_beyond_the_time(task, tmp_path, monkeypatch, minutes,
 @pytest.mark.parametrize(
     "aim, longest, steps, best",
     [
-        (0.4, 1, [1, 0.5], 0.5),  # a quarter would be .25 too short: the parabola knows
+        (0.4, 1, [1, 0.5], 0.5),  # a quarter would be farther off: the parabola knows
         (2.0, 1, [1, 0.5], 1),
         (0.15, 1, [1, 0.5, 0.25], 0.25),
         (2.0, 0.5, [1, 0.5, 0.25], 0.5),  # the whole step would cost too much of the likelihood

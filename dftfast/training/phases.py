@@ -48,14 +48,16 @@ def run_phases(task: Task, method: Callable[[Task, int], dict]) -> list[dict]:
     or of its noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
     to improve on the best so far, or one is given up because it diverged or broke one of ``dft.limits`` at every length;
     and where the next one would go beyond ``dft.minutes``.
-    Phases on disk beyond ``dft.phases`` are left there and take no part.
+    Phases on disk beyond ``dft.phases`` are taken out of the record.
     ``folder/phases.json`` holds one record a phase: figures and health on the tuning prompts, the step and the scores of
     those tried, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
     """
     start = len(task.policy.adapters)
     file = task.folder / "phases.json"
     records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    del records[task.settings.phases + 1 :]
+    if len(records) > task.settings.phases + 1:
+        del records[task.settings.phases + 1 :]
+        on_first(lambda: write_json(file, records))
     for record in records[1:]:
         if "dropped" not in record:
             task.policy.adapters.append(Adapter.load(task.folder / f"phase-{record['phase']}"))
