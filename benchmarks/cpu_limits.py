@@ -20,7 +20,9 @@ def bandwidth() -> float:
     """Bytes a second: the better of reading 256 MiB and of copying them (read and written)."""
     source = torch.ones(1 << 26)
     target = torch.empty_like(source)
-    return max(source.nbytes / _best(source.sum), 2 * source.nbytes / _best(lambda: target.copy_(source)))
+    return max(
+        source.nbytes / _best(source.sum), 2 * source.nbytes / _best(lambda: target.copy_(source))
+    )
 
 
 @functools.cache

@@ -39,8 +39,13 @@ def prompts(count: int, vocabulary: int) -> list[list[int]]:
 
 def ours(decoder: Decoder, batch: int, new: list[int]) -> float:
     """Seconds for as many requests as ``new`` has lengths, ``batch`` at once."""
-    engine = RolloutEngine(decoder, cache_tokens=batch * (PROMPT + NEW + 16), max_sequences=batch,
-                           max_step_tokens=max(8192, batch), agreement_samples=0)  # fmt: skip
+    engine = RolloutEngine(
+        decoder,
+        cache_tokens=batch * (PROMPT + NEW + 16),
+        max_sequences=batch,
+        max_step_tokens=max(8192, batch),
+        agreement_samples=0,
+    )
     texts = prompts(len(new), decoder.config.vocab_size)
     asked = [Request(i, text, Sampler(max_tokens=n)) for i, (text, n) in enumerate(zip(texts, new))]
 
@@ -54,9 +59,15 @@ def ours(decoder: Decoder, batch: int, new: list[int]) -> float:
 def transformers_model(c: ModelConfig):
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    names = {"num_layers": "num_hidden_layers", "num_heads": "num_attention_heads", "num_kv_heads": "num_key_value_heads"}
+    names = {
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "num_kv_heads": "num_key_value_heads",
+    }
     left_out = ("model_type", "eos_token_ids", "qk_norm", "rope_scaling")
-    fields = {names.get(name, name): value for name, value in asdict(c).items() if name not in left_out}
+    fields = {
+        names.get(name, name): value for name, value in asdict(c).items() if name not in left_out
+    }
     with torch.device(DEVICE):
         return Qwen3ForCausalLM(Qwen3Config(**fields, eos_token_id=None)).to(torch.bfloat16).eval()
 
@@ -64,10 +75,21 @@ def transformers_model(c: ModelConfig):
 @torch.no_grad()
 def theirs(model, batch: int, new: int) -> float:
     ids = torch.tensor(prompts(batch, model.config.vocab_size), device=DEVICE)
-    return seconds(lambda: model.generate(
-        ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-        min_new_tokens=new, max_new_tokens=new, pad_token_id=0, cache_implementation="static",
-    ), rounds=1)  # fmt: skip
+    return seconds(
+        lambda: model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            min_new_tokens=new,
+            max_new_tokens=new,
+            pad_token_id=0,
+            cache_implementation="static",
+        ),
+        rounds=1,
+    )
 
 
 def cases(shape: str, rate: float):
@@ -75,23 +97,38 @@ def cases(shape: str, rate: float):
     decoder = Decoder(config, torch.bfloat16, DEVICE)
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.02)
-    weights = sum(p.nbytes for p in decoder.parameters()) - (0 if config.tie_word_embeddings else decoder.embed.nbytes)
+    weights = sum(p.nbytes for p in decoder.parameters()) - (
+        0 if config.tie_word_embeddings else decoder.embed.nbytes
+    )
     token = cache_bytes_per_token(config, torch.bfloat16)
     for batch in BATCHES:
         whole, first = (ours(decoder, batch, [new] * batch) for new in (NEW, 1))
         read = sum(weights + batch * (PROMPT + i) * token for i in range(1, NEW))
-        yield {"case": "ours", "batch": batch, "seconds": whole, "tokens_per_second": batch * NEW / whole,
-               "decode_share_of_bandwidth": read / rate / (whole - first)}  # fmt: skip
+        yield {
+            "case": "ours",
+            "batch": batch,
+            "seconds": whole,
+            "tokens_per_second": batch * NEW / whole,
+            "decode_share_of_bandwidth": read / rate / (whole - first),
+        }
     new = [random.Random(i).randint(16, NEW) for i in range(8 * BATCHES[-1])]
     taken = ours(decoder, BATCHES[-1], new)
-    yield {"case": f"ours, {len(new)} requests through {BATCHES[-1]} seats", "batch": BATCHES[-1], "seconds": taken,
-           "tokens_per_second": sum(new) / taken}  # fmt: skip
+    yield {
+        "case": f"ours, {len(new)} requests through {BATCHES[-1]} seats",
+        "batch": BATCHES[-1],
+        "seconds": taken,
+        "tokens_per_second": sum(new) / taken,
+    }
     del decoder
     model = transformers_model(config)
     for batch in BATCHES:
         taken = theirs(model, batch, NEW)
-        yield {"case": "transformers, static cache", "batch": batch, "seconds": taken,
-               "tokens_per_second": batch * NEW / taken}  # fmt: skip
+        yield {
+            "case": "transformers, static cache",
+            "batch": batch,
+            "seconds": taken,
+            "tokens_per_second": batch * NEW / taken,
+        }
 
 
 def main() -> None:
@@ -99,7 +136,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rate = bandwidth()
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
-    results = {"machine": {"device": device, "torch": torch.__version__, "copy_gb_s": rate / 1e9}, "results": []}
+    results = {
+        "machine": {"device": device, "torch": torch.__version__, "copy_gb_s": rate / 1e9},
+        "results": [],
+    }
     for shape in shapes:
         rows = cases(shape, rate)
         while True:
@@ -110,7 +150,12 @@ def main() -> None:
             except Exception as error:  # unattended: the other shapes still run
                 row = {"shape": shape, "error": f"{type(error).__name__}: {str(error)[:200]}"}
             results["results"].append(row)
-            print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
+            print(
+                "  ".join(
+                    f"{k} {v:.3g}" if isinstance(v, float) else f"{v}" for k, v in row.items()
+                ),
+                flush=True,
+            )
             (folder / "gpu_rollout.json").write_text(json.dumps(results, indent=1))
 
 

@@ -21,9 +21,10 @@ import torch
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
 from dftfast.model.lora import add_adapter
-from dftfast.training.fit import backward, likelihood
-from dftfast.training.optimiser import Optimiser
-from dftfast.training.packing import Example, pack
+from dftfast.optimise.fit import backward
+from dftfast.optimise.likelihood import likelihood
+from dftfast.optimise.optimiser import Optimiser
+from dftfast.optimise.packing import Example, pack
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RANK, ROUNDS = 16, 5
@@ -35,13 +36,27 @@ SHAPES = {
 }
 
 
-def model_config(hidden, intermediate, layers, heads, kv_heads, head_dim, vocabulary, _) -> ModelConfig:
+def model_config(
+    hidden, intermediate, layers, heads, kv_heads, head_dim, vocabulary, _
+) -> ModelConfig:
     return ModelConfig(
-        model_type="qwen3", vocab_size=vocabulary, hidden_size=hidden, intermediate_size=intermediate,
-        num_layers=layers, num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim, rms_norm_eps=1e-6,
-        rope_theta=1e6, rope_scaling=None, tie_word_embeddings=True, qk_norm=True, attention_bias=False,
-        max_position_embeddings=40960, eos_token_ids=(),
-    )  # fmt: skip
+        model_type="qwen3",
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        rms_norm_eps=1e-6,
+        rope_theta=1e6,
+        rope_scaling=None,
+        tie_word_embeddings=True,
+        qk_norm=True,
+        attention_bias=False,
+        max_position_embeddings=40960,
+        eos_token_ids=(),
+    )
 
 
 def documents(tokens: int, vocabulary: int) -> list[list[int]]:
@@ -57,8 +72,13 @@ def documents(tokens: int, vocabulary: int) -> list[list[int]]:
 def step_flops(c: ModelConfig, texts: list[list[int]]) -> float:
     """Forward and gradients of inputs and adapters; attention of a document of n tokens counts n²/2 pairs."""
     width, tokens = c.num_heads * c.head_dim, sum(map(len, texts))
-    shapes = [(c.hidden_size, width), (c.hidden_size, c.num_kv_heads * c.head_dim), (c.hidden_size, c.num_kv_heads * c.head_dim),
-              (width, c.hidden_size), *3 * [(c.hidden_size, c.intermediate_size)]]  # fmt: skip
+    shapes = [
+        (c.hidden_size, width),
+        (c.hidden_size, c.num_kv_heads * c.head_dim),
+        (c.hidden_size, c.num_kv_heads * c.head_dim),
+        (width, c.hidden_size),
+        *3 * [(c.hidden_size, c.intermediate_size)],
+    ]
     linear = c.num_layers * sum(a * b for a, b in shapes) + c.vocab_size * c.hidden_size
     adapters = c.num_layers * RANK * sum(a + b for a, b in shapes)
     attention = 6 * c.num_layers * width * sum(len(ids) ** 2 for ids in texts)
@@ -83,26 +103,46 @@ def peft(c: ModelConfig, texts: list[list[int]], flatten: bool, compiled: bool =
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    names = {"num_layers": "num_hidden_layers", "num_heads": "num_attention_heads", "num_kv_heads": "num_key_value_heads"}
-    fields = {names.get(name, name): value for name, value in asdict(c).items() if name not in ("model_type", "eos_token_ids")}
-    config = Qwen3Config(**{name: value for name, value in fields.items() if name not in ("qk_norm", "rope_scaling")})
+    names = {
+        "num_layers": "num_hidden_layers",
+        "num_heads": "num_attention_heads",
+        "num_kv_heads": "num_key_value_heads",
+    }
+    fields = {
+        names.get(name, name): value
+        for name, value in asdict(c).items()
+        if name not in ("model_type", "eos_token_ids")
+    }
+    config = Qwen3Config(
+        **{name: value for name, value in fields.items() if name not in ("qk_norm", "rope_scaling")}
+    )
     with torch.device(DEVICE):
         model = Qwen3ForCausalLM(config).to(torch.bfloat16)
-    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear")).train()
+    model = get_peft_model(
+        model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear")
+    ).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     run = torch.compile(model) if compiled else model
 
     def batch(part: list[list[int]]) -> dict[str, torch.Tensor]:
         if flatten:
-            rows = {"input_ids": [i for ids in part for i in ids],
-                    "labels": [i for ids in part for i in [-100, *ids[1:]]],
-                    "position_ids": [i for ids in part for i in range(len(ids))]}  # fmt: skip
+            rows = {
+                "input_ids": [i for ids in part for i in ids],
+                "labels": [i for ids in part for i in [-100, *ids[1:]]],
+                "position_ids": [i for ids in part for i in range(len(ids))],
+            }
             return {name: torch.tensor([row], device=DEVICE) for name, row in rows.items()}
         longest = max(map(len, part))
         ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in part], device=DEVICE)
-        real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in part], device=DEVICE)
-        return {"input_ids": ids, "attention_mask": real, "labels": ids.masked_fill(real == 0, -100)}
+        real = torch.tensor(
+            [[1] * len(ids) + [0] * (longest - len(ids)) for ids in part], device=DEVICE
+        )
+        return {
+            "input_ids": ids,
+            "attention_mask": real,
+            "labels": ids.masked_fill(real == 0, -100),
+        }
 
     def step() -> None:
         parts = [texts] if flatten else [texts[i : i + 16] for i in range(0, len(texts), 16)]
@@ -140,8 +180,13 @@ def measure(case: str, config: ModelConfig, texts: list[list[int]], rate: float)
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     taken = seconds(CASES[case](config, texts))
-    row = {"tokens_per_second": sum(map(len, texts)) / taken, "utilisation": step_flops(config, texts) / taken / rate}
-    return row | ({"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if DEVICE == "cuda" else {})
+    row = {
+        "tokens_per_second": sum(map(len, texts)) / taken,
+        "utilisation": step_flops(config, texts) / taken / rate,
+    }
+    return row | (
+        {"peak_gib": torch.cuda.max_memory_allocated() / 2**30} if DEVICE == "cuda" else {}
+    )
 
 
 def main() -> None:
@@ -151,7 +196,10 @@ def main() -> None:
     a, b = (torch.randn(side, side, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     rate = 2 * side**3 / seconds(lambda: a @ b)
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu"
-    results = {"machine": {"device": device, "torch": torch.__version__, "bf16_tflop_s": rate / 1e12}, "results": []}
+    results = {
+        "machine": {"device": device, "torch": torch.__version__, "bf16_tflop_s": rate / 1e12},
+        "results": [],
+    }
     for shape in shapes:
         config = model_config(*SHAPES[shape])
         texts = documents(SHAPES[shape][-1], config.vocab_size)
@@ -162,7 +210,12 @@ def main() -> None:
             except Exception as error:  # unattended: the other cases still run
                 row["error"] = f"{type(error).__name__}: {str(error)[:200]}"
             results["results"].append(row)
-            print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
+            print(
+                "  ".join(
+                    f"{k} {v:.3g}" if isinstance(v, float) else f"{v}" for k, v in row.items()
+                ),
+                flush=True,
+            )
             (folder / "gpu_training.json").write_text(json.dumps(results, indent=1))
 
 

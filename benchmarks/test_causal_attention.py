@@ -23,7 +23,10 @@ def test_training_attention(benchmark, model):
     lengths = torch.randint(20, 251, (30,), generator=g)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
     tokens = int(offsets[-1])
-    q, k, v = (torch.randn(tokens, h, dim, generator=g).bfloat16().requires_grad_() for h in (heads, kv_heads, kv_heads))
+    q, k, v = (
+        torch.randn(tokens, h, dim, generator=g).bfloat16().requires_grad_()
+        for h in (heads, kv_heads, kv_heads)
+    )
     dout = torch.randn(tokens, heads, dim, generator=g).bfloat16()
 
     def peer():

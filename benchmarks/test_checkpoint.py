@@ -7,7 +7,7 @@ import statistics
 from paired import seconds
 from training_steps import Ours, documents
 
-from dftfast.training.checkpoint import LARGEST_SHARE, Checkpoints
+from dftfast.optimise.checkpoint import LARGEST_SHARE, Checkpoints
 
 INTERVAL = 60  # run.checkpoint_seconds
 
@@ -24,7 +24,10 @@ def test_checkpoint(benchmark, tmp_path):
         whole.append(checkpoints.cost)
     size = sum(tensor.nbytes for tensor in ours.optimiser.tensors().values())
     benchmark.extra_info.update(
-        mib=round(size / 2**20), held_up_ms=round(1e3 * statistics.median(held)), whole_ms=round(1e3 * statistics.median(whole)),
-        share=round(statistics.median(whole) / INTERVAL, 5), limit=LARGEST_SHARE,
-    )  # fmt: skip
+        mib=round(size / 2**20),
+        held_up_ms=round(1e3 * statistics.median(held)),
+        whole_ms=round(1e3 * statistics.median(whole)),
+        share=round(statistics.median(whole) / INTERVAL, 5),
+        limit=LARGEST_SHARE,
+    )
     benchmark.pedantic(lambda: None, rounds=1)

@@ -1,5 +1,6 @@
 """Reading, splitting, tokenising and embedding beside their peers, in the same run. `ratio` in extra_info is the
 peer's time over ours (above 1: we are faster)."""
+
 from __future__ import annotations
 
 import json
@@ -31,27 +32,46 @@ def compare(benchmark, ours, peer, peer_name: str, rounds: int = 3) -> None:
     pairs = [(seconds(ours), seconds(peer)) for _ in range(rounds)]
     benchmark.pedantic(ours, rounds=1)
     mine, theirs = (statistics.median(column) for column in zip(*pairs))
-    benchmark.extra_info.update(peer=peer_name, seconds=mine, peer_seconds=theirs, ratio=theirs / mine)
+    benchmark.extra_info.update(
+        peer=peer_name, seconds=mine, peer_seconds=theirs, ratio=theirs / mine
+    )
 
 
 def test_reading_beside_datasets(benchmark, tmp_path):
     datasets = pytest.importorskip("datasets")
     path = tmp_path / "corpus.jsonl"
-    rows = [json.dumps({"id": str(i), "title": f"Title {i}", "text": f"{i} " + "word " * 120}) for i in range(20_000)]
+    rows = [
+        json.dumps({"id": str(i), "title": f"Title {i}", "text": f"{i} " + "word " * 120})
+        for i in range(20_000)
+    ]
     path.write_text("\n".join(rows))
     runs = iter(range(100))
-    compare(benchmark, lambda: load_corpus([path]),
-            lambda: list(datasets.load_dataset("json", data_files=str(path), cache_dir=tmp_path / f"c{next(runs)}",
-                                               split="train")), "datasets.load_dataset, rows as dicts")
+    compare(
+        benchmark,
+        lambda: load_corpus([path]),
+        lambda: list(
+            datasets.load_dataset(
+                "json", data_files=str(path), cache_dir=tmp_path / f"c{next(runs)}", split="train"
+            )
+        ),
+        "datasets.load_dataset, rows as dicts",
+    )
 
 
 def test_tokenising_beside_transformers(benchmark, documents):
     from transformers import AutoTokenizer
 
-    ours, theirs = Tokenizer.from_folder(resolve_model()), AutoTokenizer.from_pretrained(resolve_model())
+    ours, theirs = (
+        Tokenizer.from_folder(resolve_model()),
+        AutoTokenizer.from_pretrained(resolve_model()),
+    )
     texts = [document.text for document in documents]
-    compare(benchmark, lambda: ours.encode_batch(texts), lambda: theirs(texts, add_special_tokens=False),
-            "transformers, fast tokenizer, batched")
+    compare(
+        benchmark,
+        lambda: ours.encode_batch(texts),
+        lambda: theirs(texts, add_special_tokens=False),
+        "transformers, fast tokenizer, batched",
+    )
 
 
 def test_embedding_beside_sentence_transformers(benchmark, documents):
@@ -59,10 +79,18 @@ def test_embedding_beside_sentence_transformers(benchmark, documents):
 
     texts = [document.text for document in documents[:200]]
     ours = Embedder(device="cpu")
-    theirs = SentenceTransformer(str(resolve_embedder()), device="cpu", model_kwargs={"dtype": torch.float32})
-    agreement = torch.nn.functional.cosine_similarity(ours.encode(texts), torch.from_numpy(theirs.encode(texts)))
-    compare(benchmark, lambda: ours.encode(texts), lambda: theirs.encode(texts, show_progress_bar=False),
-            "sentence-transformers, float32, its batches of 32")
+    theirs = SentenceTransformer(
+        str(resolve_embedder()), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
+    agreement = torch.nn.functional.cosine_similarity(
+        ours.encode(texts), torch.from_numpy(theirs.encode(texts))
+    )
+    compare(
+        benchmark,
+        lambda: ours.encode(texts),
+        lambda: theirs.encode(texts, show_progress_bar=False),
+        "sentence-transformers, float32, its batches of 32",
+    )
     benchmark.extra_info.update(least_cosine=float(agreement.min()))
 
 
@@ -78,4 +106,9 @@ def test_near_duplicates_beside_tfidf(benchmark, documents):
         vectors = TfidfVectorizer(ngram_range=(8, 8)).fit(held_out)
         return (vectors.transform(train) @ vectors.transform(held_out).T).max(axis=1)
 
-    compare(benchmark, lambda: near_duplicates(train, held_out), peer, "scikit-learn TF-IDF of the same shingles")
+    compare(
+        benchmark,
+        lambda: near_duplicates(train, held_out),
+        peer,
+        "scikit-learn TF-IDF of the same shingles",
+    )

@@ -19,7 +19,9 @@ TOKENS, VOCAB, D = 1024, 49152, 576
 
 def peak_bytes(call) -> int:
     """Peak of what torch's CPU allocator holds beyond what it held before the call."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
         call()
     events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
     live = peak = 0
@@ -38,9 +40,13 @@ def calls():
     target = torch.randint(VOCAB, (TOKENS,), generator=generator)
     token_weight = torch.full((TOKENS,), 1 / TOKENS)
     return {
-        "linear_cross_entropy": lambda: linear_cross_entropy(h, weight, target, token_weight)[0].backward(),
+        "linear_cross_entropy": lambda: linear_cross_entropy(h, weight, target, token_weight)[
+            0
+        ].backward(),
         "linear_logprob": lambda: linear_logprob(h, weight, target)[0].mean().neg().backward(),
-        "logits + cross_entropy": lambda: F.cross_entropy((h @ weight.t()).float(), target).backward(),
+        "logits + cross_entropy": lambda: F.cross_entropy(
+            (h @ weight.t()).float(), target
+        ).backward(),
     }
 
 

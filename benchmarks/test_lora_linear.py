@@ -46,6 +46,10 @@ def test_lora_linear(benchmark, name):
         with torch.no_grad():
             return x @ weight.t(), dy @ weight
 
-    medians = record(benchmark, {"lora_linear": ours, "as in PEFT": peer, "products": products}, rounds=5)
+    medians = record(
+        benchmark, {"lora_linear": ours, "as in PEFT": peer, "products": products}, rounds=5
+    )
     share = medians["products"] / medians["lora_linear"]
-    benchmark.extra_info.update({"dtype": str(dtype), "limit/lora_linear": round(share, 3), "bar": 1})
+    benchmark.extra_info.update(
+        {"dtype": str(dtype), "limit/lora_linear": round(share, 3), "bar": 1}
+    )

@@ -19,7 +19,9 @@ SIZE = 500_000
 def corpus():
     """Tokens distributed like text (Zipf), in documents of 20 to 400 tokens."""
     generator = np.random.default_rng(0)
-    tokens = generator.permutation(VOCAB)[np.minimum(generator.zipf(1.15, SIZE), VOCAB) - 1].astype(np.int64)
+    tokens = generator.permutation(VOCAB)[np.minimum(generator.zipf(1.15, SIZE), VOCAB) - 1].astype(
+        np.int64
+    )
     cuts = np.cumsum(generator.integers(20, 400, SIZE // 100))
     offsets = np.concatenate([[0], cuts[cuts < SIZE], [SIZE]])
     return tokens, offsets
@@ -56,7 +58,9 @@ def test_three_gram_lookup(benchmark, corpus):
     known, numbers = keys.numpy(), values.numpy()
     calls = {
         "ngram_lookup": lambda: ngram_lookup(tokens, offsets, 3, VOCAB, keys, values),
-        "numpy.searchsorted": lambda: numbers[np.minimum(np.searchsorted(known, grams), len(known) - 1)],
+        "numpy.searchsorted": lambda: numbers[
+            np.minimum(np.searchsorted(known, grams), len(known) - 1)
+        ],
     }
     record(benchmark, calls)
 
@@ -74,4 +78,11 @@ def test_three_gram_distances(benchmark, corpus):
         f /= f.sum(1, keepdims=True)
         return np.linalg.norm(f[0] - f[1])
 
-    record(benchmark, {"ngram_l2": lambda: ngram_l2(*p, *q), "ngram_jsd": lambda: ngram_jsd(*p, *q), "numpy": dense})
+    record(
+        benchmark,
+        {
+            "ngram_l2": lambda: ngram_l2(*p, *q),
+            "ngram_jsd": lambda: ngram_jsd(*p, *q),
+            "numpy": dense,
+        },
+    )

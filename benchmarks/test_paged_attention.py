@@ -20,7 +20,9 @@ PAGE = 16
 
 
 @pytest.mark.parametrize("model", LAYERS)
-@pytest.mark.parametrize("sequences, length, queries", [(64, 128, 1), (16, 1024, 1), (8, 512, 512)], ids=str)
+@pytest.mark.parametrize(
+    "sequences, length, queries", [(64, 128, 1), (16, 1024, 1), (8, 512, 512)], ids=str
+)
 def test_paged_attention(benchmark, sequences, length, queries, model):
     heads, kv_heads, dim = LAYERS[model]
     blocks = sequences * length // PAGE
@@ -29,18 +31,25 @@ def test_paged_attention(benchmark, sequences, length, queries, model):
     offsets = torch.arange(sequences + 1, dtype=torch.int32) * queries
     lengths = torch.full((sequences,), length, dtype=torch.int32)
     q = torch.randn(sequences * queries, heads, dim).bfloat16()
-    dense = [c[table.long()].view(sequences, length, kv_heads, dim).transpose(1, 2).contiguous() for c in caches]
+    dense = [
+        c[table.long()].view(sequences, length, kv_heads, dim).transpose(1, 2).contiguous()
+        for c in caches
+    ]
     rows = q.view(sequences, queries, heads, dim).transpose(1, 2)
     medians = record(
         benchmark,
         {
             "ours": lambda: paged_attention(q, *caches, table, offsets, lengths, dim**-0.5),
-            "SDPA": lambda: F.scaled_dot_product_attention(rows, *dense, is_causal=queries > 1, enable_gqa=True),
+            "SDPA": lambda: F.scaled_dot_product_attention(
+                rows, *dense, is_causal=queries > 1, enable_gqa=True
+            ),
         },
     )
     if queries == 1:
         limit = 2 * caches[0].nbytes / bandwidth()
     else:
         scores, values = torch.randn(queries, length), torch.randn(length, dim)
-        limit = sequences * heads * min(seconds(lambda: scores @ values) for _ in range(20))  # two products of half the scores
+        limit = (
+            sequences * heads * min(seconds(lambda: scores @ values) for _ in range(20))
+        )  # two products of half the scores
     benchmark.extra_info["limit/ours"] = round(limit / medians["ours"], 3)

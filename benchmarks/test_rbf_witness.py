@@ -36,10 +36,16 @@ def test_three_terms_of_the_mmd(benchmark, points):
     benchmark.extra_info["limits"] = "three products at least 0.74 (1 / 1.35)"
 
     def mmd():
-        within = rbf_witness(x, x, BANDWIDTH, True).mean() + rbf_witness(y, y, BANDWIDTH, True).mean()
+        within = (
+            rbf_witness(x, x, BANDWIDTH, True).mean() + rbf_witness(y, y, BANDWIDTH, True).mean()
+        )
         return within - 2 * rbf_witness(x, y, BANDWIDTH).mean()
 
-    record(benchmark, {"mmd": mmd, "three products": lambda: (x @ x.t(), x @ y.t(), y @ y.t())}, rounds=5)
+    record(
+        benchmark,
+        {"mmd": mmd, "three products": lambda: (x @ x.t(), x @ y.t(), y @ y.t())},
+        rounds=5,
+    )
 
 
 def test_value_and_gradient(benchmark, points):

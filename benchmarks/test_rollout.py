@@ -44,12 +44,16 @@ def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
 
 
 def engine_for(decoder, batch: int, length: int) -> RolloutEngine:
-    return RolloutEngine(decoder, cache_tokens=batch * length, max_sequences=batch, agreement_samples=0)
+    return RolloutEngine(
+        decoder, cache_tokens=batch * length, max_sequences=batch, agreement_samples=0
+    )
 
 
 def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
     engine.release()  # no prefix of an earlier round
-    requests = [Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))]
+    requests = [
+        Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))
+    ]
     started = time.perf_counter()
     engine.generate(requests)
     return time.perf_counter() - started
@@ -58,7 +62,10 @@ def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
 def step_limit(decoder, batch: int, context: int) -> float:
     """Seconds that one decode step takes at least."""
     cached = batch * context * cache_bytes_per_token(decoder.config, torch.bfloat16)
-    return product_seconds(batch, linear_weights(decoder) + decoder.embed.numel()) + cached / bandwidth()
+    return (
+        product_seconds(batch, linear_weights(decoder) + decoder.embed.numel())
+        + cached / bandwidth()
+    )
 
 
 def rollout_limit(decoder, batch: int) -> float:
@@ -67,14 +74,20 @@ def rollout_limit(decoder, batch: int) -> float:
 
 
 def linear_weights(decoder) -> int:
-    return sum(m.weight.numel() for layer in decoder.layers for m in (layer.qkv, layer.o, layer.gate_up, layer.down))
+    return sum(
+        m.weight.numel()
+        for layer in decoder.layers
+        for m in (layer.qkv, layer.o, layer.gate_up, layer.down)
+    )
 
 
 def compare(benchmark, ours, peer, bar: float, limit: float | None = None, rounds: int = 2) -> None:
     """Time both in turn; the ratio of the best is peer over ours (above 1: we are faster). limit: seconds."""
     pairs = [(ours(), peer()) for _ in range(rounds)]
     seconds, peer_seconds = map(min, zip(*pairs))
-    benchmark.extra_info.update(ours=seconds, peer=peer_seconds, ratio=peer_seconds / seconds, bar=bar)
+    benchmark.extra_info.update(
+        ours=seconds, peer=peer_seconds, ratio=peer_seconds / seconds, bar=bar
+    )
     if limit is not None:
         benchmark.extra_info.update(limit=peer_seconds / limit)
     benchmark.pedantic(ours, rounds=1)
@@ -97,14 +110,28 @@ def test_against_transformers_generate(benchmark, decoder, transformers_model, b
         started = time.perf_counter()
         with torch.no_grad():
             transformers_model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                min_new_tokens=new, max_new_tokens=new, pad_token_id=0,
-            )  # fmt: skip
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                top_p=1.0,
+                min_new_tokens=new,
+                max_new_tokens=new,
+                pad_token_id=0,
+            )
         return time.perf_counter() - started
 
     rollout_seconds(engine, batch, 2), peer(2)
     rounds = 2 if batch == 1 else 1  # the peer takes minutes
-    compare(benchmark, lambda: rollout_seconds(engine, batch), peer, bar, rollout_limit(decoder, batch), rounds)
+    compare(
+        benchmark,
+        lambda: rollout_seconds(engine, batch),
+        peer,
+        bar,
+        rollout_limit(decoder, batch),
+        rounds,
+    )
 
 
 def write_gguf(source: Path, target: Path, kind: str) -> Path:
@@ -114,7 +141,10 @@ def write_gguf(source: Path, target: Path, kind: str) -> Path:
     quantization = gguf.GGMLQuantizationType[kind.upper()]
     reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
     for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name not in ("general.architecture", "general.file_type"):
+        if not name.startswith("GGUF.") and name not in (
+            "general.architecture",
+            "general.file_type",
+        ):
             inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
             writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
     for tensor in reader.tensors:
@@ -122,7 +152,9 @@ def write_gguf(source: Path, target: Path, kind: str) -> Path:
         if values.ndim == 1:
             writer.add_tensor(tensor.name, values)
         else:
-            writer.add_tensor(tensor.name, gguf.quantize(values, quantization), raw_dtype=quantization)
+            writer.add_tensor(
+                tensor.name, gguf.quantize(values, quantization), raw_dtype=quantization
+            )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -153,14 +185,23 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
     engine = engine_for(decoder, batch, PROMPT + NEW)
     rollout_seconds(engine, batch, 2)
-    ours = min(rollout_seconds(engine, batch) for _ in range(2))  # before there is a server, whose threads spin
+    ours = min(
+        rollout_seconds(engine, batch) for _ in range(2)
+    )  # before there is a server, whose threads spin
     server = xllamacpp.Server(params)
 
     def peer(new: int = NEW) -> float:
         request = {
-            "prompt": prompts(batch), "max_tokens": new, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0,
-            "samplers": ["temperature"], "ignore_eos": True, "cache_prompt": False,
-        }  # fmt: skip
+            "prompt": prompts(batch),
+            "max_tokens": new,
+            "temperature": 1.0,
+            "top_k": 0,
+            "top_p": 1.0,
+            "min_p": 0.0,
+            "samplers": ["temperature"],
+            "ignore_eos": True,
+            "cache_prompt": False,
+        }
         started = time.perf_counter()
         answer = server.handle_completions(request)
         seconds = time.perf_counter() - started
@@ -168,16 +209,31 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
         return seconds
 
     peer(2)
-    compare(benchmark, lambda: ours, peer, bar, rollout_limit(decoder, batch), rounds=2 if batch == 1 else 1)
+    compare(
+        benchmark,
+        lambda: ours,
+        peer,
+        bar,
+        rollout_limit(decoder, batch),
+        rounds=2 if batch == 1 else 1,
+    )
 
 
 def test_against_the_bare_matrix_products(benchmark, decoder):
     """Decode at batch 64: the step's products alone (the same packed weights) over the whole step. Bar: 0.7."""
     batch, steps = 64, 32
     engine = engine_for(decoder, batch, PROMPT + steps + 1)
-    linear = [w for layer in decoder.layers for w in (layer.qkv, layer.o, layer.gate_up, layer.down)]
-    packed = [pack_weight(weight) for weight in (*(module.weight for module in linear), decoder.head_weight)]
-    inputs = [torch.randn(batch, weight.shape[1]).bfloat16() for weight in (*(m.weight for m in linear), decoder.embed)]
+    linear = [
+        w for layer in decoder.layers for w in (layer.qkv, layer.o, layer.gate_up, layer.down)
+    ]
+    packed = [
+        pack_weight(weight)
+        for weight in (*(module.weight for module in linear), decoder.head_weight)
+    ]
+    inputs = [
+        torch.randn(batch, weight.shape[1]).bfloat16()
+        for weight in (*(m.weight for m in linear), decoder.embed)
+    ]
 
     def products() -> float:
         started = time.perf_counter()
@@ -190,7 +246,14 @@ def test_against_the_bare_matrix_products(benchmark, decoder):
         return rollout_seconds(engine, batch, steps + 1) - rollout_seconds(engine, batch, 1)
 
     decode(), products()
-    compare(benchmark, decode, products, bar=0.7, limit=steps * step_limit(decoder, batch, PROMPT), rounds=3)
+    compare(
+        benchmark,
+        decode,
+        products,
+        bar=0.7,
+        limit=steps * step_limit(decoder, batch, PROMPT),
+        rounds=3,
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 16])
@@ -206,7 +269,11 @@ def test_cost_per_token_with_length(benchmark, decoder, batch):
     short, long = min(per_token(64) for _ in range(3)), per_token(1024)
     further = batch * (1024 - 64) / 2 * cache_bytes_per_token(decoder.config, torch.bfloat16)
     benchmark.extra_info.update(
-        short=short, long=long, ratio=short / long, bar=1 / 1.3, limit=short / (short + further / bandwidth())
+        short=short,
+        long=long,
+        ratio=short / long,
+        bar=1 / 1.3,
+        limit=short / (short + further / bandwidth()),
     )
     benchmark.pedantic(per_token, (64,), rounds=1)
 
@@ -224,7 +291,9 @@ def test_packing_of_the_weights(benchmark, decoder):
         engine.backend.update()
 
     benchmark.pedantic(pack, rounds=3, warmup_rounds=1)
-    benchmark.extra_info.update(seconds=benchmark.stats.stats.min, ratio=benchmark.stats.stats.min / copying)
+    benchmark.extra_info.update(
+        seconds=benchmark.stats.stats.min, ratio=benchmark.stats.stats.min / copying
+    )
 
 
 def test_cache_of_eight_samples_of_one_prompt(benchmark, decoder):

@@ -30,23 +30,37 @@ def case(op: str, model: str):
     if op == "rms_norm":
         return lambda x, w: kernels.rms_norm(x, w, 1e-6), norm, (x, weight)
     if op == "add_rms_norm":
-        plain = lambda x, residual, w: (norm(x + residual, w), x + residual)  # noqa: E731
-        return lambda x, residual, w: kernels.add_rms_norm(x, residual, w, 1e-6), plain, (x, residual, weight)
+        plain = lambda x, residual, w: (norm(x + residual, w), x + residual)
+        return (
+            lambda x, residual, w: kernels.add_rms_norm(x, residual, w, 1e-6),
+            plain,
+            (x, residual, weight),
+        )
     if op == "swiglu":
-        return kernels.swiglu, lambda gu: F.silu(gu[:, :width]) * gu[:, width:], (torch.randn(ROWS, 2 * width),)
+        return (
+            kernels.swiglu,
+            lambda gu: F.silu(gu[:, :width]) * gu[:, width:],
+            (torch.randn(ROWS, 2 * width),),
+        )
     angle = torch.rand(ROWS, dim // 2)
     cos, sin = angle.cos(), angle.sin()
     wide_cos, wide_sin = (torch.cat([t, t], -1)[:, None] for t in (cos, sin))
 
     def plain(qkv, q_weight, k_weight):
         q, k, v = qkv.view(ROWS, -1, dim).split([heads, kv_heads, kv_heads], 1)
-        turned = lambda t: t * wide_cos + torch.cat([-t[..., dim // 2 :], t[..., : dim // 2]], -1) * wide_sin  # noqa: E731
+        turned = lambda t: (
+            t * wide_cos + torch.cat([-t[..., dim // 2 :], t[..., : dim // 2]], -1) * wide_sin
+        )
         return turned(norm(q, q_weight)), turned(norm(k, k_weight)), v
 
     def ours(qkv, q_weight, k_weight):
         return kernels.qk_norm_rope(qkv, q_weight, k_weight, cos, sin, heads, kv_heads, 1e-6)
 
-    return ours, plain, (torch.randn(ROWS, (heads + 2 * kv_heads) * dim), torch.randn(dim), torch.randn(dim))
+    return (
+        ours,
+        plain,
+        (torch.randn(ROWS, (heads + 2 * kv_heads) * dim), torch.randn(dim), torch.randn(dim)),
+    )
 
 
 @pytest.mark.parametrize("model", LAYERS)
@@ -57,9 +71,13 @@ def test_row_ops(benchmark, op, backward, model):
     outputs = ours(*inputs)
     outputs = [outputs] if torch.is_tensor(outputs) else list(outputs)
     moved = sum(t.nbytes for t in (*inputs, *outputs))
-    if backward:  # the gradients of the outputs and what was saved come in, those of the inputs go out
+    if (
+        backward
+    ):  # the gradients of the outputs and what was saved come in, those of the inputs go out
         moved += sum(t.nbytes for t in outputs) + 2 * sum(t.nbytes for t in inputs)
-        if op == "add_rms_norm":  # the sum is saved in place of both terms, which share one gradient
+        if (
+            op == "add_rms_norm"
+        ):  # the sum is saved in place of both terms, which share one gradient
             moved -= 2 * inputs[0].nbytes
     cotangents = [torch.randn_like(t) for t in outputs]
     leaves = [t.requires_grad_(backward) for t in inputs]

@@ -14,14 +14,21 @@ from paired import record
 from dftfast.kernels import sample_tokens
 
 ROWS, VOCAB = 64, 49_152
-CUTS = {"plain": {}, "top-p .95": {"top_p": 0.95}, "top-k 50, top-p .95, T .8": {"top_k": 50, "top_p": 0.95, "temperature": 0.8}}
+CUTS = {
+    "plain": {},
+    "top-p .95": {"top_p": 0.95},
+    "top-k 50, top-p .95, T .8": {"top_k": 50, "top_p": 0.95, "temperature": 0.8},
+}
 
 
 @pytest.mark.parametrize("name", CUTS)
 def test_sample_tokens(benchmark, name):
     from transformers.generation import logits_process as hf
 
-    temperature, top_k, top_p = (CUTS[name].get(key, off) for key, off in (("temperature", 1.0), ("top_k", 0), ("top_p", 1.0)))
+    temperature, top_k, top_p = (
+        CUTS[name].get(key, off)
+        for key, off in (("temperature", 1.0), ("top_k", 0), ("top_p", 1.0))
+    )
     logits = 3 * torch.randn(ROWS, VOCAB, generator=torch.Generator().manual_seed(0))
     chain = hf.LogitsProcessorList()
     if temperature != 1:
@@ -41,4 +48,6 @@ def test_sample_tokens(benchmark, name):
         },
     )
     share = logits.nbytes / bandwidth() / medians["sample_tokens"]
-    benchmark.extra_info.update({"limit/sample_tokens": round(share, 3), "bar": 5 if name == "top-p .95" else None})
+    benchmark.extra_info.update(
+        {"limit/sample_tokens": round(share, 3), "bar": 5 if name == "top-p .95" else None}
+    )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dftfast.distribution.population import make_terms, select_population
 from dftfast.distribution.samples import Samples
-from dftfast.distribution.selection import make_terms, select_population
 
 VOCAB = 49_152
 
@@ -17,7 +17,9 @@ VOCAB = 49_152
 def texts(count: int, seed: int, shift: float = 0.0) -> Samples:
     """Embeddings of 384 dimensions on the sphere, 40 to 160 tokens with Zipf's frequencies."""
     rng = np.random.default_rng(seed)
-    embeddings = torch.nn.functional.normalize(torch.from_numpy(rng.normal(shift, 1, (count, 384))).float())
+    embeddings = torch.nn.functional.normalize(
+        torch.from_numpy(rng.normal(shift, 1, (count, 384))).float()
+    )
     lengths = rng.integers(40, 160, count)
     tokens = torch.from_numpy(np.minimum(rng.zipf(1.3, lengths.sum()), VOCAB) - 1)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(lengths).cumsum(0)])
@@ -42,7 +44,9 @@ def test_select(benchmark, prompts, candidates):
     benchmark.extra_info["preparation_s"] = time.perf_counter() - start
     prompt = np.repeat(np.arange(prompts), candidates)
     _, records = benchmark.pedantic(select_population, (prompt, terms, 0), rounds=1)
-    plain = kernel_sums_at_every_visit(offered.embeddings, prompts, terms["mmd"][1].mmd.bandwidths) * (len(records) - 1)
+    plain = kernel_sums_at_every_visit(
+        offered.embeddings, prompts, terms["mmd"][1].mmd.bandwidths
+    ) * (len(records) - 1)
     benchmark.extra_info["sweeps"] = len(records) - 1
     benchmark.extra_info["plain_kernel_sums_over_ours"] = plain / benchmark.stats["mean"]
     assert records[-1]["J"] < records[0]["J"]

@@ -20,7 +20,7 @@ import torch
 from paired import compare
 from training_steps import DTYPE, MAKERS, Ours, Peft, Products, briefed, documents
 
-from dftfast.training.packing import Example, pack
+from dftfast.optimise.packing import Example, pack
 
 DOCUMENTS, ROUNDS = 16, 3
 STEPS = str(Path(__file__).parent / "training_steps.py")
@@ -69,14 +69,23 @@ def test_shared_beginnings(benchmark, ours, texts_a_brief):
     examples = briefed(DOCUMENTS)
     if texts_a_brief == 2:
         pairs = zip(examples[::2], examples[1::2])
-        examples = [Example(one.prompt, each.completion) for one, other in pairs for each in (one, other)]
+        examples = [
+            Example(one.prompt, each.completion) for one, other in pairs for each in (one, other)
+        ]
     batch, every = pack(examples), torch.arange(sum(map(len, examples)) - len(examples))
     apart, peer = replace(batch, distinct=every, place=every), Peft(flatten=True)
     rows = [example.prompt + example.completion for example in examples]
-    steps = {"ours": lambda: ours.update(batch), "apart": lambda: ours.update(apart), "flattened": lambda: peer.step(rows)}
+    steps = {
+        "ours": lambda: ours.update(batch),
+        "apart": lambda: ours.update(apart),
+        "flattened": lambda: peer.step(rows),
+    }
     seconds = compare(steps, ROUNDS)
     benchmark.extra_info.update(
-        {f"{name}/ours": round(seconds[name] / seconds["ours"], 3) for name in ("apart", "flattened")},
+        {
+            f"{name}/ours": round(seconds[name] / seconds["ours"], 3)
+            for name in ("apart", "flattened")
+        },
         **{"tokens/distinct": round(len(batch.tokens) / len(batch.distinct), 3)},
     )
     benchmark.pedantic(ours.update, (batch,), rounds=1)
@@ -84,7 +93,13 @@ def test_shared_beginnings(benchmark, ours, texts_a_brief):
 
 def run(*command: str, **environment: str) -> float:
     """What a program prints last."""
-    done = subprocess.run([sys.executable, *command], env=os.environ | environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *command],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return float(done.stdout.split()[-1])
 
 
@@ -103,7 +118,11 @@ def test_peak_memory_of_a_step(benchmark, tokens):
     smaller = min(found["padded"], found["flattened"])
     benchmark.extra_info.update(
         {f"{name}_mib": round(value / 2**20) for name, value in found.items()},
-        **{f"{name}/peer": round(value / smaller, 3) for name, value in found.items() if name.startswith("ours")},
+        **{
+            f"{name}/peer": round(value / smaller, 3)
+            for name, value in found.items()
+            if name.startswith("ours")
+        },
         bar=0.4,
     )
     benchmark.pedantic(lambda: None, rounds=1)
@@ -112,7 +131,12 @@ def test_peak_memory_of_a_step(benchmark, tokens):
 def test_two_processes(benchmark):
     """Two processes of one thread beside one process of one thread, in turns, 2,048 tokens an update."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    rates = [[run(*how, STEPS, "speed", "2048", OMP_NUM_THREADS="1") for how in ((), torchrun)] for _ in range(2)]
+    rates = [
+        [run(*how, STEPS, "speed", "2048", OMP_NUM_THREADS="1") for how in ((), torchrun)]
+        for _ in range(2)
+    ]
     one, two = map(statistics.mean, zip(*rates))
-    benchmark.extra_info.update(one=round(one), two=round(two), **{"two/one": round(two / one, 3)}, bar=1.85)
+    benchmark.extra_info.update(
+        one=round(one), two=round(two), **{"two/one": round(two / one, 3)}, bar=1.85
+    )
     benchmark.pedantic(lambda: None, rounds=1)

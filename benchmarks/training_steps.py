@@ -1,7 +1,7 @@
 """One optimiser step of LoRA training, ours and of transformers + PEFT, on the same documents.
 
-    python benchmarks/training_steps.py memory NAME TOKENS     prints the peak memory of a step
-    torchrun ... benchmarks/training_steps.py speed TOKENS     prints tokens a second of updates shared out
+python benchmarks/training_steps.py memory NAME TOKENS     prints the peak memory of a step
+torchrun ... benchmarks/training_steps.py speed TOKENS     prints tokens a second of updates shared out
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from dftfast.model.device import pick_dtype
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
+from dftfast.optimise import distributed
+from dftfast.optimise.fit import FitSettings, backward, fit
+from dftfast.optimise.likelihood import likelihood
+from dftfast.optimise.optimiser import Optimiser
+from dftfast.optimise.packing import Example, PackedBatch, pack
 from dftfast.pipeline import Run
-from dftfast.training import distributed
-from dftfast.training.fit import FitSettings, backward, fit, likelihood
-from dftfast.training.optimiser import Optimiser
-from dftfast.training.packing import Example, PackedBatch, pack
 
 RANK, ALPHA, RATE = 16, 32, 1e-3
 DTYPE = pick_dtype(os.environ.get("DFTFAST_DTYPE"), torch.device("cpu"))
@@ -54,13 +55,13 @@ def briefed(count: int) -> list[Example]:
 
 
 class Ours:
-    """The packed step. ``recompute`` is the share of layers that keep only their input for the backward."""
+    """The packed step. ``activation_checkpointing`` is the share of layers that keep only their input for the backward."""
 
-    def __init__(self, recompute: float = 0.0, rank: int = RANK):
+    def __init__(self, activation_checkpointing: float = 0.0, rank: int = RANK):
         self.policy = Policy(resolve_model(), DTYPE)
         self.parameters = self.policy.begin_phase(rank, ALPHA, seed=0)
         self.optimiser = Optimiser(self.parameters, RATE, total_steps=1000)
-        self.policy.decoder.set_recompute(recompute)
+        self.policy.decoder.set_activation_checkpointing(activation_checkpointing)
 
     def step(self, texts: list[list[int]]) -> float:
         return self.update(pack([Example(ids[:1], ids[1:]) for ids in texts]))
@@ -83,10 +84,14 @@ class Peft:
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=DTYPE)
-        config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear")
+        config = peft.LoraConfig(
+            r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear"
+        )
         self.model, self.flatten = peft.get_peft_model(model, config).train(), flatten
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
 
     def inputs(self, texts: list[list[int]]) -> dict[str, torch.Tensor]:
         if self.flatten:
@@ -99,7 +104,11 @@ class Peft:
         longest = max(map(len, texts))
         padded = torch.tensor([ids + [0] * (longest - len(ids)) for ids in texts])
         real = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids in texts])
-        return {"input_ids": padded, "attention_mask": real, "labels": padded.masked_fill(real == 0, -100)}
+        return {
+            "input_ids": padded,
+            "attention_mask": real,
+            "labels": padded.masked_fill(real == 0, -100),
+        }
 
     def step(self, texts: list[list[int]]) -> float:
         loss = self.model(**self.inputs(texts), use_cache=False).loss
@@ -120,18 +129,25 @@ class Products:
     def __init__(self):
         decoder = Policy(resolve_model(), DTYPE).decoder
         self.head = decoder.head_weight
-        self.layers = [m for layer in decoder.layers for m in (layer.qkv, layer.o, layer.gate_up, layer.down)]
+        self.layers = [
+            m for layer in decoder.layers for m in (layer.qkv, layer.o, layer.gate_up, layer.down)
+        ]
 
     def step(self, texts: list[list[int]]) -> None:
         count = sum(len(ids) - 1 for ids in texts)
         for index, module in enumerate(self.layers):
             rows, columns = module.weight.shape
-            x, dy = (torch.empty(count, width, dtype=module.weight.dtype) for width in (columns, rows))
+            x, dy = (
+                torch.empty(count, width, dtype=module.weight.dtype) for width in (columns, rows)
+            )
             torch.mm(x, module.weight.t(), out=dy)
             if index:
                 torch.mm(dy, module.weight, out=x)
             for width in module.splits:
-                a, b, u = (torch.empty(*s, dtype=x.dtype) for s in ((RANK, columns), (width, RANK), (count, RANK)))
+                a, b, u = (
+                    torch.empty(*s, dtype=x.dtype)
+                    for s in ((RANK, columns), (width, RANK), (count, RANK))
+                )
                 y = torch.empty(count, width, dtype=x.dtype)
                 x @ a.t(), u @ b.t(), y @ b, u @ a, u.t() @ x, y.t() @ u
         h = torch.empty(count, self.head.shape[1], dtype=self.head.dtype)
@@ -164,7 +180,14 @@ def tokens_per_second(tokens: int, updates: int = 3) -> float:
     examples = [Example(ids[:1], ids[1:]) for ids in texts]
     policy = Policy(resolve_model(), DTYPE)
     settings = FitSettings(RATE, epochs=updates + 1, batch_tokens=tokens, micro_tokens=tokens)
-    fit(policy.decoder, policy.begin_phase(RANK, ALPHA, seed=0), examples, settings, 0, records.append)
+    fit(
+        policy.decoder,
+        policy.begin_phase(RANK, ALPHA, seed=0),
+        examples,
+        settings,
+        0,
+        records.append,
+    )
     return statistics.median(record["tokens_per_second"] for record in records[1:])
 
 
@@ -172,7 +195,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "memory":
         print(peak_bytes(sys.argv[2], int(sys.argv[3])))
     else:
-        with distributed.processes(600):
+        with distributed.process_group(600):
             rate = tokens_per_second(int(sys.argv[2]))
             if distributed.rank() == 0:
                 print(rate)

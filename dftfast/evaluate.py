@@ -1,13 +1,14 @@
 """`python -m dftfast.evaluate`: how far sets of generations are from human texts."""
+
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dftfast.command import ArgumentParser, run
 from dftfast.endpoint import add_endpoint_options, limits_of
-from dftfast.errors import UserError
+from dftfast.runtime.command import ArgumentParser, run
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +18,13 @@ def main(arguments: Sequence[str]) -> None:
     names = [Path(path).stem for path in options.outputs]
     repeated = next((n for n in names if names.count(n) > 1 or n == "human"), None)
     if repeated:
-        raise UserError(f"command line: {repeated!r} cannot name a system; give each file a name of its own, not `human`")
+        raise UserError(
+            f"command line: {repeated!r} cannot name a system; give each file a name of its own, not `human`"
+        )
     if options.candidate and options.candidate not in names:
-        raise UserError(f"--candidate: no file named {options.candidate!r}; there are {', '.join(names)}")
+        raise UserError(
+            f"--candidate: no file named {options.candidate!r}; there are {', '.join(names)}"
+        )
     if options.rounds < 20:
         raise UserError(f"--rounds: {options.rounds}; an interval needs at least 20")
     if options.bandwidth is not None and not options.bandwidth > 0:
@@ -31,40 +36,100 @@ def main(arguments: Sequence[str]) -> None:
     limits_of(options)
     from dftfast.data.generations import read_generations
 
-    rows = {name: read_generations(path)[: options.limit] for name, path in zip(names, options.outputs)}
+    rows = {
+        name: read_generations(path)[: options.limit] for name, path in zip(names, options.outputs)
+    }
     _evaluate(rows, _matching(read_generations(options.reference), rows, options), options)
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m dftfast.evaluate", description="Measure how far generations are from human "
-                            "texts: MMD, token L2, and the other figures of docs/metrics.md, with intervals.")
+    parser = ArgumentParser(
+        prog="python -m dftfast.evaluate",
+        description="Measure how far generations are from human "
+        "texts: MMD, token L2, and the other figures of docs/metrics.md, with intervals.",
+    )
     add = parser.add_argument
-    add("outputs", nargs="+", metavar="OUTPUTS.jsonl",
-        help="generations, one JSON object a line with `id` and `text`; each file is a system named after it")
-    add("--reference", required=True, metavar="REF.jsonl", help="human texts, with the `id`s of the prompts they answer")
+    add(
+        "outputs",
+        nargs="+",
+        metavar="OUTPUTS.jsonl",
+        help="generations, one JSON object a line with `id` and `text`; each file is a system named after it",
+    )
+    add(
+        "--reference",
+        required=True,
+        metavar="REF.jsonl",
+        help="human texts, with the `id`s of the prompts they answer",
+    )
     add("--candidate", metavar="NAME", help="the system to compare with the best of all others")
     add("--embedder", help="sentence-transformers model; none is all-MiniLM-L6-v2")
-    add("--unseen-embedder", metavar="EMBEDDER", help="a second embedder, for MMD in a space no training signal used; "
-        "`character-ngrams` needs no download")
-    add("--tokenizer", metavar="MODEL", help="model folder or hub id whose tokens are counted; none counts `token_ids` "
-        "where every file has them, else words and punctuation marks")
-    add("--bandwidth", type=float, help="of the Gaussian kernel; none is the median distance between human texts")
-    add("--rounds", type=int, default=1000, help="of the bootstrap and of permutation tests (default %(default)s)")
+    add(
+        "--unseen-embedder",
+        metavar="EMBEDDER",
+        help="a second embedder, for MMD in a space no training signal used; "
+        "`character-ngrams` needs no download",
+    )
+    add(
+        "--tokenizer",
+        metavar="MODEL",
+        help="model folder or hub id whose tokens are counted; none counts `token_ids` "
+        "where every file has them, else words and punctuation marks",
+    )
+    add(
+        "--bandwidth",
+        type=float,
+        help="of the Gaussian kernel; none is the median distance between human texts",
+    )
+    add(
+        "--rounds",
+        type=int,
+        default=1000,
+        help="of the bootstrap and of permutation tests (default %(default)s)",
+    )
     add("--seed", type=int, default=0, help="of all resampling (default %(default)s)")
     add("--limit", type=int, help="use only the first so many outputs of each file")
-    add("--corpus", metavar="TRAIN.jsonl", action="append", help="texts the model was trained on, to find what outputs copy "
-        "from them; may be given more than once")
-    add("--judge", metavar="JUDGE", action="append", default=[], help="a model that compares each output with the human text of its "
+    add(
+        "--corpus",
+        metavar="TRAIN.jsonl",
+        action="append",
+        help="texts the model was trained on, to find what outputs copy "
+        "from them; may be given more than once",
+    )
+    add(
+        "--judge",
+        metavar="JUDGE",
+        action="append",
+        default=[],
+        help="a model that compares each output with the human text of its "
         "prompt: NAME=URL,MODEL[,IN,OUT] behind an OpenAI-compatible API (extra dftfast[judge]; its key is read from NAME_API_KEY; IN and "
-        "OUT are US dollars for a million tokens), or NAME=FOLDER or hub id of a model to run here; may be given more than once")
-    add("--both-orders", action="store_true", help="show each pair to a judge in both orders: twice the requests, less noise")
-    add("--dimensions", action="store_true", help="also ask about clarity, coherence, creativity, depth and prompt relevance")
-    add("--detector", metavar="DETECTOR", action="append", default=[], help="an AI detector: NAME=FILE.yaml describes an HTTP API, "
-        "NAME=MODEL[,MODEL] is probability curvature under models to run here; may be given more than once")
+        "OUT are US dollars for a million tokens), or NAME=FOLDER or hub id of a model to run here; may be given more than once",
+    )
+    add(
+        "--both-orders",
+        action="store_true",
+        help="show each pair to a judge in both orders: twice the requests, less noise",
+    )
+    add(
+        "--dimensions",
+        action="store_true",
+        help="also ask about clarity, coherence, creativity, depth and prompt relevance",
+    )
+    add(
+        "--detector",
+        metavar="DETECTOR",
+        action="append",
+        default=[],
+        help="an AI detector: NAME=FILE.yaml describes an HTTP API, "
+        "NAME=MODEL[,MODEL] is probability curvature under models to run here; may be given more than once",
+    )
     add_endpoint_options(parser)
     add("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
-    add("--out", metavar="DIR", help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept in "
-        "it for the next time; none prints the table only")
+    add(
+        "--out",
+        metavar="DIR",
+        help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept in "
+        "it for the next time; none prints the table only",
+    )
     return parser
 
 
@@ -73,10 +138,15 @@ def _matching(human: list[dict], rows: dict[str, list[dict]], options) -> list[d
     answered = {row["id"] for values in rows.values() for row in values}
     kept = [row for row in human if row["id"] in answered]
     if not kept:
-        log.info("no id of the outputs is in %s: they are compared as independent samples", options.reference)
+        log.info(
+            "no id of the outputs is in %s: they are compared as independent samples",
+            options.reference,
+        )
         return human
     if len(kept) < len(human):
-        log.info("%d of the %d human texts answer the prompts of the outputs", len(kept), len(human))
+        log.info(
+            "%d of the %d human texts answer the prompts of the outputs", len(kept), len(human)
+        )
     return kept
 
 
@@ -85,39 +155,68 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
     from tqdm import tqdm
 
     from dftfast.evaluation import Reference, evaluate, terminal_table, write_report, write_results
-    from dftfast.evaluation.opinions import Opinions
+    from dftfast.evaluation.assessors import Assessments
 
     every = {"human": human, **rows}
     sets = _sets(every, options)
     exclude, token_name = _tokenise(sets, every, options.tokenizer)
-    reference = Reference(sets["human"], bandwidth=options.bandwidth, exclude=exclude, rounds=options.rounds,
-                          seed=options.seed, corpus=_corpus(options))  # refuses texts before time is spent on them
-    opinions = Opinions.ask(options, sets, reference)
+    reference = Reference(
+        sets["human"],
+        bandwidth=options.bandwidth,
+        exclude=exclude,
+        rounds=options.rounds,
+        seed=options.seed,
+        corpus=_corpus(options),
+    )  # refuses texts before time is spent on them
+    opinions = Assessments.ask(options, sets, reference)
     embedder = _embed(sets, options)
-    results = {name: evaluate(sets[name], reference, mauve=options.mauve)
-               for name in tqdm(rows, desc="evaluate", unit="set")}
-    opinions.add_figures(results)
+    results = {
+        name: evaluate(sets[name], reference, mauve=options.mauve)
+        for name in tqdm(rows, desc="evaluate", unit="set")
+    }
+    opinions.add_estimates(results)
     Console().print(terminal_table(results, options.candidate))
     if options.out:
-        about = {"reference": options.reference, "texts": len(human), "embedder": embedder,
-                 "bandwidth": reference.bandwidth, "rounds": options.rounds, "seed": options.seed}
+        about = {
+            "reference": options.reference,
+            "texts": len(human),
+            "embedder": embedder,
+            "bandwidth": reference.bandwidth,
+            "rounds": options.rounds,
+            "seed": options.seed,
+        }
         samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
         write_results(options.out, results, options.candidate, about, **opinions.records)
-        page = write_report(options.out, results, sets, candidate=options.candidate, reference=reference, samplers=samplers,
-                            token_name=token_name, about=about, **opinions.records)
+        page = write_report(
+            options.out,
+            results,
+            sets,
+            candidate=options.candidate,
+            reference=reference,
+            samplers=samplers,
+            token_name=token_name,
+            about=about,
+            **opinions.records,
+        )
         log.info("report: %s", page)
 
 
 def _sets(every: dict[str, list[dict]], options) -> dict:
     """The texts of each system and the human ones; each system answers the prompts of the reference in its order, or none."""
-    from dftfast.data.schema import parse_row
+    from dftfast.data.document import parse_row
     from dftfast.evaluation import TextSet
     from dftfast.evaluation.textset import align
 
-    sets = {name: TextSet(ids=[r["id"] for r in values], texts=[r["text"] for r in values],
-                          prompts=[r.get("prompt") or r.get("title") or "" for r in values],
-                          finish_reason=[r.get("finish_reason") for r in values],
-                          name=options.reference if name == "human" else name) for name, values in every.items()}
+    sets = {
+        name: TextSet(
+            ids=[r["id"] for r in values],
+            texts=[r["text"] for r in values],
+            prompts=[r.get("prompt") or r.get("title") or "" for r in values],
+            finish_reason=[r.get("finish_reason") for r in values],
+            name=options.reference if name == "human" else name,
+        )
+        for name, values in every.items()
+    }
     if all(row.get("title") for row in every["human"]):
         sets["human"].briefs = [parse_row(row) for row in every["human"]]
     for name, texts in sets.items():
@@ -126,7 +225,9 @@ def _sets(every: dict[str, list[dict]], options) -> dict:
         if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
             align(texts, sets["human"])
         elif name != "human" and options.judge:
-            raise UserError(f"--judge: {name} answers none of the prompts of {options.reference}; a judge compares answers to one prompt")
+            raise UserError(
+                f"--judge: {name} answers none of the prompts of {options.reference}; a judge compares answers to one prompt"
+            )
     return sets
 
 
@@ -140,9 +241,14 @@ def _embed(sets: dict, options) -> str:
     embedders = {"embeddings": Embedder(options.embedder)}
     if options.unseen_embedder:
         embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
-    encode = (EmbeddingCache(Path(options.out) / "embeddings").encode if options.out
-              else lambda embedder, texts, progress: embedder.encode(texts, progress).numpy())
-    with tqdm(total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text") as bar:
+    encode = (
+        EmbeddingCache(Path(options.out) / "embeddings").encode
+        if options.out
+        else lambda embedder, texts, progress: embedder.encode(texts, progress).numpy()
+    )
+    with tqdm(
+        total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text"
+    ) as bar:
         for field, embedder in embedders.items():
             for texts in sets.values():
                 setattr(texts, field, encode(embedder, texts.texts, bar.update))
@@ -157,7 +263,9 @@ def _corpus(options) -> list[str] | None:
     return [document.text for document in load_corpus(options.corpus)]
 
 
-def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) -> tuple[tuple[int, ...], Callable[[int], str]]:
+def _tokenise(
+    sets: dict, rows: dict[str, list[dict]], tokenizer: str | None
+) -> tuple[tuple[int, ...], Callable[[int], str]]:
     """Fill in the token ids of every set in one vocabulary; returns the special ones and what gives a token's text."""
     if tokenizer:
         from dftfast.model.pretrained import resolve_model
@@ -176,7 +284,10 @@ def _tokenise(sets: dict, rows: dict[str, list[dict]], tokenizer: str | None) ->
     log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
     vocabulary: dict[str, int] = {}
     for texts in sets.values():
-        texts.token_ids = [[vocabulary.setdefault(t, len(vocabulary)) for t in TOKEN.findall(text)] for text in texts.texts]
+        texts.token_ids = [
+            [vocabulary.setdefault(t, len(vocabulary)) for t in TOKEN.findall(text)]
+            for text in texts.texts
+        ]
     return (), list(vocabulary).__getitem__
 
 

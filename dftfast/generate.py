@@ -1,4 +1,5 @@
 """`python -m dftfast.generate`: prompts in, generations out, from any model folder with or without adapters, or any API."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -6,9 +7,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from dftfast.command import ArgumentParser, run
 from dftfast.endpoint import add_endpoint_options
-from dftfast.errors import UserError
+from dftfast.runtime.command import ArgumentParser, run
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +17,18 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> None:
     options = _parser().parse_args(arguments)
     if options.select and options.n < 2:
-        raise UserError("command line: --select chooses among several texts for each prompt; give --n as well")
+        raise UserError(
+            "command line: --select chooses among several texts for each prompt; give --n as well"
+        )
     if options.n < 1:
         raise UserError(f"command line: --n must be at least 1, not {options.n}")
     if options.endpoint:
         _check_endpoint(options)
     documents = _documents(Path(options.prompts), options.limit)
     out = _output(options.out)
-    rows, partial = ask(documents, options, out) if options.endpoint else (generate(documents, options), None)
+    rows, partial = (
+        ask(documents, options, out) if options.endpoint else (generate(documents, options), None)
+    )
     if options.select:
         rows = select(rows, options)
     from dftfast.data.generations import write_generations
@@ -35,41 +40,81 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m dftfast.generate", description="Write a text for every prompt.")
+    parser = ArgumentParser(
+        prog="python -m dftfast.generate", description="Write a text for every prompt."
+    )
     add = parser.add_argument
     add("--model", help="model folder or hub id; none is SmolLM2-135M-Instruct")
-    add("--adapter", action="append", default=[], help="PEFT folder of a LoRA; several are applied in order")
-    add("--endpoint", metavar="NAME=URL,MODEL[,IN,OUT]", help="ask a model behind an OpenAI-compatible API instead (extra "
-        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars for a million tokens")
-    add("--prompts", required=True,
-        help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line")
+    add(
+        "--adapter",
+        action="append",
+        default=[],
+        help="PEFT folder of a LoRA; several are applied in order",
+    )
+    add(
+        "--endpoint",
+        metavar="NAME=URL,MODEL[,IN,OUT]",
+        help="ask a model behind an OpenAI-compatible API instead (extra "
+        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars for a million tokens",
+    )
+    add(
+        "--prompts",
+        required=True,
+        help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line",
+    )
     add("--out", required=True, help="file of generations to write (.jsonl)")
     add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
     add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off (default %(default)s)")
-    add("--top-k", type=int, default=0, help="most likely tokens kept; 0 is off (default %(default)s)")
-    add("--min-p", type=float, default=0.0,
-        help="least share of the likeliest token's probability; 0 is off (default %(default)s)")
+    add(
+        "--top-k",
+        type=int,
+        default=0,
+        help="most likely tokens kept; 0 is off (default %(default)s)",
+    )
+    add(
+        "--min-p",
+        type=float,
+        default=0.0,
+        help="least share of the likeliest token's probability; 0 is off (default %(default)s)",
+    )
     add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
     add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
-    add("--select", metavar="CORPUS", help="of the --n texts for each prompt keep one, so that those kept are together "
-        "distributed like the human texts of this corpus")
-    add("--embedder", help="sentence-transformers folder or hub id for --select; none is all-MiniLM-L6-v2")
+    add(
+        "--select",
+        metavar="CORPUS",
+        help="of the --n texts for each prompt keep one, so that those kept are together "
+        "distributed like the human texts of this corpus",
+    )
+    add(
+        "--embedder",
+        help="sentence-transformers folder or hub id for --select; none is all-MiniLM-L6-v2",
+    )
     add("--seed", type=int, default=0, help="seed of the sampler (default %(default)s)")
     add("--limit", type=int, help="use only this many of the prompts")
     add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
-    add("--dtype", choices=["bfloat16", "float32"],
-        help="type of the weights; none is bfloat16 where that is faster, else float32")
+    add(
+        "--dtype",
+        choices=["bfloat16", "float32"],
+        help="type of the weights; none is bfloat16 where that is faster, else float32",
+    )
     add_endpoint_options(parser)
     return parser
 
 
 def _check_endpoint(options) -> None:
     """Refuse what an endpoint cannot do."""
-    own = {"--model": options.model, "--adapter": options.adapter, "--device": options.device, "--top-k": options.top_k,
-           "--min-p": options.min_p}
+    own = {
+        "--model": options.model,
+        "--adapter": options.adapter,
+        "--device": options.device,
+        "--top-k": options.top_k,
+        "--min-p": options.min_p,
+    }
     for name, value in own.items():
         if value:
-            raise UserError(f"command line: {name} is for models on this machine; leave it out with --endpoint")
+            raise UserError(
+                f"command line: {name} is for models on this machine; leave it out with --endpoint"
+            )
 
 
 def ask(documents: list, options, out: Path) -> tuple[list[dict], object]:
@@ -79,18 +124,28 @@ def ask(documents: list, options, out: Path) -> tuple[list[dict], object]:
     from dftfast.rollout import Sampler
 
     limits, budget = limits_of(options)
-    Sampler(options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)  # refuses bad values
-    sampler = {"temperature": options.temperature, "top_p": options.top_p, "max_tokens": options.max_tokens, "seed": options.seed}
+    Sampler(
+        options.temperature, top_p=options.top_p, max_tokens=options.max_tokens
+    )  # refuses bad values
+    sampler = {
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "max_tokens": options.max_tokens,
+        "seed": options.seed,
+    }
     endpoint = Endpoint.parse("--endpoint", options.endpoint)
-    rows, partial = generate_texts(documents, endpoint, out, sampler, samples=options.n, limits=limits, budget=budget)
+    rows, partial = generate_texts(
+        documents, endpoint, out, sampler, samples=options.n, limits=limits, budget=budget
+    )
     if not rows:
-        raise UserError(f"--endpoint: {endpoint.name} ({endpoint.host}) answered none of the {len(documents)} prompts")
+        raise UserError(
+            f"--endpoint: {endpoint.name} ({endpoint.host}) answered none of the {len(documents)} prompts"
+        )
     return rows, partial
 
 
 def generate(documents: list, options) -> list[dict]:
     """Rows of generations for the documents; `options` are the parsed arguments of the command."""
-    import torch
     from tqdm import tqdm
 
     from dftfast.data import prompt_messages
@@ -102,8 +157,13 @@ def generate(documents: list, options) -> list[dict]:
     from dftfast.model.tokenizer import Tokenizer
     from dftfast.rollout import Request, RolloutEngine, Sampler
 
-    sampler = Sampler(temperature=options.temperature, top_k=options.top_k, top_p=options.top_p, min_p=options.min_p,
-                      max_tokens=options.max_tokens)
+    sampler = Sampler(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        max_tokens=options.max_tokens,
+    )
     device = pick_device(options.device)
     adapters = [Adapter.load(folder) for folder in options.adapter]
     folder = resolve_model(options.model)
@@ -114,17 +174,28 @@ def generate(documents: list, options) -> list[dict]:
         adapter.check(policy.decoder)
         policy.adapters.append(adapter)
     if adapters:
-        policy.materialise()
-    requests = [Request(i, prompt, sampler, options.seed, options.n) for i, prompt in enumerate(prompts)]
+        policy.merge_weights()
+    requests = [
+        Request(i, prompt, sampler, options.seed, options.n) for i, prompt in enumerate(prompts)
+    ]
     with tqdm(total=len(requests) * options.n, unit="text", dynamic_ncols=True) as bar:
         engine = RolloutEngine(policy.decoder, tokenizer, agreement_samples=0)
         batch = engine.generate(requests, lambda done, _: bar.update(done - bar.n))
-    how = {name: value for name, value in dataclasses.asdict(sampler).items()
-           if name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")} | {"seed": options.seed}
+    how = {
+        name: value
+        for name, value in dataclasses.asdict(sampler).items()
+        if name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
+    } | {"seed": options.seed}
     name = " + ".join([options.model or folder.name, *options.adapter])
     return [
-        generation(documents[int(batch.request[i])], tokenizer.decode(batch.output(i)).strip(), batch.output(i),
-                   batch.finish_reason[i], how, name)
+        generation(
+            documents[int(batch.request[i])],
+            tokenizer.decode(batch.output(i)).strip(),
+            batch.output(i),
+            batch.finish_reason[i],
+            how,
+            name,
+        )
         | ({"sample": int(batch.sample[i])} if options.n > 1 else {})
         for i in range(len(batch))
     ]
@@ -137,8 +208,8 @@ def select(rows: list[dict], options) -> list[dict]:
     """
     from dftfast.config import Config
     from dftfast.data import load_corpus, prompt_messages
+    from dftfast.distribution.population import make_terms, select_population
     from dftfast.distribution.samples import Samples
-    from dftfast.distribution.selection import make_terms, select_population
     from dftfast.model.embedder import Embedder
     from dftfast.model.pretrained import resolve_model
     from dftfast.model.tokenizer import Tokenizer
@@ -154,14 +225,23 @@ def select(rows: list[dict], options) -> list[dict]:
     kept = {row["id"]: row for row in reversed(rows)}  # the first of each prompt
     if usable:
         corpus = load_corpus([options.select])
-        human = samples([document.text for document in corpus], [prompt_messages(d)[-1]["content"] for d in corpus])
+        human = samples(
+            [document.text for document in corpus],
+            [prompt_messages(d)[-1]["content"] for d in corpus],
+        )
         candidates = samples([row["text"] for row in usable], [row["prompt"] for row in usable])
         prompts = {identifier: number for number, identifier in enumerate(kept)}
         weights = Config().dft.weights.model_dump()
         terms = make_terms(candidates, human, tokenizer.vocab_size, weights)
-        chosen, course = select_population([prompts[row["id"]] for row in usable], terms, options.seed)
+        chosen, history = select_population(
+            [prompts[row["id"]] for row in usable], terms, options.seed
+        )
         kept |= {usable[i]["id"]: usable[i] for i in chosen}
-        log.info("chosen by what they are like together: J %.3f at random, %.3f chosen", course[0]["J"], course[-1]["J"])
+        log.info(
+            "chosen by what they are like together: J %.3f at random, %.3f chosen",
+            history[0]["J"],
+            history[-1]["J"],
+        )
     order = dict.fromkeys(row["id"] for row in rows)
     return [{name: value for name, value in kept[i].items() if name != "sample"} for i in order]
 
@@ -177,8 +257,13 @@ def _documents(path: Path, limit: int | None) -> list:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    documents = [Document(id=str(number), text="", prompt=line, messages=({"role": "user", "content": line},))
-                 for number, line in enumerate(lines, 1) if line.strip()]
+    documents = [
+        Document(
+            id=str(number), text="", prompt=line, messages=({"role": "user", "content": line},)
+        )
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not documents:
         raise UserError(f"{path}: no prompt in it")
     return documents[:limit]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dftfast.command import run
 from dftfast.config import parse_command_line
+from dftfast.runtime.command import run
 
 ABOUT = "Fine-tune a model on human texts, train its outputs towards their distribution, and report how far it got."
 
 
 def main(arguments: Sequence[str]) -> None:
     config = parse_command_line(arguments, about=ABOUT)
+    from dftfast.optimise.distributed import process_group
     from dftfast.pipeline import run_pipeline
-    from dftfast.training.distributed import processes
 
-    with processes(config.run.rank_timeout):
+    with process_group(config.run.rank_timeout):
         run_pipeline(config)
 
 

@@ -11,7 +11,13 @@ import sys
 
 import torch
 from datasets import load_dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DataCollatorForLanguageModeling,
+    Trainer,
+    TrainingArguments,
+)
 
 from dftfast.kernels import linear_cross_entropy
 
@@ -37,8 +43,16 @@ def main(model_name: str, texts: str, out: str, **arguments) -> LogitFreeTrainer
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(model_name)
     dataset = load_dataset("json", data_files=texts, split="train")
-    dataset = dataset.map(lambda row: tokenizer(row["text"], truncation=True, max_length=512), remove_columns=dataset.column_names)
-    settings = {"per_device_train_batch_size": 8, "num_train_epochs": 1, "report_to": "none", **arguments}
+    dataset = dataset.map(
+        lambda row: tokenizer(row["text"], truncation=True, max_length=512),
+        remove_columns=dataset.column_names,
+    )
+    settings = {
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 1,
+        "report_to": "none",
+        **arguments,
+    }
     trainer = LogitFreeTrainer(
         model=model,
         args=TrainingArguments(out, **settings),

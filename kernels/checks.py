@@ -13,7 +13,9 @@ def check_dtype(op: str, *tensors: Tensor) -> None:
     found = {t.dtype for t in tensors}
     if len(found) != 1 or not found <= DTYPES.keys():
         names = ", ".join(sorted(str(dtype) for dtype in found))
-        raise TypeError(f"{op}: one of float32, bfloat16 and float16 expected for all tensors, got {names}; convert them")
+        raise TypeError(
+            f"{op}: one of float32, bfloat16 and float16 expected for all tensors, got {names}; convert them"
+        )
 
 
 def address(tensor: Tensor | None) -> int:

@@ -46,23 +46,58 @@ class CPUDecoder:
     """
 
     MATRICES = ("qkv", "o", "gate_up", "down")
-    FIELDS = ("qkv", "qkv_bias", "o", "gate_up", "down", "input_norm", "post_norm", "q_norm", "k_norm")
+    FIELDS = (
+        "qkv",
+        "qkv_bias",
+        "o",
+        "gate_up",
+        "down",
+        "input_norm",
+        "post_norm",
+        "q_norm",
+        "k_norm",
+    )
 
-    def __init__(self, layers, num_layers: int, embed: Tensor, norm: Tensor, head: Tensor, heads: int, kv_heads: int,
-                 head_dim: int, inner: int, eps: float):  # fmt: skip
+    def __init__(
+        self,
+        layers,
+        num_layers: int,
+        embed: Tensor,
+        norm: Tensor,
+        head: Tensor,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        inner: int,
+        eps: float,
+    ):
         self.vocab, hidden = head.shape
-        self._free = on_huge_pages(self.packed_numel(num_layers, self.vocab, hidden, inner, heads, kv_heads, head_dim))
-        self.kept = [[None if layer[name] is None else self._ready(name, layer[name]) for name in self.FIELDS]
-                     for layer in layers]  # fmt: skip
+        self._free = on_huge_pages(
+            self.packed_numel(num_layers, self.vocab, hidden, inner, heads, kv_heads, head_dim)
+        )
+        self.kept = [
+            [
+                None if layer[name] is None else self._ready(name, layer[name])
+                for name in self.FIELDS
+            ]
+            for layer in layers
+        ]
         self.ends = (in_bf16(embed), in_bf16(norm), self._pack(head))
         addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
-        self.weights = _C.DecoderWeights(addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps)
+        self.weights = _C.DecoderWeights(
+            addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps
+        )
 
     @staticmethod
-    def packed_numel(layers: int, vocab: int, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int) -> int:
+    def packed_numel(
+        layers: int, vocab: int, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int
+    ) -> int:
         """Numbers in the packed copies of all matrices."""
-        qkv, o = packed_size((heads + 2 * kv_heads) * head_dim, hidden), packed_size(hidden, heads * head_dim)
+        qkv, o = (
+            packed_size((heads + 2 * kv_heads) * head_dim, hidden),
+            packed_size(hidden, heads * head_dim),
+        )
         mlp = packed_size(2 * inner, hidden) + packed_size(hidden, inner)
         return layers * (qkv + o + mlp) + packed_size(vocab, hidden)
 
@@ -71,8 +106,18 @@ class CPUDecoder:
         """Whether the sizes are those that the kernels handle."""
         return hidden % 16 == 0 and inner % 16 == 0 and head_dim % 32 == 0 and head_dim <= 256
 
-    def logits(self, tokens: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, slots: Tensor, block_table: Tensor,
-               query_offsets: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:  # fmt: skip
+    def logits(
+        self,
+        tokens: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        cache: Tensor,
+        slots: Tensor,
+        block_table: Tensor,
+        query_offsets: Tensor,
+        lengths: Tensor,
+        rows: Tensor,
+    ) -> Tensor:
         """fp32 [R, V] after the tokens `rows` int64[R]; stores keys and values on the way.
 
         Args:
@@ -83,10 +128,24 @@ class CPUDecoder:
         """
         out = torch.empty(len(rows), self.vocab, dtype=torch.float32)
         _C.decoder_step(
-            self.weights, tokens.data_ptr(), slots.data_ptr(), cos.data_ptr(), sin.data_ptr(), block_table.data_ptr(),
-            block_table.shape[1], query_offsets.data_ptr(), lengths.data_ptr(), rows.data_ptr(), len(tokens),
-            len(lengths), len(rows), cache.data_ptr(), cache.shape[1], out.data_ptr(), torch.get_num_threads(),
-        )  # fmt: skip
+            self.weights,
+            tokens.data_ptr(),
+            slots.data_ptr(),
+            cos.data_ptr(),
+            sin.data_ptr(),
+            block_table.data_ptr(),
+            block_table.shape[1],
+            query_offsets.data_ptr(),
+            lengths.data_ptr(),
+            rows.data_ptr(),
+            len(tokens),
+            len(lengths),
+            len(rows),
+            cache.data_ptr(),
+            cache.shape[1],
+            out.data_ptr(),
+            torch.get_num_threads(),
+        )
         return out
 
     def _ready(self, name: str, weight: Tensor) -> Tensor:

@@ -41,7 +41,13 @@ def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor
 
 
 def ngram_lookup(
-    tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float = 0.0
+    tokens: Tensor,
+    offsets: Tensor,
+    n: int,
+    vocab: int,
+    keys: Tensor,
+    values: Tensor,
+    default: float = 0.0,
 ) -> Tensor:
     """The value of the n-gram that ends at each token.
 
@@ -52,7 +58,9 @@ def ngram_lookup(
     _check(tokens, offsets, n, vocab)
     _check_key_shape(keys, vocab**n >= 2**63)
     if values.shape != keys.shape[:1]:
-        raise ValueError(f"ngram_lookup: {keys.shape[0]} keys but values of shape {tuple(values.shape)}")
+        raise ValueError(
+            f"ngram_lookup: {keys.shape[0]} keys but values of shape {tuple(values.shape)}"
+        )
     return torch.ops.dftfast.ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
 
 
@@ -63,7 +71,9 @@ def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
         raise ValueError(f"vocab must be between 1 and 2**31 - 1, not {vocab}")
     for name, tensor in (("tokens", tokens), ("offsets", offsets)):
         if tensor.dim() != 1 or tensor.dtype != torch.int64:
-            raise ValueError(f"{name} must be a vector of int64, got {tensor.dtype} of shape {tuple(tensor.shape)}")
+            raise ValueError(
+                f"{name} must be a vector of int64, got {tensor.dtype} of shape {tuple(tensor.shape)}"
+            )
     if len(offsets) < 1:
         raise ValueError("offsets must hold one more entry than there are sequences, got none")
 
@@ -71,16 +81,22 @@ def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
 def _check_key_shape(keys: Tensor, wide: bool) -> None:
     if keys.dtype != torch.int64 or keys.dim() != 1 + wide or (wide and keys.shape[1] != 2):
         expected = "[u, 2]" if wide else "[u]"
-        raise ValueError(f"n-gram keys must be int64 {expected} here, got {keys.dtype} of shape {tuple(keys.shape)}")
+        raise ValueError(
+            f"n-gram keys must be int64 {expected} here, got {keys.dtype} of shape {tuple(keys.shape)}"
+        )
 
 
 def _check_histograms(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> None:
     for keys, counts in ((keys_p, counts_p), (keys_q, counts_q)):
         _check_key_shape(keys, keys_p.dim() == 2)
         if counts.dtype != torch.int64 or counts.shape != keys.shape[:1]:
-            raise ValueError(f"{keys.shape[0]} keys but counts {counts.dtype} of shape {tuple(counts.shape)}")
+            raise ValueError(
+                f"{keys.shape[0]} keys but counts {counts.dtype} of shape {tuple(counts.shape)}"
+            )
         if not len(counts):
-            raise ValueError("an n-gram histogram is empty (every sequence is shorter than n): no frequencies")
+            raise ValueError(
+                "an n-gram histogram is empty (every sequence is shorter than n): no frequencies"
+            )
 
 
 def _ragged(tokens: Tensor, offsets: Tensor) -> tuple[int, int, int, int]:
@@ -88,29 +104,42 @@ def _ragged(tokens: Tensor, offsets: Tensor) -> tuple[int, int, int, int]:
 
 
 @torch.library.custom_op("dftfast::ngram_counts", mutates_args=(), device_types="cpu")
-def _counts(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+def _counts(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
+) -> tuple[Tensor, Tensor]:
     tokens, offsets = tokens.contiguous(), offsets.contiguous()
     exclude = tokens.new_empty(0) if exclude is None else exclude.to(torch.int64).contiguous()
     wide = vocab**n >= 2**63
     shape = (len(tokens), 2) if wide else (len(tokens),)
     keys, scratch = tokens.new_empty(shape), tokens.new_empty(shape)
     slices = _C.ngram_counts(
-        *_ragged(tokens, offsets), n, vocab, exclude.data_ptr(), exclude.numel(),
-        keys.data_ptr(), scratch.data_ptr(), wide, torch.get_num_threads(),
-    )  # fmt: skip
+        *_ragged(tokens, offsets),
+        n,
+        vocab,
+        exclude.data_ptr(),
+        exclude.numel(),
+        keys.data_ptr(),
+        scratch.data_ptr(),
+        wide,
+        torch.get_num_threads(),
+    )
     counts = scratch[:, 0] if wide else scratch
     return torch.cat([keys[a:b] for a, b in slices]), torch.cat([counts[a:b] for a, b in slices])
 
 
 @_counts.register_kernel("cuda")
-def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
-    from .triton.ngram import ngram_counts_forward
+def _(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    from dftfast.kernels.triton.ngram import ngram_counts_forward
 
     return ngram_counts_forward(tokens, offsets, n, vocab, exclude)
 
 
 @_counts.register_fake
-def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None) -> tuple[Tensor, Tensor]:
+def _(
+    tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
+) -> tuple[Tensor, Tensor]:
     distinct = torch.library.get_ctx().new_dynamic_size()
     shape = (distinct, 2) if vocab**n >= 2**63 else (distinct,)
     return tokens.new_empty(shape), tokens.new_empty(distinct)
@@ -119,18 +148,27 @@ def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | Non
 @torch.library.custom_op("dftfast::ngram_distances", mutates_args=(), device_types="cpu")
 def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
     """float64 [2]: Euclidean distance, Jensen-Shannon divergence."""
-    keys_p, counts_p, keys_q, counts_q = (t.contiguous() for t in (keys_p, counts_p, keys_q, counts_q))
+    keys_p, counts_p, keys_q, counts_q = (
+        t.contiguous() for t in (keys_p, counts_p, keys_q, counts_q)
+    )
     out = keys_p.new_empty(2, dtype=torch.float64)
     _C.ngram_distances(
-        keys_p.data_ptr(), counts_p.data_ptr(), len(keys_p), keys_q.data_ptr(), counts_q.data_ptr(), len(keys_q),
-        out.data_ptr(), keys_p.dim() == 2, torch.get_num_threads(),
-    )  # fmt: skip
+        keys_p.data_ptr(),
+        counts_p.data_ptr(),
+        len(keys_p),
+        keys_q.data_ptr(),
+        counts_q.data_ptr(),
+        len(keys_q),
+        out.data_ptr(),
+        keys_p.dim() == 2,
+        torch.get_num_threads(),
+    )
     return out
 
 
 @_distances.register_kernel("cuda")
 def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
-    from .triton.ngram import ngram_distances_forward
+    from dftfast.kernels.triton.ngram import ngram_distances_forward
 
     return ngram_distances_forward(keys_p, counts_p, keys_q, counts_q)
 
@@ -142,24 +180,55 @@ def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Ten
 
 @torch.library.custom_op("dftfast::ngram_lookup", mutates_args=(), device_types="cpu")
 def _lookup(
-    tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float
+    tokens: Tensor,
+    offsets: Tensor,
+    n: int,
+    vocab: int,
+    keys: Tensor,
+    values: Tensor,
+    default: float,
 ) -> Tensor:
-    tokens, offsets, keys, values = (t.contiguous() for t in (tokens, offsets, keys, values.float()))
+    tokens, offsets, keys, values = (
+        t.contiguous() for t in (tokens, offsets, keys, values.float())
+    )
     out = torch.full(tokens.shape, default, dtype=torch.float32)
     _C.ngram_lookup(
-        *_ragged(tokens, offsets), n, vocab, keys.data_ptr(), values.data_ptr(), len(keys),
-        out.data_ptr(), keys.dim() == 2, torch.get_num_threads(),
-    )  # fmt: skip
+        *_ragged(tokens, offsets),
+        n,
+        vocab,
+        keys.data_ptr(),
+        values.data_ptr(),
+        len(keys),
+        out.data_ptr(),
+        keys.dim() == 2,
+        torch.get_num_threads(),
+    )
     return out
 
 
 @_lookup.register_kernel("cuda")
-def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float) -> Tensor:
-    from .triton.ngram import ngram_lookup_forward
+def _(
+    tokens: Tensor,
+    offsets: Tensor,
+    n: int,
+    vocab: int,
+    keys: Tensor,
+    values: Tensor,
+    default: float,
+) -> Tensor:
+    from dftfast.kernels.triton.ngram import ngram_lookup_forward
 
     return ngram_lookup_forward(tokens, offsets, n, vocab, keys, values, default)
 
 
 @_lookup.register_fake
-def _(tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float) -> Tensor:
+def _(
+    tokens: Tensor,
+    offsets: Tensor,
+    n: int,
+    vocab: int,
+    keys: Tensor,
+    values: Tensor,
+    default: float,
+) -> Tensor:
     return tokens.new_empty(tokens.shape, dtype=torch.float32)

@@ -1,4 +1,5 @@
 """A random Qwen3 with a tokenizer of single bytes, in Hugging Face format."""
+
 from __future__ import annotations
 
 import json
@@ -22,6 +23,10 @@ def save_byte_model(folder: Path, context: int = 4096) -> Path:
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens(SPECIAL)
     core.save(str(folder / "tokenizer.json"))
-    config = {"eos_token": "<end>", "chat_template": TEMPLATE, "tokenizer_class": "PreTrainedTokenizerFast"}
+    config = {
+        "eos_token": "<end>",
+        "chat_template": TEMPLATE,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder

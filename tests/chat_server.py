@@ -1,4 +1,5 @@
 """A real HTTP server that speaks the chat completions API as badly as it is told to."""
+
 from __future__ import annotations
 
 import json
@@ -7,11 +8,23 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-def completion(text: str, prompt_tokens: int = 100, completion_tokens: int = 1, reason: str = "stop") -> dict:
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m",
-            "choices": [{"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}],
-            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens,
-                      "total_tokens": prompt_tokens + completion_tokens}}
+def completion(
+    text: str, prompt_tokens: int = 100, completion_tokens: int = 1, reason: str = "stop"
+) -> dict:
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [
+            {"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": text}}
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": prompt_tokens + completion_tokens,
+        },
+    }
 
 
 class ChatServer:
@@ -42,7 +55,9 @@ class ChatServer:
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> ChatServer:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *failure) -> None:
@@ -68,7 +83,11 @@ class ChatServer:
             status, value, *headers = told if isinstance(told, tuple) else (200, told)
             raw = value if isinstance(value, bytes) else json.dumps(value).encode()
             handler.send_response(status)
-            for name, text in {"Content-Type": "application/json", "Content-Length": str(len(raw)), **(headers[0] if headers else {})}.items():
+            for name, text in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(raw)),
+                **(headers[0] if headers else {}),
+            }.items():
                 handler.send_header(name, text)
             handler.end_headers()
             handler.wfile.write(raw)

@@ -9,7 +9,9 @@ import transformers
 
 from dftfast.model.attention import packed_causal
 
-SIZES = dict(vocab_size=259, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6)
+SIZES = dict(
+    vocab_size=259, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=6
+)
 LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,
@@ -19,12 +21,16 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 64,
 }
 FAMILIES = {
-    "qwen3": lambda: transformers.Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True),
+    "qwen3": lambda: transformers.Qwen3Config(
+        **SIZES, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True
+    ),
     "qwen3-untied": lambda: transformers.Qwen3Config(
         **SIZES, num_key_value_heads=3, head_dim=8, tie_word_embeddings=False
     ),
     "qwen2": lambda: transformers.Qwen2Config(**SIZES, num_key_value_heads=2),
-    "llama": lambda: transformers.LlamaConfig(**SIZES, num_key_value_heads=2, tie_word_embeddings=True),
+    "llama": lambda: transformers.LlamaConfig(
+        **SIZES, num_key_value_heads=2, tie_word_embeddings=True
+    ),
     "llama3-rope": lambda: transformers.LlamaConfig(
         **SIZES, num_key_value_heads=6, max_position_embeddings=512, rope_parameters=LLAMA3_ROPE
     ),

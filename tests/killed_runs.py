@@ -25,22 +25,22 @@ from pathlib import Path
 import safetensors.torch  # noqa: F401
 import sklearn.feature_extraction.text  # noqa: F401
 
-import dftfast.distribution.selection
-import dftfast.files
+import dftfast.dft.policy_gradient
+import dftfast.distribution.population
 import dftfast.model.policy
+import dftfast.optimise.checkpoint
+import dftfast.optimise.fit
 import dftfast.pipeline.stages
-import dftfast.training.checkpoint
-import dftfast.training.fit
-import dftfast.training.policy_gradient  # noqa: F401
+import dftfast.runtime.files
 from dftfast.train import main
 
 MANY = 40  # kills at a random one of that many calls
 POINTS = {  # what a run is killed in the midst of, beside any moment: the module and the name that is called there
-    "write": (dftfast.files, "_sync"),
-    "checkpoint": (dftfast.training.checkpoint, "write_state"),
-    "checkpoint checksum": (dftfast.training.checkpoint, "sha256"),
+    "write": (dftfast.runtime.files, "_sync"),
+    "checkpoint": (dftfast.optimise.checkpoint, "write_state"),
+    "checkpoint checksum": (dftfast.optimise.checkpoint, "sha256"),
     "merge": (dftfast.model.policy, "product"),
-    "update": (dftfast.training.fit, "backward"),
+    "update": (dftfast.optimise.fit, "backward"),
 }
 
 
@@ -63,7 +63,7 @@ def start(options: list[str], point: str | None, call: int) -> int:
 def run(options: list[str], point: str | None, call: int) -> None:
     """A run that ends with the last weights, unless it kills itself."""
     dftfast.pipeline.stages.report = lambda run: None
-    dftfast.training.dft._stalled = lambda records: False  # a second phase, on the merged first one
+    dftfast.dft.context._stalled = lambda records: False  # a second phase, on the merged first one
     if point:
         module, name = POINTS[point]
         original, calls = getattr(module, name), 0
@@ -94,9 +94,16 @@ def wait(pid: int, seconds: float | None) -> int:
 
 def weights(folder: Path) -> dict[str, str]:
     """Checksums of every weight file and of the samples of the result."""
-    files = [*folder.glob("sft/**/*.safetensors"), *folder.glob("dft/**/*.safetensors"), *folder.glob("merged/*.safetensors")]
+    files = [
+        *folder.glob("sft/**/*.safetensors"),
+        *folder.glob("dft/**/*.safetensors"),
+        *folder.glob("merged/*.safetensors"),
+    ]
     files.append(folder / "generations" / "dft.jsonl")
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+    }
 
 
 def killed_runs(kills: int, seed: int, work: Path, options: list[str]) -> None:

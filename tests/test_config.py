@@ -1,4 +1,5 @@
 """Layers of configuration, mistakes named with key, value, file and line, and the page that documents it."""
+
 from __future__ import annotations
 
 import subprocess
@@ -12,7 +13,7 @@ from dftfast.config import Config, load_config, parse_command_line
 from dftfast.config.help import help_text, markdown
 from dftfast.config.layers import presets
 from dftfast.config.schema import keys
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 
 @pytest.fixture
@@ -21,12 +22,15 @@ def write(tmp_path):
         path = tmp_path / "run.yaml"
         path.write_text(text)
         return str(path)
+
     return write
 
 
 def test_later_layers_win(write):
     path = write("sft:\n  rank: 64\n  epochs: 3\ndft: {weights: {mmd: 2}}\nsweep:\n")
-    config = parse_command_line(["--preset=smoke", "--config", path, "--sft.epochs=5", "--dft.weights.ngram", "4"])
+    config = parse_command_line(
+        ["--preset=smoke", "--config", path, "--sft.epochs=5", "--dft.weights.ngram", "4"]
+    )
     assert (config.sft.max_texts, config.sft.rank, config.sft.epochs) == (160, 64, 5)
     assert (config.dft.weights.mmd, config.dft.weights.ngram) == (2.0, 4.0)
     assert config.dft.weights.classifier == Config().dft.weights.classifier
@@ -34,57 +38,96 @@ def test_later_layers_win(write):
 
 
 def test_values_are_read_by_type(write):
-    config = parse_command_line(["--data=a.jsonl,b.jsonl", "--sweep.temperatures=[0.5, 1]", "--run.tensorboard=false",
-                                 "--sft.learning_rates=1e-4", "--data.limit=none", "--model=123", "--run.seed=7",
-                                 "--data.held-out=c.jsonl"])
+    config = parse_command_line(
+        [
+            "--data=a.jsonl,b.jsonl",
+            "--sweep.temperatures=[0.5, 1]",
+            "--run.tensorboard=false",
+            "--sft.learning_rates=1e-4",
+            "--data.limit=none",
+            "--model=123",
+            "--run.seed=7",
+            "--data.held-out=c.jsonl",
+        ]
+    )
     assert config.data.train == ["a.jsonl", "b.jsonl"] and config.data.held_out == ["c.jsonl"]
     assert config.sweep.temperatures == [0.5, 1.0] and config.run.tensorboard is False
-    assert config.sft.learning_rates == [1e-4] and config.data.limit is None and config.model.name == "123"
+    assert (
+        config.sft.learning_rates == [1e-4]
+        and config.data.limit is None
+        and config.model.name == "123"
+    )
     assert load_config(files=[write("sft: {learning_rates: [1e-4]}")]).sft.learning_rates == [1e-4]
     assert parse_command_line(["--data=x", "--data=none"]).data.train == []
 
 
 def test_resolved_tree_reads_back(write):
-    config = parse_command_line(["--preset=smoke", "--data=a.jsonl", "--run.seed=3", "--model.name=x: y # z"])
+    config = parse_command_line(
+        ["--preset=smoke", "--data=a.jsonl", "--run.seed=3", "--model.name=x: y # z"]
+    )
     assert load_config(files=[write(config.to_yaml())]) == config
     with pytest.raises(ValidationError):
         config.run.seed = 4
 
 
-@pytest.mark.parametrize("arguments, complaint", [
-    (["--sft.learning_rat=3"], "command line: unknown key sft.learning_rat; the nearest is sft.learning_rates"),
-    (["--epochs=3"], "unknown key epochs; the nearest is sft.epochs"),
-    (["--dft.wieghts.mmd=1"], "unknown key dft.wieghts.mmd; the nearest is dft.weights.mmd"),
-    (["--sft.rank=many"], "command line: sft.rank: should be a valid integer.*found 'many'"),
-    (["--sft.rank=0"], "sft.rank: should be greater than or equal to 1, found '0'"),
-    (["--sft.warmup=nan"], "sft.warmup: .*found"),
-    (["--sweep.temperatures=0.5,hot"], "sweep.temperatures: should be a valid number.*found 'hot'"),
-    (["--sweep.temperatures=none"], "sweep.temperatures: list should have at least 1 item"),
-    (["--sft.method=magic"], "sft.method: should be 'lora' or 'full', found 'magic'"),
-    (["--sft"], "--sft needs a value"),
-    (["--sft.rank", "--run.seed=1"], "--sft.rank needs a value"),
-    (["train.jsonl"], "'train.jsonl' is not an option"),
-    (["--preset=huge"], "no preset 'huge'; there are default, "),
-    (["--config=absent.yaml"], "absent.yaml cannot be read"),
-])
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        (
+            ["--sft.learning_rat=3"],
+            "command line: unknown key sft.learning_rat; the nearest is sft.learning_rates",
+        ),
+        (["--epochs=3"], "unknown key epochs; the nearest is sft.epochs"),
+        (["--dft.wieghts.mmd=1"], "unknown key dft.wieghts.mmd; the nearest is dft.weights.mmd"),
+        (["--sft.rank=many"], "command line: sft.rank: should be a valid integer.*found 'many'"),
+        (["--sft.rank=0"], "sft.rank: should be greater than or equal to 1, found '0'"),
+        (["--sft.warmup=nan"], "sft.warmup: .*found"),
+        (
+            ["--sweep.temperatures=0.5,hot"],
+            "sweep.temperatures: should be a valid number.*found 'hot'",
+        ),
+        (["--sweep.temperatures=none"], "sweep.temperatures: list should have at least 1 item"),
+        (["--sft.method=magic"], "sft.method: should be 'lora' or 'full', found 'magic'"),
+        (["--sft"], "--sft needs a value"),
+        (["--sft.rank", "--run.seed=1"], "--sft.rank needs a value"),
+        (["train.jsonl"], "'train.jsonl' is not an option"),
+        (["--preset=huge"], "no preset 'huge'; there are default, "),
+        (["--config=absent.yaml"], "absent.yaml cannot be read"),
+    ],
+)
 def test_mistakes_on_the_command_line(arguments, complaint):
     with pytest.raises(UserError, match=complaint) as caught:
         parse_command_line(arguments)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text, line, complaint", [
-    ("sft:\n  rank: 8\n  rnak: 8\n", 3, "unknown key sft.rnak; the nearest is sft.rank"),
-    ("run: {}\n\nevalation:\n  prompts: 3\n", 3, "unknown key evalation; the nearest is evaluation"),
-    ("sft:\n  rank: eight\n", 2, "sft.rank: should be a valid integer.*found 'eight'"),
-    ("sweep:\n  temperatures:\n    - 0.5\n    - -1\n", 2, "sweep.temperatures: should be greater.*found -1"),
-    ("sft:\n  epochs: [1]\n", 2, r"sft.epochs: should be a valid integer, found \[1\]"),
-    ("sft:\n  rank: 8\nsft:\n  rank: 9\n", 4, "sft.rank is given twice"),
-    ("sft: 3\n", 1, "expected `key: value` lines under sft"),
-    ("- 3\n", 1, "expected `key: value` lines"),
-    ("sft:\n  rank: [8\n", 3, "not valid YAML"),
-    ("sft:\n  rank: !!python/object:os.system 8\n", 2, "not valid YAML: could not determine a constructor"),
-])
+@pytest.mark.parametrize(
+    "text, line, complaint",
+    [
+        ("sft:\n  rank: 8\n  rnak: 8\n", 3, "unknown key sft.rnak; the nearest is sft.rank"),
+        (
+            "run: {}\n\nevalation:\n  prompts: 3\n",
+            3,
+            "unknown key evalation; the nearest is evaluation",
+        ),
+        ("sft:\n  rank: eight\n", 2, "sft.rank: should be a valid integer.*found 'eight'"),
+        (
+            "sweep:\n  temperatures:\n    - 0.5\n    - -1\n",
+            2,
+            "sweep.temperatures: should be greater.*found -1",
+        ),
+        ("sft:\n  epochs: [1]\n", 2, r"sft.epochs: should be a valid integer, found \[1\]"),
+        ("sft:\n  rank: 8\nsft:\n  rank: 9\n", 4, "sft.rank is given twice"),
+        ("sft: 3\n", 1, "expected `key: value` lines under sft"),
+        ("- 3\n", 1, "expected `key: value` lines"),
+        ("sft:\n  rank: [8\n", 3, "not valid YAML"),
+        (
+            "sft:\n  rank: !!python/object:os.system 8\n",
+            2,
+            "not valid YAML: could not determine a constructor",
+        ),
+    ],
+)
 def test_mistakes_in_a_file(write, text, line, complaint):
     path = write(text)
     with pytest.raises(UserError, match=complaint) as caught:
@@ -111,7 +154,11 @@ def test_documentation_is_in_step():
 
 
 def test_configuration_imports_nothing_heavy():
-    code = ("import sys, dftfast.config, dftfast.command, dftfast.generate; from dftfast.config.help import help_text;"
-            "help_text('x'); print([m for m in ('torch', 'transformers', 'numpy', 'sklearn') if m in sys.modules])")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        "import sys, dftfast.config, dftfast.runtime.command, dftfast.generate; from dftfast.config.help import help_text;"
+        "help_text('x'); print([m for m in ('torch', 'transformers', 'numpy', 'sklearn') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"

@@ -1,15 +1,22 @@
 """Embeddings agree with sentence-transformers in float32, in the order given, whatever the batches."""
+
 from __future__ import annotations
 
 import pytest
 import torch
 
-from dftfast.errors import UserError
 from dftfast.model.embedder import CharacterNgrams, Embedder
 from dftfast.model.pretrained import resolve_embedder
+from dftfast.runtime.errors import UserError
 
-TEXTS = ["A short note.", "Meetings on Friday will move to the large room, " * 12, "", "Grüße aus München — bis bald!",
-         "The quick brown fox jumps over the lazy dog.", "A fast brown fox leaps over a lazy dog."]
+TEXTS = [
+    "A short note.",
+    "Meetings on Friday will move to the large room, " * 12,
+    "",
+    "Grüße aus München — bis bald!",
+    "The quick brown fox jumps over the lazy dog.",
+    "A fast brown fox leaps over a lazy dog.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +27,9 @@ def embedder():
 def test_agrees_with_float32(embedder):
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(resolve_embedder()), device="cpu", model_kwargs={"dtype": torch.float32})
+    model = SentenceTransformer(
+        str(resolve_embedder()), device="cpu", model_kwargs={"dtype": torch.float32}
+    )
     expected = torch.from_numpy(model.encode(TEXTS, show_progress_bar=False))
     found = embedder.encode(TEXTS)
     assert found.dtype == torch.float32 and found.shape == (len(TEXTS), embedder.dimension)
@@ -35,8 +44,13 @@ def test_order_batches_and_progress(name, embedder):
     found = model.encode(TEXTS, progress=seen.append, batch_size=2)
     assert seen == [2, 2, 2]
     alone = torch.cat([model.encode([text]) for text in TEXTS])
-    assert torch.nn.functional.cosine_similarity(found, alone).nan_to_num(1.0)[[0, 1, 3, 4, 5]].min() > 0.9999
-    assert found[4] @ found[5] > found[4] @ found[1]  # the two foxes are closer than fox and meetings
+    assert (
+        torch.nn.functional.cosine_similarity(found, alone).nan_to_num(1.0)[[0, 1, 3, 4, 5]].min()
+        > 0.9999
+    )
+    assert (
+        found[4] @ found[5] > found[4] @ found[1]
+    )  # the two foxes are closer than fox and meetings
     assert model.encode([]).shape == (0, model.dimension)
 
 

@@ -23,24 +23,77 @@ from safetensors import SafetensorError
 from dftfast.config import load_config
 from dftfast.data import load_corpus, prompt_messages
 from dftfast.data.generations import read_generations
-from dftfast.errors import UserError
 from dftfast.model.adapter import Adapter
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
-from dftfast.training.checkpoint import read_state, write_state
+from dftfast.optimise.checkpoint import read_state, write_state
+from dftfast.runtime.errors import UserError
 
 ROOM = 2 << 30  # bytes of address space that a case may take beyond what is taken already
 HOSTILE = [
-    None, True, 0, -1, 1, 3, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, float("inf"), float("nan"), "", "0", "x" * 5000,
-    "\ud800", "\0", "../../../etc/passwd", "/dev/zero", [], [[]], {}, {"": {}}, [None], [-1, 2**62], [2**31, 2**31],
-]  # fmt: skip
-RAW = [b"", b"\0", b"\xff\xfe", b"NaN", b"1e999", b"9" * 5000, b"[" * 100_000, b'{"a":' * 50_000, b"null", b"\xed\xa0\x80", b'"',
-       b"}{", b"\n", b"- ", b": ", b"&a [*a]", b"!!python/object/apply:os.system [id]", b"? ", b"2001-99-99", b"%TAG ! x"]  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    1,
+    3,
+    2**31,
+    2**63,
+    2**64,
+    10**30,
+    0.5,
+    -0.0,
+    1e308,
+    float("inf"),
+    float("nan"),
+    "",
+    "0",
+    "x" * 5000,
+    "\ud800",
+    "\0",
+    "../../../etc/passwd",
+    "/dev/zero",
+    [],
+    [[]],
+    {},
+    {"": {}},
+    [None],
+    [-1, 2**62],
+    [2**31, 2**31],
+]
+RAW = [
+    b"",
+    b"\0",
+    b"\xff\xfe",
+    b"NaN",
+    b"1e999",
+    b"9" * 5000,
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"null",
+    b"\xed\xa0\x80",
+    b'"',
+    b"}{",
+    b"\n",
+    b"- ",
+    b": ",
+    b"&a [*a]",
+    b"!!python/object/apply:os.system [id]",
+    b"? ",
+    b"2001-99-99",
+    b"%TAG ! x",
+]
 
 
 def places(value: object, found: list) -> list[tuple]:
     """(container, key) of everything inside a JSON value."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, child in list(items):
         found.append((value, key))
         places(child, found)
@@ -84,7 +137,9 @@ def mutated_bytes(rng: random.Random, content: bytes) -> bytes:
         elif kind == 3:
             content[at : at + 1] = bytes([rng.randrange(256)])
         else:
-            content[at : at + 8] = struct.pack("<Q", rng.choice([0, 1, 2**31, 2**63, 2**64 - 1, len(content)]))
+            content[at : at + 8] = struct.pack(
+                "<Q", rng.choice([0, 1, 2**31, 2**63, 2**64 - 1, len(content)])
+            )
     return bytes(content)
 
 
@@ -107,12 +162,31 @@ def originals(tmp_path_factory):
     policy.begin_phase(2, 4, seed=0)
     policy.end_phase().save(root / "adapter", root / "model")
     write_state(root / "checkpoint", {"0.master": torch.ones(3)}, {"step": 1, "inputs": "a"})
-    rows = [{"id": str(i), "text": f"words and words {i}", "title": "about", "outline": ["a"], "style": "plain"} for i in range(4)]
-    rows += [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
+    rows = [
+        {
+            "id": str(i),
+            "text": f"words and words {i}",
+            "title": "about",
+            "outline": ["a"],
+            "style": "plain",
+        }
+        for i in range(4)
+    ]
+    rows += [
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    ]
     rows += [{"prompt": "p", "completion": "c"}]
     (root / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sampler = {"temperature": 1.0, "seed": 0}
-    row = {"id": "1", "prompt": "p", "text": "t", "token_ids": [1, 2], "finish_reason": "stop", "sampler": sampler, "model": "m"}
+    row = {
+        "id": "1",
+        "prompt": "p",
+        "text": "t",
+        "token_ids": [1, 2],
+        "finish_reason": "stop",
+        "sampler": sampler,
+        "model": "m",
+    }
     (root / "generations.jsonl").write_text(json.dumps(row) + "\n")
     (root / "run.yaml").write_text(load_config("default").to_yaml())
     return root
@@ -128,7 +202,7 @@ def load_adapter(folder: Path) -> None:
     adapter = Adapter.load(folder)
     adapter.check(policy.decoder)
     policy.adapters.append(adapter)
-    policy.materialise()
+    policy.merge_weights()
 
 
 def load_documents(path: Path) -> None:
@@ -140,7 +214,11 @@ def load_documents(path: Path) -> None:
 def load_checkpoint(folder: Path) -> None:
     try:
         read_state(folder)
-    except (OSError, ValueError, SafetensorError) as wrong:  # what Checkpoints.load takes for damage
+    except (
+        OSError,
+        ValueError,
+        SafetensorError,
+    ) as wrong:  # what Checkpoints.load takes for damage
         raise UserError(str(wrong)) from None
 
 
@@ -200,9 +278,15 @@ def case(number: int, originals: Path, work: Path) -> bool:
         shutil.rmtree(target) if target.is_dir() else target.unlink()
 
 
-@pytest.mark.parametrize("numbers", [range(300), pytest.param(range(300, 3000), marks=pytest.mark.slow)], ids=["300 files", "2700 more"])
+@pytest.mark.parametrize(
+    "numbers",
+    [range(300), pytest.param(range(300, 3000), marks=pytest.mark.slow)],
+    ids=["300 files", "2700 more"],
+)
 def test_mutated_files_are_refused_or_loaded(numbers, originals, tmp_path):
-    (tmp_path / "model").symlink_to(originals / "model")  # the base of adapters, when no model is mutated
+    (tmp_path / "model").symlink_to(
+        originals / "model"
+    )  # the base of adapters, when no model is mutated
     limits = resource.getrlimit(resource.RLIMIT_AS)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     refused = dict.fromkeys(KINDS, 0)
@@ -217,7 +301,9 @@ def test_mutated_files_are_refused_or_loaded(numbers, originals, tmp_path):
             try:
                 refused[kind] += case(number, originals, work)
             except Exception as error:
-                raise AssertionError(f"case {number} ({kind}): {type(error).__name__}: {str(error)[:300]}") from error
+                raise AssertionError(
+                    f"case {number} ({kind}): {type(error).__name__}: {str(error)[:300]}"
+                ) from error
             shutil.rmtree(work)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
@@ -241,7 +327,9 @@ def test_a_packed_or_endless_line_is_refused_before_it_is_in_memory(tmp_path, na
 
 
 def test_a_short_configuration_that_stands_for_a_huge_one_is_refused(tmp_path):
-    lines = ["a: &a [x, x]"] + [f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefghijklmnopqrstu", "bcdefghijklmnopqrstuv")]
+    lines = ["a: &a [x, x]"] + [
+        f"{b}: &{b} [*{a}, *{a}]" for a, b in zip("abcdefghijklmnopqrstu", "bcdefghijklmnopqrstuv")
+    ]
     (tmp_path / "run.yaml").write_text("data:\n  train: [&a [x], *a]\n")
     with pytest.raises(UserError, match="alias"):
         load_config(files=[tmp_path / "run.yaml"])
@@ -262,7 +350,9 @@ def test_no_code_of_a_model_folder_runs(originals, tmp_path):
     embedder = tmp_path / "embedder"
     embedder.mkdir()
     (embedder / "evil.py").write_text("raise SystemExit('this has run')")
-    (embedder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "evil.Module"}]))
+    (embedder / "modules.json").write_text(
+        json.dumps([{"idx": 0, "name": "0", "path": "", "type": "evil.Module"}])
+    )
     with pytest.raises(UserError, match="evil.Module"):
         Embedder(str(embedder), "cpu")
     with pytest.raises(UserError):

@@ -17,25 +17,50 @@ import torch
 import transformers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from dftfast.command import run
 from dftfast.config import load_config
+from dftfast.dft.selection import first_weights, selection_phase
+from dftfast.dft.validation import ValidationScorer
 from dftfast.distribution.mmd import MMD
-from dftfast.distribution.ngram import NGramL2
-from dftfast.distribution.selection import make_terms, select_population
+from dftfast.distribution.ngram_l2 import NGramL2
+from dftfast.distribution.population import make_terms, select_population
 from dftfast.model.lora import remove_adapter
+from dftfast.optimise.likelihood import nats_per_token
+from dftfast.optimise.packing import Example
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import dft_task
+from dftfast.pipeline.stage_dft import phase_context
+from dftfast.runtime.command import run
 from dftfast.train import main
-from dftfast.training.fit import nats_per_token
-from dftfast.training.packing import Example
-from dftfast.training.phases import Gauge
-from dftfast.training.selection import first_weights, selection_phase
 
 SPECIAL = ["<pad>", "<start>", "<end>"]
 TEMPLATE = "{% for m in messages %}<start>{{ m.content[-40:] }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
-MODULES = ("argparse", "datetime", "decimal", "email.message", "logging", "pathlib", "subprocess", "tarfile", "zipfile",
-           "threading", "unittest.case", "unittest.mock", "socket", "ssl", "tempfile", "shutil", "typing", "inspect",
-           "doctest", "difflib", "fractions", "statistics", "random", "heapq", "ipaddress", "http.client")  # fmt: skip
+MODULES = (
+    "argparse",
+    "datetime",
+    "decimal",
+    "email.message",
+    "logging",
+    "pathlib",
+    "subprocess",
+    "tarfile",
+    "zipfile",
+    "threading",
+    "unittest.case",
+    "unittest.mock",
+    "socket",
+    "ssl",
+    "tempfile",
+    "shutil",
+    "typing",
+    "inspect",
+    "doctest",
+    "difflib",
+    "fractions",
+    "statistics",
+    "random",
+    "heapq",
+    "ipaddress",
+    "http.client",
+)
 
 
 def short_docstrings():
@@ -64,29 +89,62 @@ def model(tmp_path_factory, corpus):
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     core.train_from_iterator([json.loads(line)["text"] for line in open(corpus)], trainer)
     torch.manual_seed(0)
-    sizes = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, head_dim=16)
+    sizes = dict(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        head_dim=16,
+    )
     config = transformers.Qwen3Config(
-        vocab_size=core.get_vocab_size(), num_key_value_heads=2, tie_word_embeddings=True, eos_token_id=2, **sizes
+        vocab_size=core.get_vocab_size(),
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        eos_token_id=2,
+        **sizes,
     )
     transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
     core.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<end>", "chat_template": TEMPLATE}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"eos_token": "<end>", "chat_template": TEMPLATE})
+    )
     return folder
 
 
 def options(model, corpus, out):
     settings = {
-        "model.name": model, "model.dtype": "float32", "model.device": "cpu", "data.train": corpus, "run.folder": out,
-        "data.tuning_share": 0.15, "data.held_out_share": 0.15, "evaluation.embedder": "character-ngrams",
-        "sft.method": "full", "sft.learning_rates": 0.01, "sft.epochs": 6, "sft.batch_tokens": 1024,
-        "sweep.temperatures": "0.7,1.0", "sweep.prompts": 40, "evaluation.prompts": 40, "evaluation.rounds": 40,
-        "dft.phases": 1, "dft.prompts": 120, "dft.candidates": 6, "dft.learning_rate": 0.01,
-        "dft.epochs": 3, "dft.batch_tokens": 1024, "dft.tuning_prompts": 40, "dft.rank": 8, "dft.alpha": 8,
+        "model.name": model,
+        "model.dtype": "float32",
+        "model.device": "cpu",
+        "data.train": corpus,
+        "run.folder": out,
+        "data.validation_share": 0.15,
+        "data.held_out_share": 0.15,
+        "evaluation.embedder": "character-ngrams",
+        "sft.method": "full",
+        "sft.learning_rates": 0.01,
+        "sft.epochs": 6,
+        "sft.batch_tokens": 1024,
+        "sweep.temperatures": "0.7,1.0",
+        "sweep.prompts": 40,
+        "evaluation.prompts": 40,
+        "evaluation.rounds": 40,
+        "dft.phases": 1,
+        "dft.prompts": 120,
+        "dft.candidates": 6,
+        "dft.learning_rate": 0.01,
+        "dft.epochs": 3,
+        "dft.batch_tokens": 1024,
+        "dft.validation_prompts": 40,
+        "dft.rank": 8,
+        "dft.alpha": 8,
         "dft.bake_temperature": 1.0,
-    }  # fmt: skip
+    }
     return [f"--{key}={value}" for key, value in settings.items()]
 
 
@@ -98,9 +156,16 @@ def finished(model, corpus, tmp_path_factory):
 
 
 def test_every_stage_leaves_its_output(finished):
-    assert set(json.loads((finished / "stages.json").read_text())) == {"sft", "sweep", "dft", "report"}
+    assert set(json.loads((finished / "stages.json").read_text())) == {
+        "sft",
+        "sweep",
+        "dft",
+        "report",
+    }
     results = json.loads((finished / "results.json").read_text())
-    assert set(results["systems"]) == {f"full lr=0.01 data=1 T={t} top-p=1 top-k=0" for t in ("0.7", "1")} | {"dft"}
+    assert set(results["systems"]) == {
+        f"full lr=0.01 data=1 T={t} top-p=1 top-k=0" for t in ("0.7", "1")
+    } | {"dft"}
     assert results["super_baseline"] and results["verdicts"]
     merged = transformers.AutoModelForCausalLM.from_pretrained(finished / "merged")
     assert merged.config.model_type == "qwen3"
@@ -113,7 +178,11 @@ def test_every_stage_leaves_its_output(finished):
 
 
 def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
-    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.jsonl") if path.parent.name != "tensorboard"}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in finished.rglob("*.jsonl")
+        if path.parent.name != "tensorboard"
+    }
     report = (finished / "report.html").stat().st_mtime_ns
     main([*options(model, corpus, finished), "--evaluation.rounds=60"])
     after = {path: path.stat().st_mtime_ns for path in before}
@@ -121,13 +190,15 @@ def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, 
     assert (finished / "report.html").stat().st_mtime_ns > report
 
 
-def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_stops_cleanly_and_goes_on(
+    finished, model, corpus, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     arguments = [*options(model, corpus, out), "--dft.epochs=1"]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
-        patch.setattr("dftfast.pipeline.dft.run_phases", interrupt)
+        patch.setattr("dftfast.pipeline.stage_dft.run_phases", interrupt)
         run(main)
     assert stopped.value.code == 130 and "stopped" in capsys.readouterr().err
     assert "dft" not in json.loads((out / "stages.json").read_text())
@@ -140,32 +211,41 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(finished, model, corpus, t
 def test_each_tuning_prompt_is_answered_so_many_times(finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    overrides = [("run.folder", str(out)), ("dft.tuning_samples", "3")]
+    overrides = [("run.folder", str(out)), ("dft.validation_samples", "3")]
     job = Run(load_config(files=[out / "config.yaml"], overrides=overrides))
-    task = dft_task(job, job.path / "dft")
-    gauge = Gauge(task, [])
-    gauge.measure("start")
-    answers = gauge.measured["start"]
+    context = phase_context(job, job.path / "dft")
+    scorer = ValidationScorer(context, [])
+    scorer.measure("start")
+    answers = scorer.measured["start"]
     count = Counter(answers.prompt)
-    assert max(count.values()) == 3 and set(count) <= set(range(len(task.tuning)))
-    assert len(set(answers.samples.texts)) > len(task.tuning)
+    assert max(count.values()) == 3 and set(count) <= set(range(len(context.validation)))
+    assert len(set(answers.samples.texts)) > len(context.validation)
 
 
-def test_policy_gradient_and_rivals(finished, model, corpus, tmp_path):
+def test_policy_gradient_and_baselines(finished, model, corpus, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     names = ["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]
-    small = {"dft.method": "policy_gradient", "dft.prompts": 24, "dft.candidates": 3, "dft.epochs": 1,
-             "dft.gradient.rounds": 2, "dft.gradient.prompts": 8, "dft.gradient.reuse": 2,
-             "dft.weights.conditional_mmd": 0.5, "dft.weights.coverage": 0.5, "rivals.methods": ",".join(names)}  # fmt: skip
+    small = {
+        "dft.method": "policy_gradient",
+        "dft.prompts": 24,
+        "dft.candidates": 3,
+        "dft.epochs": 1,
+        "dft.gradient.rounds": 2,
+        "dft.gradient.prompts": 8,
+        "dft.gradient.reuse": 2,
+        "dft.weights.conditional_mmd": 0.5,
+        "dft.weights.coverage": 0.5,
+        "baselines.methods": ",".join(names),
+    }
     main([*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())])
     record = json.loads((out / "results.json").read_text())
-    rivals = {f"rival {name}" for name in names}
-    assert rivals <= set(record["systems"])
-    assert not rivals & {best["system"] for best in record["super_baseline"].values()}
+    baselines = {f"baseline {name}" for name in names}
+    assert baselines <= set(record["systems"])
+    assert not baselines & {best["system"] for best in record["super_baseline"].values()}
     assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["rounds"]) == 2
     for name in names:
-        phases = out / "rivals" / name / "phases.json"
+        phases = out / "baselines" / name / "phases.json"
         assert phases.exists() == (name != "select")
 
 
@@ -173,79 +253,151 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     with caplog.at_level("INFO", "dftfast"):
-        main([*options(model, corpus, out), "--dft.epochs=1", "--run.recompute=0.5", "--profile"])
-    rows = dict(line.split()[:2] for line in (out / "profile" / "stages.txt").read_text().splitlines())
+        main(
+            [
+                *options(model, corpus, out),
+                "--dft.epochs=1",
+                "--run.activation_checkpointing=0.5",
+                "--profile",
+            ]
+        )
+    rows = dict(
+        line.split()[:2] for line in (out / "profile" / "stages.txt").read_text().splitlines()
+    )
     stages = ("rollout", "embed", "discrepancy", "forward", "backward", "optimiser")
     assert all(float(rows[stage]) > 0 for stage in stages) and "rollout" in caplog.text
     assert (out / "profile" / "update.json.gz").stat().st_size > 1000
-    assert (out / "generations" / "sft").stat().st_mtime_ns == (finished / "generations" / "sft").stat().st_mtime_ns
+    assert (out / "generations" / "sft").stat().st_mtime_ns == (
+        finished / "generations" / "sft"
+    ).stat().st_mtime_ns
 
 
-def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(model, corpus, tmp_path, monkeypatch):
+def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(
+    model, corpus, tmp_path, monkeypatch
+):
     out = tmp_path / "run"
-    small = {"sft.method": "lora,full", "sft.fractions": "0.5,1", "sft.epochs": 1, "sft.learning_rates": 0.003,
-             "sft.full_learning_rates": 0.001, "sft.rank": 4, "sweep.top_p": "0.9,1", "sweep.top_k": "0,20",
-             "sweep.temperatures": 0.9, "sweep.prompts": 20, "evaluation.prompts": 20, "dft.prompts": 24,
-             "dft.candidates": 2, "dft.epochs": 1}  # fmt: skip
-    arguments = [*options(model, corpus, out), *(f"--{key}={value}" for key, value in small.items())]
+    small = {
+        "sft.method": "lora,full",
+        "sft.fractions": "0.5,1",
+        "sft.epochs": 1,
+        "sft.learning_rates": 0.003,
+        "sft.full_learning_rates": 0.001,
+        "sft.rank": 4,
+        "sweep.top_p": "0.9,1",
+        "sweep.top_k": "0,20",
+        "sweep.temperatures": 0.9,
+        "sweep.prompts": 20,
+        "evaluation.prompts": 20,
+        "dft.prompts": 24,
+        "dft.candidates": 2,
+        "dft.epochs": 1,
+    }
+    arguments = [
+        *options(model, corpus, out),
+        *(f"--{key}={value}" for key, value in small.items()),
+    ]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     answer, done = Run.answer, []
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(Run, "answer", lambda self, *given: done.append(answer(self, *given)) if len(done) < 2 else interrupt())
+        patch.setattr(
+            Run,
+            "answer",
+            lambda self, *given: (
+                done.append(answer(self, *given)) if len(done) < 2 else interrupt()
+            ),
+        )
         run(main)
     before = {path: path.stat().st_mtime_ns for path in (out / "generations" / "sft").iterdir()}
     assert len(before) == 8
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in before} == before  # not sampled again
     systems = json.loads((out / "results.json").read_text())["systems"]
-    checkpoints = {"lora lr=0.003 data=0.5", "lora lr=0.003 data=1", "full lr=0.001 data=0.5", "full lr=0.001 data=1"}
-    assert set(systems) == {f"{c} T=0.9 top-p={p} top-k={k}" for c in checkpoints for p in ("0.9", "1") for k in (0, 20)} | {"dft"}
+    checkpoints = {
+        "lora lr=0.003 data=0.5",
+        "lora lr=0.003 data=1",
+        "full lr=0.001 data=0.5",
+        "full lr=0.001 data=1",
+    }
+    assert set(systems) == {
+        f"{c} T=0.9 top-p={p} top-k={k}" for c in checkpoints for p in ("0.9", "1") for k in (0, 20)
+    } | {"dft"}
     assert all(figures["copied"]["value"] is not None for figures in systems.values())
     page = (out / "report.html").read_text()
-    assert "By top-p" in page and "By top-k" in page and "By temperature" not in page and "Effect of the amount" in page
-    assert len(list((out / "embeddings").iterdir())) == len(systems) + 1  # both embedders are the same here
+    assert (
+        "By top-p" in page
+        and "By top-k" in page
+        and "By temperature" not in page
+        and "Effect of the amount" in page
+    )
+    assert (
+        len(list((out / "embeddings").iterdir())) == len(systems) + 1
+    )  # both embedders are the same here
 
 
 def interrupt(*_):
     raise KeyboardInterrupt
 
 
-def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(finished, model, corpus):
-    run_options = [option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)]
+def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(
+    finished, model, corpus
+):
+    run_options = [
+        option.removeprefix("--").split("=", 1) for option in options(model, corpus, finished)
+    ]
     job = Run(load_config(overrides=run_options))
-    task = dft_task(job, finished / "dft")
-    prompts = [example.prompt for example in task.phase_prompts(1)]
-    rollouts = task.sample(prompts, [1.0] * task.settings.candidates, task.seed + 1, "again")
-    terms = make_terms(rollouts.samples, task.human, task.policy.decoder.config.vocab_size, {"mmd": 1.0, "ngram": 1.0})
-    chosen, _ = select_population(rollouts.prompt, terms, seed=task.seed + 1)
+    context = phase_context(job, finished / "dft")
+    prompts = [example.prompt for example in context.phase_prompts(1)]
+    rollouts = context.sample(
+        prompts, [1.0] * context.settings.candidates, context.seed + 1, "again"
+    )
+    terms = make_terms(
+        rollouts.samples,
+        context.human,
+        context.policy.decoder.config.vocab_size,
+        {"mmd": 1.0, "ngram": 1.0},
+    )
+    chosen, _ = select_population(rollouts.prompt, terms, seed=context.seed + 1)
 
     unseen = job.samples(job.split.held_out)
     at_random = np.random.default_rng(0)
-    for discrepancy in (MMD(), NGramL2(task.policy.decoder.config.vocab_size, sizes=(1,))):
+    for discrepancy in (MMD(), NGramL2(context.policy.decoder.config.vocab_size, sizes=(1,))):
         discrepancy.fit(unseen)
         random_values = [
-            discrepancy.value(rollouts.samples.select([at_random.choice(group) for group in groups_of(rollouts.prompt)]))
+            discrepancy.value(
+                rollouts.samples.select(
+                    [at_random.choice(group) for group in groups_of(rollouts.prompt)]
+                )
+            )
             for _ in range(5)
         ]
         assert discrepancy.value(rollouts.samples.select(chosen)) < min(random_values)
 
     def nats(index):
-        examples = [Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index]
-        return nats_per_token(task.policy.decoder, examples)
+        examples = [
+            Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index
+        ]
+        return nats_per_token(context.policy.decoder, examples)
 
-    object.__setattr__(task.settings, "weights", type(task.settings.weights)(classifier=0, style=0, length=0))
-    object.__setattr__(task.settings, "contrast", 0.2)  # with 1, or with a third of the passes, the chosen gain
-    object.__setattr__(task.settings, "epochs", 9)  # little more than what the order of threads makes of a run
-    weights, overshoot = first_weights(task), task.settings.overshoot
+    object.__setattr__(
+        context.settings, "weights", type(context.settings.weights)(classifier=0, style=0, length=0)
+    )
+    object.__setattr__(
+        context.settings, "contrast", 0.2
+    )  # with 1, or with a third of the passes, the chosen gain
+    object.__setattr__(
+        context.settings, "epochs", 9
+    )  # little more than what the order of threads makes of a run
+    weights, overshoot = first_weights(context), context.settings.overshoot
     chosen, rejected = (
-        select_population(rollouts.prompt, terms, task.seed + 1, aim, weights)[0] for aim in (overshoot, -2 - overshoot)
+        select_population(rollouts.prompt, terms, context.seed + 1, aim, weights)[0]
+        for aim in (overshoot, -2 - overshoot)
     )
     before = nats(chosen), nats(rejected)
-    selection_phase(task, 1)
+    selection_phase(context, 1)
     after = nats(chosen), nats(rejected)
     assert before[0] - after[0] > 0.02
     assert before[0] - after[0] > before[1] - after[1] + 0.02
-    remove_adapter(task.policy.decoder)
+    remove_adapter(context.policy.decoder)
 
 
 def groups_of(prompt):
@@ -264,9 +416,14 @@ def groups_of(prompt):
         ({"run.shard": "true"}, "torchrun"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(model, corpus, tmp_path, monkeypatch, capsys, change, message):
+def test_bad_input_is_one_line_and_leaves_nothing(
+    model, corpus, tmp_path, monkeypatch, capsys, change, message
+):
     out = tmp_path / "run"
-    arguments = [*options(model, corpus, out), *(f"--{key}={value}" for key, value in change.items())]
+    arguments = [
+        *options(model, corpus, out),
+        *(f"--{key}={value}" for key, value in change.items()),
+    ]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with pytest.raises(SystemExit) as stopped:
         run(main)
@@ -281,17 +438,21 @@ def test_bad_input_is_one_line_and_leaves_nothing(model, corpus, tmp_path, monke
         (b'{"text": "a", ', "line 3"),
         (b'{"title": "a", "text": "  "}', "text"),
         (b'{"text": "words without a title"}', "title"),
-        (b'\xff\xfe', "line 3"),
+        (b"\xff\xfe", "line 3"),
     ],
 )
-def test_bad_line_is_named_with_file_line_and_field(model, corpus, tmp_path, monkeypatch, capsys, line, message):
+def test_bad_line_is_named_with_file_line_and_field(
+    model, corpus, tmp_path, monkeypatch, capsys, line, message
+):
     bad = tmp_path / "bad.jsonl"
     bad.write_bytes(b"".join(corpus.read_bytes().splitlines(keepends=True)[:2]) + line + b"\n")
     monkeypatch.setattr(sys, "argv", ["train", *options(model, bad, tmp_path / "run")])
     with pytest.raises(SystemExit) as stopped:
         run(main)
     error = capsys.readouterr().err.splitlines()[-1]
-    assert stopped.value.code == 2 and "bad.jsonl" in error and "line 3" in error and message in error
+    assert (
+        stopped.value.code == 2 and "bad.jsonl" in error and "line 3" in error and message in error
+    )
 
 
 def test_truncated_weights_are_named(model, corpus, tmp_path, monkeypatch, capsys):

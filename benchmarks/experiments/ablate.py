@@ -1,4 +1,4 @@
-"""Variants of DFT from one fine-tuned model, measured on the tuning prompts: what each ingredient is worth.
+"""Variants of DFT from one fine-tuned model, measured on the validation prompts: what each ingredient is worth.
 
     python benchmarks/experiments/ablate.py RUN VARIANTS.yaml
 
@@ -16,29 +16,41 @@ from pathlib import Path
 import yaml
 
 from dftfast.config import load_config
+from dftfast.dft.loop import run_phases
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import METHODS, dft_task
-from dftfast.training.phases import run_phases
-from dftfast.training.run_folder import write_json
+from dftfast.pipeline.stage_dft import METHODS, phase_context
+from dftfast.runtime.files import write_json
 
-HEAD = "| variant | score | MMD² | lexical MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n" + "|---" * 10 + "|"
+HEAD = (
+    "| variant | score | MMD² | lexical MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n"
+    + "|---" * 10
+    + "|"
+)
 
 
 def main(run: str, variants: str) -> None:
     print(HEAD)
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
-        overrides = [("run.folder", run), *((f"dft.{key}", str(value)) for key, value in keys.items())]
+        overrides = [
+            ("run.folder", run),
+            *((f"dft.{key}", str(value)) for key, value in keys.items()),
+        ]
         job = Run(load_config(files=[f"{run}/config.yaml"], overrides=overrides))
         start, folder = time.monotonic(), job.path / "ablations" / name
-        records = run_phases(dft_task(job, folder), METHODS[job.config.dft.method])
+        records = run_phases(phase_context(job, folder), METHODS[job.config.dft.method])
         minutes = folder / "minutes.json"
         if not minutes.exists():
             write_json(minutes, (time.monotonic() - start) / 60)
         for record in records:
-            t, h = record.get("tuning"), record.get("health")
+            t, h = record.get("validation"), record.get("collapse")
             figures = [record["score"], *t.values(), h["length"], h["entropy"]] if t else []
-            row = " | ".join(f"{figure:.5f}" for figure in figures) or "given up: " + "; ".join(record["dropped"])
-            print(f"| {name}, phase {record['phase']} | {row} | {float(minutes.read_text()):.1f} |", flush=True)
+            row = " | ".join(f"{figure:.5f}" for figure in figures) or "given up: " + "; ".join(
+                record["dropped"]
+            )
+            print(
+                f"| {name}, phase {record['phase']} | {row} | {float(minutes.read_text()):.1f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

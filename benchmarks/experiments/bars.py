@@ -15,17 +15,23 @@ from collections import Counter
 from pathlib import Path
 from statistics import fmean
 
-from dftfast.evaluation.baseline import baselines, super_baseline
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.results import read_results
+from dftfast.evaluation.super_baseline import baselines, super_baseline
 
 
 def main(paths: list[str]) -> None:
     runs = [read_results(path) for path in paths]
     verdicts = [json.loads(Path(path).read_text(encoding="utf-8"))["verdicts"] for path in paths]
-    best = super_baseline({name: figures for run in runs for name, figures in baselines(run, "dft").items()})
+    best = super_baseline(
+        {name: figures for run in runs for name, figures in baselines(run, "dft").items()}
+    )
     seeds = [run["dft"] for run in runs if "dft" in run]
-    print(f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |" + "\n|" + "---|" * 6)
+    print(
+        f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |"
+        + "\n|"
+        + "---|" * 6
+    )
     for metric, (name, figure) in best.items():
         values = [figures[metric].value for figures in seeds if metric in figures]
         if not values or None in values:
@@ -37,8 +43,10 @@ def main(paths: list[str]) -> None:
         left = f"{100 * distance(mean - floor) / away:.0f}%" if away else "–"
         human = "–" if figure.human is None else show(figure.human)
         count = Counter(each[metric]["verdict"] for each in verdicts if metric in each)
-        print(f"| {METRICS[metric].title} | {show(figure.value)} ({name}) | {show(mean)} ({show(min(values))} to "
-              f"{show(max(values))}) | {human} | {left} | {count['better']}, {count['level']}, {count['worse']} |")
+        print(
+            f"| {METRICS[metric].title} | {show(figure.value)} ({name}) | {show(mean)} ({show(min(values))} to "
+            f"{show(max(values))}) | {human} | {left} | {count['better']}, {count['level']}, {count['worse']} |"
+        )
 
 
 if __name__ == "__main__":

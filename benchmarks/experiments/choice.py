@@ -25,47 +25,63 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dftfast.config import load_config
+from dftfast.dft.context import PhaseContext
+from dftfast.dft.selection import choose
 from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.samples import Samples
-from dftfast.evaluation.adherence import per_text
+from dftfast.evaluation.brief_checks import per_text
 from dftfast.evaluation.ngrams import count_matrix, ngram_keys
 from dftfast.kernels import rbf_witness
 from dftfast.model.embedder import Embedder
+from dftfast.optimise.packing import Example
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import dft_task
-from dftfast.training.dft import Task
-from dftfast.training.packing import Example
-from dftfast.training.selection import choose
+from dftfast.pipeline.stage_dft import phase_context
 
 ROUNDS = 200
 
 
 def main(folder: str, variants: str) -> None:
     run = Run(load_config(files=[f"{folder}/config.yaml"], overrides=[("run.folder", folder)]))
-    task = dft_task(run, run.path / "ablations" / "choice")
-    prompts = task.phase_prompts(1)
-    rollouts = task.candidates(1, prompts)
-    views = views_of(run, task, prompts, rollouts.prompt, rollouts.samples)
+    context = phase_context(run, run.path / "ablations" / "choice")
+    prompts = context.phase_prompts(1)
+    rollouts = context.candidates(1, prompts)
+    views = views_of(run, context, prompts, rollouts.prompt, rollouts.samples)
     print("| variant | " + " | ".join(views) + " |\n|" + "---|" * (1 + len(views)))
     prompt = np.array(rollouts.prompt)
-    place = np.arange(len(prompt)) - np.searchsorted(prompt, prompt)  # among its prompt's candidates
+    place = np.arange(len(prompt)) - np.searchsorted(
+        prompt, prompt
+    )  # among its prompt's candidates
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
-        c = load_config(files=[f"{folder}/config.yaml"], overrides=[(f"dft.{k}", str(v)) for k, v in keys.items()]).dft
+        c = load_config(
+            files=[f"{folder}/config.yaml"],
+            overrides=[(f"dft.{k}", str(v)) for k, v in keys.items()],
+        ).dft
         kept = np.flatnonzero((place < c.candidates) & (prompt < c.prompts))
-        chosen, *rejected = (kept[i] for i, _ in choose(task, c, rollouts.samples.select(kept), prompt[kept], [True] * len(kept), 1))
+        chosen, *rejected = (
+            kept[i]
+            for i, _ in choose(
+                context, c, rollouts.samples.select(kept), prompt[kept], [True] * len(kept), 1
+            )
+        )
         row = []
         for score in views.values():
-            gap = (score[chosen] - score[rejected[0]]) / 2 if rejected else score[chosen] - np.nanmean(score[kept])
+            gap = (
+                (score[chosen] - score[rejected[0]]) / 2
+                if rejected
+                else score[chosen] - np.nanmean(score[kept])
+            )
             drawn = np.random.default_rng(0).integers(len(gap), size=(ROUNDS, len(gap)))
             row.append(f"{np.nanmean(gap):.2f} ± {np.nanmean(gap[drawn], axis=1).std():.2f}")
         print(f"| {name} | " + " | ".join(row) + " |", flush=True)
 
 
-def views_of(run: Run, task: Task, prompts: list[Example], prompt: list[int], samples: Samples) -> dict[str, np.ndarray]:
+def views_of(
+    run: Run, context: PhaseContext, prompts: list[Example], prompt: list[int], samples: Samples
+) -> dict[str, np.ndarray]:
     """View -> score of each of the policy's ``samples``, which answer ``prompts[prompt]``: 0 on average, 1 where human text is.
     The last two are in percentage points and tokens."""
-    placed, views = run.samples(run.split.tuning[: len(task.tuning)]), {}
-    for name, of_policy, of_human in scores(run, prompt, samples, task.tuning_human, placed):
+    placed, views = run.samples(run.split.validation[: len(context.validation)]), {}
+    for name, of_policy, of_human in scores(run, prompt, samples, context.validation_human, placed):
         middle = of_policy.mean()
         views[name] = (of_policy - middle) / (of_human.mean() - middle)
     documents = {tuple(e.prompt): d for e, d in zip(run.examples(run.split.train), run.split.train)}
@@ -94,13 +110,26 @@ def scores(run: Run, prompt: list[int], policy: Samples, human: Samples, placed:
         yield f"{n}-grams", *ngram_scores(n, run.tokenizer.vocab_size, policy, human, placed)
     x = torch.cat([s.embeddings for s in other]).numpy()
     count = len(policy)
-    groups = np.concatenate([prompt, len(policy) + np.arange(len(x) - count)])  # no prompt in both folds
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=10 / len(x), class_weight="balanced", max_iter=300))
-    logits = cross_val_predict(model, x, np.arange(len(x)) >= count, groups=groups, cv=GroupKFold(5), method="decision_function")
+    groups = np.concatenate(
+        [prompt, len(policy) + np.arange(len(x) - count)]
+    )  # no prompt in both folds
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=10 / len(x), class_weight="balanced", max_iter=300)
+    )
+    logits = cross_val_predict(
+        model,
+        x,
+        np.arange(len(x)) >= count,
+        groups=groups,
+        cv=GroupKFold(5),
+        method="decision_function",
+    )
     yield "C2ST*", logits[:count], logits[-len(placed) :]
 
 
-def ngram_scores(n: int, vocab: int, policy: Samples, human: Samples, placed: Samples) -> tuple[np.ndarray, np.ndarray]:
+def ngram_scores(
+    n: int, vocab: int, policy: Samples, human: Samples, placed: Samples
+) -> tuple[np.ndarray, np.ndarray]:
     """Minus the first variation of ``‖f_q − f_p‖²`` at each text of ``policy`` (left out of f_q) and of ``placed``."""
     parts = (policy, human, placed)
     keys, document = ngram_keys([s.tokens_of(i) for s in parts for i in range(len(s))], n, vocab)

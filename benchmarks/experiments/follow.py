@@ -3,7 +3,7 @@
     python benchmarks/experiments/follow.py RUN VARIANTS.yaml
 
 RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with no more prompts than RUN has,
-the same start and the same bank. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
+the same start and the same reference. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
 RUN, sampled from the start as well, are then scored by log p / p₀ of their text, p the policy half the step on.
 
 A view is a score of texts as in choice.py: 0 at the policy, 1 where human text is. To first order, writing texts by p
@@ -27,12 +27,12 @@ import yaml
 from choice import views_of
 
 from dftfast.config import load_config
+from dftfast.dft.context import PhaseContext
 from dftfast.model.lora import lora_layers, remove_adapter
+from dftfast.optimise.likelihood import token_logprobs
+from dftfast.optimise.packing import Example
 from dftfast.pipeline import Run
-from dftfast.pipeline.dft import METHODS, dft_task
-from dftfast.training.dft import Task
-from dftfast.training.fit import token_logprobs
-from dftfast.training.packing import Example
+from dftfast.pipeline.stage_dft import METHODS, phase_context
 
 OTHERS = 240
 STEP = 0.5
@@ -40,41 +40,74 @@ STEP = 0.5
 
 def main(folder: str, variants: str) -> None:
     base = Run(load_config(files=[f"{folder}/config.yaml"], overrides=[("run.folder", folder)]))
-    embedded = cache(lambda texts: base.embed(list(texts)))  # all variants choose from the same candidates
-    task = replace(dft_task(base, base.path / "ablations" / "follow"), embed=lambda texts: embedded(tuple(texts)))
-    prompts = task.phase_prompts(2)[:OTHERS]
-    rollouts = task.candidates(1, prompts)
-    texts = [Example(prompts[p].prompt, rollouts.samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)]
-    found = views_of(base, task, prompts, rollouts.prompt, rollouts.samples)
+    embedded = cache(
+        lambda texts: base.embed(list(texts))
+    )  # all variants choose from the same candidates
+    context = replace(
+        phase_context(base, base.path / "ablations" / "follow"),
+        embed=lambda texts: embedded(tuple(texts)),
+    )
+    prompts = context.phase_prompts(2)[:OTHERS]
+    rollouts = context.candidates(1, prompts)
+    texts = [
+        Example(prompts[p].prompt, rollouts.samples.tokens_of(i))
+        for i, p in enumerate(rollouts.prompt)
+    ]
+    found = views_of(base, context, prompts, rollouts.prompt, rollouts.samples)
     views = {name: within(np.nan_to_num(score), rollouts.prompt) for name, score in found.items()}
-    before = logprobs(task, texts)
-    print("| variant | " + " | ".join(views) + " | spread, nats | minutes |\n|" + "---|" * (3 + len(views)))
-    print("| a view's own spread | " + " | ".join(f"{score.std():.2f}" for score in views.values()) + " | | |", flush=True)
+    before = logprobs(context, texts)
+    print(
+        "| variant | "
+        + " | ".join(views)
+        + " | spread, nats | minutes |\n|"
+        + "---|" * (3 + len(views))
+    )
+    print(
+        "| a view's own spread | "
+        + " | ".join(f"{score.std():.2f}" for score in views.values())
+        + " | | |",
+        flush=True,
+    )
     first: dict[str, np.ndarray] = {}
     for name, keys in yaml.safe_load(Path(variants).read_text(encoding="utf-8")).items():
-        overrides = [("run.folder", folder), *((f"dft.{key}", str(value)) for key, value in keys.items())]
+        overrides = [
+            ("run.folder", folder),
+            *((f"dft.{key}", str(value)) for key, value in keys.items()),
+        ]
         settings = load_config(files=[f"{folder}/config.yaml"], overrides=overrides).dft
         inside = Path("ablations", "follow", name)
-        variant = replace(task, settings=settings, folder=base.path / inside, checkpoints=lambda loop: base.checkpoints(inside / loop))
+        variant = replace(
+            context,
+            settings=settings,
+            folder=base.path / inside,
+            checkpoints=lambda loop: base.checkpoints(inside / loop),
+        )
         start = time.monotonic()
         METHODS[settings.method](variant, 1)
         minutes = (time.monotonic() - start) / 60
-        for module in lora_layers(task.policy.decoder).values():
+        for module in lora_layers(context.policy.decoder).values():
             module.scale *= STEP
-        ratio = within(logprobs(task, texts) - before, rollouts.prompt)
-        remove_adapter(task.policy.decoder)
+        ratio = within(logprobs(context, texts) - before, rollouts.prompt)
+        remove_adapter(context.policy.decoder)
         row = []
         for view, score in views.items():
             of_prompt = np.bincount(rollouts.prompt, score * ratio, OTHERS) / ratio.std()
             error = (of_prompt - first.get(view, 0)).std() * OTHERS**0.5 / len(texts)
             row.append(f"{of_prompt.sum() / len(texts):.2f} ± {error:.2f}")
             first.setdefault(view, of_prompt)
-        print(f"| {name} | " + " | ".join(row) + f" | {ratio.std():.2f} | {minutes:.1f} |", flush=True)
+        print(
+            f"| {name} | " + " | ".join(row) + f" | {ratio.std():.2f} | {minutes:.1f} |", flush=True
+        )
 
 
-def logprobs(task: Task, texts: list[Example]) -> np.ndarray:
+def logprobs(context: PhaseContext, texts: list[Example]) -> np.ndarray:
     """Log-probability of each text."""
-    return np.array([sum(part) for part in token_logprobs(task.policy.decoder, texts, task.settings.micro_tokens)])
+    return np.array(
+        [
+            sum(part)
+            for part in token_logprobs(context.policy.decoder, texts, context.settings.micro_tokens)
+        ]
+    )
 
 
 def within(values: np.ndarray, prompt: list[int]) -> np.ndarray:

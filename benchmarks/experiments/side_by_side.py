@@ -28,9 +28,9 @@ import dftfast.pipeline.run as pipeline_run
 from dftfast.config import Config, load_config
 from dftfast.model.pretrained import resolve_embedder
 from dftfast.pipeline import Run
-from dftfast.pipeline.sft import variants
+from dftfast.pipeline.stage_sft import variants
 from dftfast.pipeline.stages import check_input, run_stages, stages, take_folder
-from dftfast.training.run_folder import write_json
+from dftfast.runtime.files import write_json
 
 Part = tuple[str, Config, str]  # name, configuration, stage
 ANSWERS = 30  # seconds
@@ -41,15 +41,24 @@ def main() -> None:
     for name in ("config", "train", "held_out", "out"):
         parser.add_argument(name)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=6, help="processes at a time (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop then, whatever is done")
+    parser.add_argument(
+        "--workers", type=int, default=6, help="processes at a time (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="stop then, whatever is done"
+    )
     o, keys = parser.parse_known_args()
     given = [tuple(key.removeprefix("--").split("=", 1)) for key in keys]
     end, out = time.time() + o.seconds, Path(o.out)
     threads = max((os.cpu_count() or 1) // o.workers, 1)
 
     def config(folder: Path, *overrides: tuple[str, str]) -> Config:
-        own = [("run.folder", str(folder)), ("data.train", o.train), ("data.held_out", o.held_out), ("run.threads", str(threads))]
+        own = [
+            ("run.folder", str(folder)),
+            ("data.train", o.train),
+            ("data.held_out", o.held_out),
+            ("run.threads", str(threads)),
+        ]
         return load_config(files=[o.config], overrides=[*own, *given, *overrides])
 
     seeds = [config(out / f"seed-{k}", ("dft.seed", str(k))) for k in range(o.seeds)]
@@ -57,15 +66,22 @@ def main() -> None:
     check_input(first)
     resolve_embedder(first.config.evaluation.embedder)  # fetched once, not by each
     alone = {
-        name: config(out / "fine-tuned" / name, ("sft.method", method), ("sft.learning_rates", f"{rate:g}"),
-                     ("sft.full_learning_rates", f"{rate:g}"), ("sft.fractions", f"{share:g}"))
+        name: config(
+            out / "fine-tuned" / name,
+            ("sft.method", method),
+            ("sft.learning_rates", f"{rate:g}"),
+            ("sft.full_learning_rates", f"{rate:g}"),
+            ("sft.fractions", f"{share:g}"),
+        )
         for name, (method, rate, share) in variants(first).items()
-    }  # fmt: skip
+    }
     side_by_side([(f"sft {name}", c, "sft") for name, c in alone.items()], out, o.workers, end)
     for c in seeds:
         run_stage(c, "sft", functools.partial(collect_models, alone))
     minutes = max(end - time.time() - ANSWERS, 1.0) / 60 if o.seconds < float("inf") else None
-    timed = [c.model_copy(update={"dft": c.dft.model_copy(update={"minutes": minutes})}) for c in seeds]
+    timed = [
+        c.model_copy(update={"dft": c.dft.model_copy(update={"minutes": minutes})}) for c in seeds
+    ]
     phases = [(f"dft {k}", c, "dft") for k, c in enumerate(timed)]
     sweeps = [(f"sweep {name}", c, "sweep") for name, c in alone.items()]
     side_by_side(phases + sweeps, out, o.workers, end)
@@ -90,7 +106,9 @@ def side_by_side(parts: list[Part], out: Path, workers: int, end: float) -> None
         if time.time() > end:
             for process in running.values():
                 process.terminate()
-            sys.exit(f"stopped after the time given: {', '.join([*running, *(part[0] for part in waiting)])} to go")
+            sys.exit(
+                f"stopped after the time given: {', '.join([*running, *(part[0] for part in waiting)])} to go"
+            )
     if failed:
         sys.exit(1)
 
@@ -104,7 +122,9 @@ def run_part(part: Part, out: Path, workers: int) -> None:
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # each takes its share of the memory that it finds free
-    pipeline_run.RolloutEngine = functools.partial(pipeline_run.RolloutEngine, memory_share=0.5 / workers)
+    pipeline_run.RolloutEngine = functools.partial(
+        pipeline_run.RolloutEngine, memory_share=0.5 / workers
+    )
     run_stage(config, stage)
 
 
@@ -130,7 +150,11 @@ def collect_models(alone: dict[str, Config], run: Run) -> None:
 def collect_answers(alone: dict[str, Config], run: Run) -> None:
     """Copy the sweep of every model into the run's folder."""
     for c in alone.values():
-        shutil.copytree(Path(c.run.folder, "generations", "sft"), run.path / "generations" / "sft", dirs_exist_ok=True)
+        shutil.copytree(
+            Path(c.run.folder, "generations", "sft"),
+            run.path / "generations" / "sft",
+            dirs_exist_ok=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Cut a corpus folder (train.jsonl, valid.jsonl) for an experiment: held-out texts are those of valid.jsonl and a share of train.jsonl.
 
-    python benchmarks/experiments/split.py CORPUS OUT --words 70 --genre email --share 0.23
+python benchmarks/experiments/split.py CORPUS OUT --words 70 --genre email --share 0.23
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--words", type=int, default=220, help="longest text (default %(default)s)")
     parser.add_argument("--genre", help="only this one")
-    parser.add_argument("--share", type=float, default=0.0, help="share of train.jsonl that is held out as well")
+    parser.add_argument(
+        "--share", type=float, default=0.0, help="share of train.jsonl that is held out as well"
+    )
     options = parser.parse_args()
     parts: dict[str, list[str]] = {"train": [], "held_out": []}
     for file in ("train", "valid"):

@@ -1,7 +1,9 @@
 """The configuration of a run: one validated tree, read from defaults, a preset, a YAML file and the command line."""
+
 from __future__ import annotations
 
-from dftfast.config.layers import load_config, parse_command_line
+from dftfast.config.command_line import parse_command_line
+from dftfast.config.layers import load_config
 from dftfast.config.schema import Config
 
 __all__ = ["Config", "load_config", "parse_command_line"]

@@ -1,4 +1,5 @@
 """`python -m dftfast.config > docs/configuration.md` writes the page of every key."""
+
 from __future__ import annotations
 
 import sys

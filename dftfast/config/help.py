@@ -1,4 +1,5 @@
 """The text of `--help` and docs/configuration.md, both made from the schema."""
+
 from __future__ import annotations
 
 import textwrap
@@ -15,18 +16,26 @@ _WORDS = {float: "number", int: "integer", str: "text", bool: "true|false", type
 
 def help_text(program: str, about: str = "") -> str:
     """Every key with type, default and meaning, by section."""
-    lines = [f"usage: {program} [--preset NAME] [--config FILE.yaml | --resume FOLDER] [--section.key=value ...]", ""]
+    lines = [
+        f"usage: {program} [--preset NAME] [--config FILE.yaml | --resume FOLDER] [--section.key=value ...]",
+        "",
+    ]
     if about:
         lines += [about, ""]
-    lines += [f"presets: {', '.join(presets())}",
-              "short for the keys used most: " + ", ".join(f"--{a} = --{b}" for a, b in SHORTHANDS.items()),
-              "--resume goes on with the run in a folder; so does the command that began it",
-              "lists are comma-separated; none leaves a key to its automatic choice"]
+    lines += [
+        f"presets: {', '.join(presets())}",
+        "short for the keys used most: "
+        + ", ".join(f"--{a} = --{b}" for a, b in SHORTHANDS.items()),
+        "--resume goes on with the run in a folder; so does the command that began it",
+        "lists are comma-separated; none leaves a key to its automatic choice",
+    ]
     for section, meaning, fields in _sections():
         lines += ["", f"{section}: {meaning}"]
         for key, field in fields.items():
             lines.append(f"  --{key}={default_text(field)}  ({type_text(field.annotation)})")
-            lines += textwrap.wrap(field.description, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
+            lines += textwrap.wrap(
+                field.description, 110, initial_indent=" " * 6, subsequent_indent=" " * 6
+            )
     return "\n".join(lines)
 
 
@@ -44,11 +53,19 @@ def markdown() -> str:
         "",
         f"Presets: {', '.join(f'`{name}`' for name in presets())}. Lists are comma-separated on the command line;",
         "`none` leaves a key to its automatic choice. Short forms: "
-        + ", ".join(f"`--{short}` is `--{key}`" for short, key in SHORTHANDS.items()) + ".",
+        + ", ".join(f"`--{short}` is `--{key}`" for short, key in SHORTHANDS.items())
+        + ".",
     ]
     for section, meaning, fields in _sections():
-        lines += ["", f"## {section}", "", f"{meaning[0].upper()}{meaning[1:]}.", "",
-                  "| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {section}",
+            "",
+            f"{meaning[0].upper()}{meaning[1:]}.",
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+        ]
         for key, field in fields.items():
             kind = type_text(field.annotation).replace("|", "\\|")
             lines.append(f"| `{key}` | {kind} | `{default_text(field)}` | {field.description} |")
@@ -78,11 +95,15 @@ def default_text(field: FieldInfo) -> str:
 
 def _sections():
     """(dotted section, its meaning, its own keys)."""
+
     def walk(section, prefix):
         for name, field in section.model_fields.items():
             if is_section(field.annotation):
                 path = f"{prefix}{name}"
-                own = {key: value for key, value in keys().items() if key.rpartition(".")[0] == path}
+                own = {
+                    key: value for key, value in keys().items() if key.rpartition(".")[0] == path
+                }
                 yield path, field.annotation.__doc__, own
                 yield from walk(field.annotation, f"{path}.")
+
     return walk(Config, "")

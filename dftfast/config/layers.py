@@ -2,6 +2,7 @@
 
 Every value remembers where it came from, so that a mistake is reported with its file and line.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -14,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from dftfast.config.schema import Config, keys
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 # what a user types most, without its section
 SHORTHANDS = {
@@ -31,61 +32,28 @@ Layer = dict[str, tuple[object, str]]  # dotted key -> value, where it was given
 
 
 def presets() -> list[str]:
-    return sorted(file.name.removesuffix(".yaml") for file in _preset_folder().iterdir() if file.name.endswith(".yaml"))
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in _preset_folder().iterdir()
+        if file.name.endswith(".yaml")
+    )
 
 
-def parse_command_line(arguments: Sequence[str], program: str = "python -m dftfast.train",
-                       about: str = "") -> Config:
-    """The configuration that `--preset NAME`, `--config FILE` and `--section.key=value` ask for (`--key value` too);
-    `--resume FOLDER` takes that of the run in the folder.
-
-    `--help` prints every key with its default and exits. Raises UserError for anything unknown or invalid.
-    """
-    preset, files, overrides = None, [], []
-    pending = list(arguments)
-    while pending:
-        argument = pending.pop(0)
-        if argument in ("-h", "--help"):
-            from dftfast.config.help import help_text
-
-            print(help_text(program, about))
-            raise SystemExit(0)
-        name, equals, value = argument.removeprefix("--").partition("=")
-        if not argument.startswith("--") or not name:
-            raise UserError(f"command line: {argument!r} is not an option; options look like --section.key=value "
-                            "(--help lists them)")
-        if not equals:
-            if not pending or pending[0].startswith("--"):
-                if _is_flag(name):
-                    overrides.append((name, "true"))
-                    continue
-                raise UserError(f"command line: --{name} needs a value: --{name}=...")
-            value = pending.pop(0)
-        if name == "preset":
-            preset = value
-        elif name == "config":
-            files.append(value)
-        elif name == "resume":
-            files.append(Path(value) / "config.yaml")
-            overrides.append(("run.folder", value))
-        else:
-            overrides.append((name, value))
-    return load_config(preset, files, overrides)
-
-
-def _is_flag(name: str) -> bool:
-    field = keys().get(SHORTHANDS.get(name, name).replace("-", "_"))
-    return field is not None and field.annotation is bool
-
-
-def load_config(preset: str | None = None, files: Sequence[str | Path] = (),
-                overrides: Sequence[tuple[str, str]] = ()) -> Config:
+def load_config(
+    preset: str | None = None,
+    files: Sequence[str | Path] = (),
+    overrides: Sequence[tuple[str, str]] = (),
+) -> Config:
     """Merge the layers and validate. `overrides` are (key, text) pairs as typed on the command line."""
     merged: Layer = {}
     if preset is not None:
         if preset not in presets():
-            raise UserError(f"--preset: there is no preset {preset!r}; there are {', '.join(presets())}")
-        merged |= _read_yaml((_preset_folder() / f"{preset}.yaml").read_text(encoding="utf-8"), f"preset {preset}")
+            raise UserError(
+                f"--preset: there is no preset {preset!r}; there are {', '.join(presets())}"
+            )
+        merged |= _read_yaml(
+            (_preset_folder() / f"{preset}.yaml").read_text(encoding="utf-8"), f"preset {preset}"
+        )
     for file in files:
         try:
             with open(file, encoding="utf-8") as opened:
@@ -93,7 +61,9 @@ def load_config(preset: str | None = None, files: Sequence[str | Path] = (),
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--config: {file} cannot be read: {error}") from error
         if len(text) > LARGEST_FILE:
-            raise UserError(f"--config: {file} is longer than {LARGEST_FILE >> 20} MiB; that is no configuration")
+            raise UserError(
+                f"--config: {file} is longer than {LARGEST_FILE >> 20} MiB; that is no configuration"
+            )
         merged |= _read_yaml(text, str(file))
     for name, text in overrides:
         key = SHORTHANDS.get(name, name).replace("-", "_")
@@ -112,7 +82,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, f"the alias *{event.anchor} is not supported", event.start_mark)
+            raise yaml.composer.ComposerError(
+                None, None, f"the alias *{event.anchor} is not supported", event.start_mark
+            )
         return super().compose_node(parent, index)
 
 
@@ -128,14 +100,18 @@ def _read_yaml(text: str, source: str) -> Layer:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise UserError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
-        raise UserError(f"{source}: not valid YAML for a configuration: nested too deeply") from None
+        raise UserError(
+            f"{source}: not valid YAML for a configuration: nested too deeply"
+        ) from None
     return layer
 
 
 def _flatten(node: yaml.Node, prefix: str, source: str, layer: Layer) -> None:
     if not isinstance(node, yaml.MappingNode):
-        raise UserError(f"{source}, line {node.start_mark.line + 1}: expected `key: value` lines"
-                        f"{f' under {prefix[:-1]}' if prefix else ''}")
+        raise UserError(
+            f"{source}, line {node.start_mark.line + 1}: expected `key: value` lines"
+            f"{f' under {prefix[:-1]}' if prefix else ''}"
+        )
     for name, value in node.value:
         key, where = f"{prefix}{name.value}", f"{source}, line {name.start_mark.line + 1}"
         if any(known.startswith(f"{key}.") for known in keys()):
@@ -154,7 +130,10 @@ def _check_key(key: str, where: str) -> None:
     if key in known:
         return
     last = key.rpartition(".")[2]
-    near = difflib.get_close_matches(key, known, 1, 0.75) or [k for k in known if k.rpartition(".")[2] == last][:1]
+    near = (
+        difflib.get_close_matches(key, known, 1, 0.75)
+        or [k for k in known if k.rpartition(".")[2] == last][:1]
+    )
     near = near or difflib.get_close_matches(key, known, 1, 0.0)
     raise UserError(f"{where}: unknown key {key}; the nearest is {near[0]}")
 
@@ -166,7 +145,11 @@ def _typed(key: str, text: str) -> object:
     if text.lower() in ("none", "null") and (is_list or type(None) in typing.get_args(annotation)):
         return [] if is_list else None
     if is_list:
-        return [part.strip() for part in text.removeprefix("[").removesuffix("]").split(",") if part.strip()]
+        return [
+            part.strip()
+            for part in text.removeprefix("[").removesuffix("]").split(",")
+            if part.strip()
+        ]
     return text
 
 
@@ -183,7 +166,9 @@ def _validated(merged: Layer) -> Config:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         path = [str(part) for part in problem["loc"]]
-        key = next(key for end in range(len(path)) if (key := ".".join(path[:end + 1])) in merged)
+        key = next(key for end in range(len(path)) if (key := ".".join(path[: end + 1])) in merged)
         reason = problem["msg"][0].lower() + problem["msg"][1:]
-        raise UserError(f"{merged[key][1]}: {key}: {reason.replace('input should', 'should')}, "
-                        f"found {repr(problem['input'])[:200]}") from None
+        raise UserError(
+            f"{merged[key][1]}: {key}: {reason.replace('input should', 'should')}, "
+            f"found {repr(problem['input'])[:200]}"
+        ) from None

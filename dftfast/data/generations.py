@@ -1,21 +1,28 @@
 """Generations, one JSON object a line: what a model wrote for each brief, and how it was sampled."""
+
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from dftfast.data.document import Document, encodable
 from dftfast.data.load import read_rows
 from dftfast.data.prompt import prompt_messages
-from dftfast.data.schema import Document, encodable
-from dftfast.errors import UserError
-from dftfast.files import atomic_file
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import atomic_file
 
 _FIELDS = {"prompt": str, "finish_reason": str, "sampler": dict, "model": str}
 
 
-def generation(document: Document, text: str, token_ids: list[int] | None, finish_reason: str, sampler: dict,
-               model: str) -> dict:
+def generation(
+    document: Document,
+    text: str,
+    token_ids: list[int] | None,
+    finish_reason: str,
+    sampler: dict,
+    model: str,
+) -> dict:
     """A row: `id` of the document, `prompt` as the model was shown it (the last message), `text`, `token_ids` (None
     where they are not known), `finish_reason` ("stop", "length", or a server's other reason), `sampler` (temperature,
     top_k, top_p, seed), `model`."""
@@ -47,7 +54,9 @@ def read_generations(path: str | Path) -> list[dict]:
         try:
             checked = _checked(row)
             if checked["id"] in rows:
-                raise UserError(f"id: {checked['id']!r} was used before; one text for each id can be evaluated")
+                raise UserError(
+                    f"id: {checked['id']!r} was used before; one text for each id can be evaluated"
+                )
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
         rows[checked["id"]] = checked
@@ -66,11 +75,17 @@ def _checked(row: object) -> dict:
         raise UserError("id: missing, or neither a string nor an integer")
     if not isinstance(text, str):
         raise UserError("text: missing, or not a string")
-    if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and t >= 0 for t in tokens)):
+    if tokens is not None and not (
+        isinstance(tokens, list) and all(type(t) is int and t >= 0 for t in tokens)
+    ):
         raise UserError("token_ids: expected a list of token ids (integers from 0)")
     for field, kind in _FIELDS.items():
         if row.get(field) is not None and not isinstance(row[field], kind):
             raise UserError(f"{field}: expected {'an object' if kind is dict else 'a string'}")
-    for field, value in (("id", str(identifier)), ("text", text), ("prompt", row.get("prompt") or "")):
+    for field, value in (
+        ("id", str(identifier)),
+        ("text", text),
+        ("prompt", row.get("prompt") or ""),
+    ):
         encodable(value, field)
     return row | {"id": str(identifier)}

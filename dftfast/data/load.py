@@ -1,4 +1,5 @@
 """Corpus files to documents: .jsonl, .jsonl.gz and .parquet; every bad line is reported with file, line and field."""
+
 from __future__ import annotations
 
 import gzip
@@ -10,18 +11,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dftfast.data.schema import Document, parse_row, words
+from dftfast.data.document import Document, parse_row, words
 from dftfast.data.split import hash_share
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 LONGEST_LINE = 4 * 2**20  # bytes; a longer line is some other format
-_LARGEST_RATIO = 100  # of a file's unpacked size to its own; text packs to a third, at most to a tenth
+_LARGEST_RATIO = (
+    100  # of a file's unpacked size to its own; text packs to a third, at most to a tenth
+)
 _REPORTED = 20
 
 
-def load_corpus(paths: Sequence[str | Path], *, skip_bad_lines: bool = False, max_words: int | None = None,
-                limit: int | None = None, tokenizer=None, needs_text: bool = True) -> list[Document]:
+def load_corpus(
+    paths: Sequence[str | Path],
+    *,
+    skip_bad_lines: bool = False,
+    max_words: int | None = None,
+    limit: int | None = None,
+    tokenizer=None,
+    needs_text: bool = True,
+) -> list[Document]:
     """Read the files in the order given.
 
     Args:
@@ -47,17 +57,27 @@ def load_corpus(paths: Sequence[str | Path], *, skip_bad_lines: bool = False, ma
     if max_words is not None:
         short = [document for document in documents if len(words(document.text)) <= max_words]
         if len(short) < len(documents):
-            log.info("%d of %d texts have more than %d words and are left out", len(documents) - len(short),
-                     len(documents), max_words)
+            log.info(
+                "%d of %d texts have more than %d words and are left out",
+                len(documents) - len(short),
+                len(documents),
+                max_words,
+            )
         documents = short
     if limit is not None and limit < len(documents):
-        chosen = set(sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id, "limit"))[:limit])
+        chosen = set(
+            sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id, "limit"))[
+                :limit
+            ]
+        )
         documents = [document for i, document in enumerate(documents) if i in chosen]
     if not documents:
         raise UserError(f"{', '.join(map(str, paths))}: no usable text in it")
     if tokenizer is not None:
         lengths = map(len, tokenizer.encode_batch([document.text for document in documents]))
-        documents = [replace(document, target_tokens=length) for document, length in zip(documents, lengths)]
+        documents = [
+            replace(document, target_tokens=length) for document, length in zip(documents, lengths)
+        ]
     return documents
 
 
@@ -77,7 +97,9 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
                     repeated += 1
                     continue
                 if document.id in first_use:
-                    raise UserError(f"id: {document.id!r} was used before ({first_use[document.id]})")
+                    raise UserError(
+                        f"id: {document.id!r} was used before ({first_use[document.id]})"
+                    )
             except UserError as error:
                 bad.append(f"{where}: {error}")
                 continue
@@ -97,7 +119,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, object]]:
         if name.endswith(".parquet"):
             yield from _parquet_rows(path)
         elif name.endswith((".jsonl.gz", ".json.gz")):
-            yield from _json_rows(path, gzip.open(path, "rb"), largest=_LARGEST_RATIO * path.stat().st_size)
+            yield from _json_rows(
+                path, gzip.open(path, "rb"), largest=_LARGEST_RATIO * path.stat().st_size
+            )
         elif name.endswith((".jsonl", ".json")):
             yield from _json_rows(path, open(path, "rb"))
         else:
@@ -112,11 +136,18 @@ def _json_rows(path: Path, file, largest: float = math.inf) -> Iterator[tuple[in
         while line := file.readline(LONGEST_LINE + 1):
             number, size = number + 1, size + len(line)
             if size > max(largest, LONGEST_LINE):
-                raise UserError(f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text")
+                raise UserError(
+                    f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text"
+                )
             if len(line) > LONGEST_LINE:
                 while line and not line.endswith(b"\n"):
                     line = file.readline(LONGEST_LINE)
-                yield number, UserError(f"longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line")
+                yield (
+                    number,
+                    UserError(
+                        f"longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line"
+                    ),
+                )
             elif line.strip():
                 yield number, _decode(line)
 
@@ -139,12 +170,18 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, object]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError(f"{path}: reading .parquet needs pyarrow: pip install 'dftfast[parquet]'") from error
+        raise UserError(
+            f"{path}: reading .parquet needs pyarrow: pip install 'dftfast[parquet]'"
+        ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-            if sum(group.total_byte_size for group in groups) > max(_LARGEST_RATIO * path.stat().st_size, LONGEST_LINE):
-                raise UserError(f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text")
+            if sum(group.total_byte_size for group in groups) > max(
+                _LARGEST_RATIO * path.stat().st_size, LONGEST_LINE
+            ):
+                raise UserError(
+                    f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text"
+                )
             number = 0
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():

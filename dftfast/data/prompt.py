@@ -1,7 +1,8 @@
 """The brief of a document as chat messages: what the model is shown in training, in rollouts and in evaluation."""
+
 from __future__ import annotations
 
-from dftfast.data.schema import Document
+from dftfast.data.document import Document
 
 _INSTRUCTION = "Write the text that this brief describes. Answer with the text alone."
 

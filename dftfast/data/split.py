@@ -1,4 +1,5 @@
-"""Train, tuning and held-out documents: by the hash of the id, kept apart by a near-duplicate check."""
+"""Train, validation and held-out documents: by the hash of the id, kept apart by a near-duplicate check."""
+
 from __future__ import annotations
 
 import hashlib
@@ -7,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftfast.data.schema import Document, words
-from dftfast.errors import UserError
+from dftfast.data.document import Document, words
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 SMALLEST_PART = 8  # documents; fewer cannot be measured
@@ -18,43 +19,75 @@ _COMMON = 50  # a shingle in more texts than this is boilerplate (a signature, a
 
 @dataclass(frozen=True)
 class Split:
-    """`train` to learn from, `tuning` to choose by, `held_out` to report on."""
+    """`train` to learn from, `validation` to choose by, `held_out` to report on."""
 
     train: list[Document]
-    tuning: list[Document]
+    validation: list[Document]
     held_out: list[Document]
 
 
 def hash_share(identifier: str, purpose: str) -> float:
     """A number in [0, 1), evenly spread, that depends on nothing but its arguments; independent across purposes."""
-    return int.from_bytes(hashlib.sha256(f"{purpose}\0{identifier}".encode()).digest()[:8], "big") / 2**64
+    return (
+        int.from_bytes(hashlib.sha256(f"{purpose}\0{identifier}".encode()).digest()[:8], "big")
+        / 2**64
+    )
 
 
-def split_corpus(documents: Sequence[Document], tuning_share: float, held_out_share: float,
-                 held_out: Sequence[Document] | None = None) -> Split:
+def split_corpus(
+    documents: Sequence[Document],
+    validation_share: float,
+    held_out_share: float,
+    held_out: Sequence[Document] | None = None,
+) -> Split:
     """Cut the corpus in three; with `held_out` given, that is the third part and only two are cut.
 
-    Training and tuning texts that nearly repeat a held-out text are left out, and so are training texts that nearly
-    repeat a tuning text; how many is logged. Raises UserError when a part has fewer than 8 documents.
+    Training and validation texts that nearly repeat a held-out text are left out, and so are training texts that nearly
+    repeat a validation text; how many is logged. Raises UserError when a part has fewer than 8 documents.
     """
-    parts: dict[str, list[Document]] = {"train": [], "tuning": [], "held_out": list(held_out or ())}
+    parts: dict[str, list[Document]] = {
+        "train": [],
+        "validation": [],
+        "held_out": list(held_out or ()),
+    }
     bound = 0.0 if held_out is not None else held_out_share
     for document in documents:
         share = hash_share(document.id, "split")
-        parts["held_out" if share < bound else "tuning" if share < bound + tuning_share else "train"].append(document)
-    for part, kept_apart_from in (("tuning", ("held_out",)), ("train", ("held_out", "tuning"))):
+        parts[
+            "held_out"
+            if share < bound
+            else "validation"
+            if share < bound + validation_share
+            else "train"
+        ].append(document)
+    for part, kept_apart_from in (
+        ("validation", ("held_out",)),
+        ("train", ("held_out", "validation")),
+    ):
         reference = [document for other in kept_apart_from for document in parts[other]]
-        repeats = near_duplicates([document.text for document in parts[part]], [d.text for d in reference])
+        repeats = near_duplicates(
+            [document.text for document in parts[part]], [d.text for d in reference]
+        )
         if repeats:
-            log.info("%d of %d %s texts nearly repeat a %s text and are left out", len(repeats), len(parts[part]),
-                     part, " or ".join(other.replace("_", "-") for other in kept_apart_from))
+            log.info(
+                "%d of %d %s texts nearly repeat a %s text and are left out",
+                len(repeats),
+                len(parts[part]),
+                part,
+                " or ".join(other.replace("_", "-") for other in kept_apart_from),
+            )
             parts[part] = [document for i, document in enumerate(parts[part]) if i not in repeats]
     for part, found in parts.items():
         if len(found) < SMALLEST_PART:
-            advice = ("give more text" if part == "train" or (part == "held_out" and held_out is not None)
-                      else f"give more text or raise data.{part}_share")
-            raise UserError(f"corpus too small: {len(documents)} documents leave {len(found)} for the "
-                            f"{part.replace('_', '-')} part, at least {SMALLEST_PART} are needed; {advice}")
+            advice = (
+                "give more text"
+                if part == "train" or (part == "held_out" and held_out is not None)
+                else f"give more text or raise data.{part}_share"
+            )
+            raise UserError(
+                f"corpus too small: {len(documents)} documents leave {len(found)} for the "
+                f"{part.replace('_', '-')} part, at least {SMALLEST_PART} are needed; {advice}"
+            )
     return Split(**parts)
 
 
@@ -74,8 +107,12 @@ def near_duplicates(texts: Sequence[str], reference: Sequence[str], share: float
     repeats = set()
     for i, text in enumerate(texts):
         found = shingles(text)
-        shared = Counter(j for shingle in found if len(index.get(shingle, ())) <= _COMMON
-                         for j in index.get(shingle, ()))
+        shared = Counter(
+            j
+            for shingle in found
+            if len(index.get(shingle, ())) <= _COMMON
+            for j in index.get(shingle, ())
+        )
         if any(count >= share * min(len(found), sizes[j]) for j, count in shared.items()):
             repeats.add(i)
     return repeats
@@ -84,4 +121,8 @@ def near_duplicates(texts: Sequence[str], reference: Sequence[str], share: float
 def shingles(text: str) -> set[tuple[str, ...]]:
     """The runs of 8 words of a text, lower case; all of it when it is shorter."""
     tokens = words(text.lower())
-    return {tuple(tokens[i:i + _SHINGLE]) for i in range(max(len(tokens) - _SHINGLE + 1, 1))} if tokens else set()
+    return (
+        {tuple(tokens[i : i + _SHINGLE]) for i in range(max(len(tokens) - _SHINGLE + 1, 1))}
+        if tokens
+        else set()
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .samples import Samples
+from dftfast.distribution.samples import Samples
 
 RUN = 64  # neighbours that share a fold
 MOST = 50_000  # texts of a kind that one classifier is trained on
@@ -17,7 +17,7 @@ class DensityRatio:
 
     With balanced classes the logit estimates ``log p(x) / q(x)``, the witness of the divergence KL(q‖p) up to its
     additive constant (Sugiyama et al. 2012, "Density Ratio Estimation in Machine Learning", section 4.2). The
-    human bank may be far larger than the samples. Runs of 64 neighbours share a fold, so that the
+    reference may be far larger than the samples. Runs of 64 neighbours share a fold, so that the
     candidates of one prompt, which lie side by side, are not scored by a model that knows their siblings.
 
     Args:
@@ -50,20 +50,31 @@ class DensityRatio:
         return torch.cat([samples.embeddings, samples.style], dim=1).cpu().numpy()
 
     def _standardised(self, samples: Samples) -> np.ndarray:
-        return np.clip((self._features(samples) - self.mean) / self.spread, -5, 5).astype(np.float32)
+        return np.clip((self._features(samples) - self.mean) / self.spread, -5, 5).astype(
+            np.float32
+        )
 
     def _fold(self, count: int, rng: np.random.Generator) -> np.ndarray:
         run = min(RUN, max(count // (2 * self.folds), 1))
         return (np.arange(count) // run + rng.integers(self.folds)) % self.folds
 
-    def _cross_fitted(self, rows: np.ndarray, is_human: np.ndarray, fold: np.ndarray, ridge: float) -> np.ndarray:
+    def _cross_fitted(
+        self, rows: np.ndarray, is_human: np.ndarray, fold: np.ndarray, ridge: float
+    ) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
 
         logits = np.zeros(len(is_human), dtype=np.float32)
         for k in range(self.folds):
             rng = np.random.default_rng(self.seed)
-            train = np.concatenate([_some(np.flatnonzero((fold != k) & (is_human == kind)), rng) for kind in (False, True)])
-            model = LogisticRegression(C=1 / (ridge * len(train)), class_weight="balanced", max_iter=300)
+            train = np.concatenate(
+                [
+                    _some(np.flatnonzero((fold != k) & (is_human == kind)), rng)
+                    for kind in (False, True)
+                ]
+            )
+            model = LogisticRegression(
+                C=1 / (ridge * len(train)), class_weight="balanced", max_iter=300
+            )
             model.fit(rows[train], is_human[train])
             if (fold == k).any():
                 logits[fold == k] = model.decision_function(rows[fold == k])

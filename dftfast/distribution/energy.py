@@ -9,13 +9,15 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from .samples import Samples
-from .style import words_of
+from dftfast.distribution.samples import Samples
+from dftfast.distribution.style import words_of
 
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
 ASKED = re.compile(r"(\d+) words")
 PHRASE = 3  # words
-COMMON = 0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
+COMMON = (
+    0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
+)
 
 
 def mean_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -45,7 +47,9 @@ class Energy:
 
     def distance(self, a: Tensor) -> float:
         """The discrepancy of features a, float64 [n]."""
-        return float(2 * mean_distance(a, self.human).mean() - _within(a).mean()) - self.human_within
+        return (
+            float(2 * mean_distance(a, self.human).mean() - _within(a).mean()) - self.human_within
+        )
 
     def witness(self, samples: Samples) -> Tensor:
         """fp32 [n]: ``2 mean_{a' ≠ a} |a − a'| − 2 mean_b |a − b|``."""
@@ -67,8 +71,12 @@ class AskedLengthEnergy(Energy):
     """
 
     def feature(self, samples: Samples) -> Tensor:
-        asked = [int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in _prompts(samples)]
-        ratios = [max(len(words_of(text)), 1) / n if n else 1.0 for n, text in zip(asked, samples.texts)]
+        asked = [
+            int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in _prompts(samples)
+        ]
+        ratios = [
+            max(len(words_of(text)), 1) / n if n else 1.0 for n, text in zip(asked, samples.texts)
+        ]
         return torch.tensor(ratios, dtype=torch.float64).log()
 
 
@@ -77,7 +85,9 @@ class RepetitionEnergy(Energy):
 
     def feature(self, samples: Samples) -> Tensor:
         words = list(map(words_of, samples.texts))
-        return torch.tensor([1 - len(set(w)) / len(w) if w else 0.0 for w in words], dtype=torch.float64)
+        return torch.tensor(
+            [1 - len(set(w)) / len(w) if w else 0.0 for w in words], dtype=torch.float64
+        )
 
 
 class PhraseEnergy(Energy):
@@ -91,7 +101,9 @@ class PhraseEnergy(Energy):
         self.of_prompt: dict[str, set[tuple[str, ...]]] = {}
         for prompt, text in zip(_prompts(human), human.texts):
             self.of_prompt.setdefault(prompt, set()).update(_phrases(text))
-        self.prompts_with = Counter(phrase for phrases in self.of_prompt.values() for phrase in phrases)
+        self.prompts_with = Counter(
+            phrase for phrases in self.of_prompt.values() for phrase in phrases
+        )
         super().fit(human)
 
     def feature(self, samples: Samples) -> Tensor:
@@ -117,7 +129,9 @@ class CoverageEnergy(Energy):
 
     def feature(self, samples: Samples) -> Tensor:
         wanted = [_words(prompt) - self.common for prompt in samples.prompts]
-        shares = [len(w & _words(text)) / len(w) if w else 1.0 for w, text in zip(wanted, samples.texts)]
+        shares = [
+            len(w & _words(text)) / len(w) if w else 1.0 for w, text in zip(wanted, samples.texts)
+        ]
         return torch.tensor(shares, dtype=torch.float64)
 
 

@@ -9,10 +9,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from ..kernels import rbf_witness
-from .samples import Samples
+from dftfast.distribution.samples import Samples
+from dftfast.kernels import rbf_witness
 
-TOKENS = 2**18  # columns of the count matrix: no supported model has as large a vocabulary (Qwen3: 151,936)
+TOKENS = (
+    2**18
+)  # columns of the count matrix: no supported model has as large a vocabulary (Qwen3: 151,936)
 
 
 def median_bandwidth(y: Tensor, seed: int = 0, most: int = 2000) -> float:
@@ -23,7 +25,9 @@ def median_bandwidth(y: Tensor, seed: int = 0, most: int = 2000) -> float:
 
 def mmd2_unbiased(x: Tensor, y: Tensor, bandwidths: Tensor) -> float:
     """Unbiased U-statistic of MMD² between x [n, d] and y [m, d], averaged over the bandwidths (equation 3)."""
-    return float(_within(x, bandwidths) + _within(y, bandwidths) - 2 * rbf_witness(x, y, bandwidths).mean())
+    return float(
+        _within(x, bandwidths) + _within(y, bandwidths) - 2 * rbf_witness(x, y, bandwidths).mean()
+    )
 
 
 def signed_root(mmd2):
@@ -45,7 +49,9 @@ class MMD:
 
     def fit(self, human: Samples) -> None:
         self.human = self.features(human)
-        self.bandwidths = median_bandwidth(self.human) * torch.tensor(self.factors, device=self.human.device)
+        self.bandwidths = median_bandwidth(self.human) * torch.tensor(
+            self.factors, device=self.human.device
+        )
         self.human_within = float(_within(self.human, self.bandwidths))
 
     def features(self, samples: Samples) -> Tensor:
@@ -88,7 +94,9 @@ class LexicalMMD(MMD):
 
     def features(self, samples: Samples) -> Tensor:
         once = np.ones(len(samples.tokens), dtype=np.float32)
-        counts = sparse.csr_matrix((once, samples.tokens.numpy(), samples.offsets.numpy()), (len(samples), TOKENS))
+        counts = sparse.csr_matrix(
+            (once, samples.tokens.numpy(), samples.offsets.numpy()), (len(samples), TOKENS)
+        )
         counts.sum_duplicates()
         points = torch.from_numpy(_projection().transform(counts.log1p()).toarray())
         return torch.nn.functional.normalize(points, dim=1).to(samples.embeddings.device)
@@ -104,13 +112,19 @@ class ConditionalMMD(MMD):
     def fit(self, human: Samples) -> None:
         if human.prompt_embeddings is None:
             raise ValueError("conditional MMD needs Samples with prompt_embeddings")
-        self.text_scale, self.prompt_scale = median_bandwidth(human.embeddings), median_bandwidth(human.prompt_embeddings)
+        self.text_scale, self.prompt_scale = (
+            median_bandwidth(human.embeddings),
+            median_bandwidth(human.prompt_embeddings),
+        )
         self.human = self.features(human)
         self.bandwidths = torch.tensor(self.factors, device=self.human.device)
         self.human_within = float(_within(self.human, self.bandwidths))
 
     def features(self, samples: Samples) -> Tensor:
-        return torch.cat([samples.embeddings / self.text_scale, samples.prompt_embeddings / self.prompt_scale], dim=1)
+        return torch.cat(
+            [samples.embeddings / self.text_scale, samples.prompt_embeddings / self.prompt_scale],
+            dim=1,
+        )
 
 
 def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
@@ -121,4 +135,6 @@ def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
 def _projection():
     from sklearn.random_projection import SparseRandomProjection
 
-    return SparseRandomProjection(512, density=1 / 64, random_state=0).fit(sparse.csr_matrix((1, TOKENS), dtype=np.float32))
+    return SparseRandomProjection(512, density=1 / 64, random_state=0).fit(
+        sparse.csr_matrix((1, TOKENS), dtype=np.float32)
+    )

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from .samples import Samples
+from dftfast.distribution.samples import Samples
 
 
 class Discrepancy(Protocol):

@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from .style import style_matrix
+from dftfast.distribution.style import style_matrix
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,36 @@ class Samples:
         index = torch.as_tensor(index, dtype=torch.int64)
         lengths = self.lengths[index]
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        place = torch.arange(int(offsets[-1])) + (self.offsets[index] - offsets[:-1]).repeat_interleave(lengths)
+        place = torch.arange(int(offsets[-1])) + (
+            self.offsets[index] - offsets[:-1]
+        ).repeat_interleave(lengths)
         rows = index.to(self.embeddings.device)
         about = None if self.prompt_embeddings is None else self.prompt_embeddings[rows]
         pick = lambda strings: None if strings is None else [strings[i] for i in index.tolist()]
-        return Samples(self.embeddings[rows], self.tokens[place], offsets, pick(self.texts), about, pick(self.prompts))
+        return Samples(
+            self.embeddings[rows],
+            self.tokens[place],
+            offsets,
+            pick(self.texts),
+            about,
+            pick(self.prompts),
+        )
 
     @staticmethod
     def concat(parts: Sequence[Samples]) -> Samples:
         """The texts of all parts, one part after the other."""
         lengths = torch.cat([part.lengths for part in parts])
-        about, prompts = [part.prompt_embeddings for part in parts], [part.prompts for part in parts]
+        about, prompts = (
+            [part.prompt_embeddings for part in parts],
+            [part.prompts for part in parts],
+        )
         return Samples(
             torch.cat([part.embeddings for part in parts]),
             torch.cat([part.tokens for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             [text for part in parts for text in part.texts],
             None if any(a is None for a in about) else torch.cat(about),
-            None if any(p is None for p in prompts) else [prompt for part in prompts for prompt in part],
+            None
+            if any(p is None for p in prompts)
+            else [prompt for part in prompts for prompt in part],
         )

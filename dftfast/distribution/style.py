@@ -29,7 +29,7 @@ _MARKS = {
     "exclamation marks": "!",
     "em dashes": "—–",
     "hyphens": "-",
-    "quotation marks": "\"“”«»",
+    "quotation marks": '"“”«»',
     "brackets": "()[]",
     "list and heading marks": "*#•",
 }
@@ -37,9 +37,21 @@ WORD = re.compile(r"\w+(?:['’]\w+)*")
 SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”'’)\]]*\s+|\n+")
 
 STYLE_FEATURES = (
-    "log words", "word length", "sentence length", "spread of sentence length", "log paragraphs", "type-token ratio",
-    "repeated trigrams", "same start", "capitals", "digits", "not ASCII", "contractions", *_MARKS, *_WORD_CLASSES,
-)  # fmt: skip
+    "log words",
+    "word length",
+    "sentence length",
+    "spread of sentence length",
+    "log paragraphs",
+    "type-token ratio",
+    "repeated trigrams",
+    "same start",
+    "capitals",
+    "digits",
+    "not ASCII",
+    "contractions",
+    *_MARKS,
+    *_WORD_CLASSES,
+)
 
 
 def words_of(text: str) -> list[str]:
@@ -83,4 +95,6 @@ def style_features(text: str) -> list[float]:
 
 def style_matrix(texts: Sequence[str]) -> Tensor:
     """fp32 [n, len(STYLE_FEATURES)]."""
-    return torch.tensor([style_features(text) for text in texts]).reshape(len(texts), len(STYLE_FEATURES))
+    return torch.tensor([style_features(text) for text in texts]).reshape(
+        len(texts), len(STYLE_FEATURES)
+    )

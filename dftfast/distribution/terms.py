@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels import rbf_witness
-from .energy import Energy, mean_distance
-from .mmd import MMD
-from .ngram import NGramL2
-from .samples import Samples
-
+from dftfast.distribution.energy import Energy, mean_distance
+from dftfast.distribution.mmd import MMD
+from dftfast.distribution.ngram_l2 import NGramL2
+from dftfast.distribution.samples import Samples
+from dftfast.kernels import rbf_witness
 
 OTHERS = 20_000  # candidates that stand for all in the slope of a kernel term
 
@@ -80,7 +79,9 @@ class KernelTerm:
 
     def exchange(self, current: int, new: int) -> None:
         everyone = slice(None)
-        self.sums[self.block] += self._kernel(everyone, self.place[new]) - self._kernel(everyone, self.place[current])
+        self.sums[self.block] += self._kernel(everyone, self.place[new]) - self._kernel(
+            everyone, self.place[current]
+        )
         self.removed.append(current)
         self.added.append(new)
         self.row[new] = self.row.pop(current)
@@ -107,7 +108,9 @@ class KernelTerm:
         return np.exp(self.rates * np.maximum(squared, 0)).mean(0)
 
     def _kernel_sum(self, x: Tensor, others: Tensor) -> np.ndarray:
-        return len(others) * rbf_witness(x, others, self.mmd.bandwidths).double().mean(1).cpu().numpy()
+        return (
+            len(others) * rbf_witness(x, others, self.mmd.bandwidths).double().mean(1).cpu().numpy()
+        )
 
 
 class NGramTerm:
@@ -121,14 +124,20 @@ class NGramTerm:
         keys, text, counts = text_ngrams(candidates, n, ngram.vocab)
         p = ngram.human_frequency(n, torch.from_numpy(keys)).numpy()
         total = lambda values: np.bincount(text, values, minlength=len(candidates))
-        self.total, self.with_itself, self.with_p = total(counts), total(counts**2), total(counts * p)
+        self.total, self.with_itself, self.with_p = (
+            total(counts),
+            total(counts**2),
+            total(counts * p),
+        )
         self.p_squared = ngram.human_squared(n)
         _, grams, texts_with = np.unique(keys, return_inverse=True, return_counts=True)
         shared = texts_with[grams] > 1
         columns, self.grams = np.unique(grams[shared], return_inverse=True)
         self.columns, self.counts = len(columns), counts[shared]
         everyone = np.bincount(self.grams, self.counts, self.columns)
-        self.with_others = np.bincount(text[shared], self.counts * (everyone[self.grams] - self.counts), len(candidates))
+        self.with_others = np.bincount(
+            text[shared], self.counts * (everyone[self.grams] - self.counts), len(candidates)
+        )
         starts = np.searchsorted(text[shared], np.arange(len(candidates) + 1)).tolist()
         self.rows = [slice(*ends) for ends in zip(starts, starts[1:])]
 
@@ -165,7 +174,10 @@ class NGramTerm:
     def slope(self) -> np.ndarray:
         """``2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)`` in units of the mean length, f the frequencies in the other candidates."""
         tokens = self.total.sum()
-        along_f = self.with_others.sum() / max(tokens**2 - (self.total**2).sum(), 1) - self.with_p.sum() / tokens
+        along_f = (
+            self.with_others.sum() / max(tokens**2 - (self.total**2).sum(), 1)
+            - self.with_p.sum() / tokens
+        )
         along_text = self.with_others / np.maximum(tokens - self.total, 1) - self.with_p
         return 2 * (along_text - self.total * along_f) * len(self.total) / tokens
 
@@ -197,7 +209,9 @@ class EnergyTerm:
 
     def start(self, chosen: np.ndarray) -> None:
         self.size = len(chosen)
-        self.away = self.size * mean_distance(torch.from_numpy(self.grid), self.feature[chosen]).numpy()
+        self.away = (
+            self.size * mean_distance(torch.from_numpy(self.grid), self.feature[chosen]).numpy()
+        )
 
     def enter(self, number: int, block: np.ndarray) -> None:
         pass
@@ -255,5 +269,7 @@ def text_ngrams(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.nd
         keys = keys * vocab + tokens[begins + i]
     order = np.lexsort((keys, text[begins]))
     keys, text = keys[order], text[begins][order]
-    first = np.flatnonzero(np.append(True, (np.diff(keys) != 0) | (np.diff(text) != 0))[: len(keys)])
+    first = np.flatnonzero(
+        np.append(True, (np.diff(keys) != 0) | (np.diff(text) != 0))[: len(keys)]
+    )
     return keys[first], text[first], np.diff(first, append=len(keys)).astype(np.float64)

@@ -1,4 +1,5 @@
 """Answers kept on disk, so that the same question is paid for once and an interrupted run goes on."""
+
 from __future__ import annotations
 
 import hashlib
@@ -39,7 +40,7 @@ class AnswerCache:
     def put(self, key: str, answer: object) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            cut = self.path.exists() and not self.path.read_bytes()[-1:] in (b"", b"\n")
+            cut = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
             self._file = open(self.path, "a", encoding="utf-8")
             self._file.write("\n" if cut else "")
         self._answers[key] = answer

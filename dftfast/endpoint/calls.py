@@ -1,4 +1,5 @@
 """Many requests: some at a time, not too fast, again after a failure, never beyond a cap on spend."""
+
 from __future__ import annotations
 
 import asyncio
@@ -8,10 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dftfast.errors import UserError
-
-from .cache import AnswerCache
-from .chat import Answer, ChatClient, ChatRequest, Refused, Transient
+from dftfast.endpoint.cache import AnswerCache
+from dftfast.endpoint.chat import Answer, ChatClient, ChatRequest, Refused, Transient
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 DEAD = 3  # requests in a row that fail for good after all attempts: the endpoint is down
@@ -85,11 +85,15 @@ class Calls:
 
     def __post_init__(self):
         if self.budget.cap is not None and self.client.endpoint.prices is None:
-            raise UserError(f"--max-cost: {self.client.endpoint.name} has no prices; give them as NAME=URL,MODEL,IN,OUT")
+            raise UserError(
+                f"--max-cost: {self.client.endpoint.name} has no prices; give them as NAME=URL,MODEL,IN,OUT"
+            )
         self._next = self._pause = 0.0  # times of the event loop
         self._dead = 0
 
-    def run(self, requests: Sequence[ChatRequest], progress: Callable[[int], None] = lambda n: None) -> list[Answer | None]:
+    def run(
+        self, requests: Sequence[ChatRequest], progress: Callable[[int], None] = lambda n: None
+    ) -> list[Answer | None]:
         """The answers; None where the endpoint refused or failed a request, or the cap came before it.
 
         Raises UserError for what fails every request; answers until then are kept.
@@ -129,7 +133,10 @@ class Calls:
 
         self._next = self._pause = 0.0
         async with self.client:
-            workers = [asyncio.ensure_future(work()) for _ in range(min(self.limits.concurrency, len(queue)))]
+            workers = [
+                asyncio.ensure_future(work())
+                for _ in range(min(self.limits.concurrency, len(queue)))
+            ]
             try:
                 await asyncio.gather(*workers)
             finally:
@@ -161,8 +168,10 @@ class Calls:
         self._dead += 1
         name, attempts = self.client.endpoint.name, self.limits.attempts
         if self._dead >= DEAD:
-            raise UserError(f"{name} ({self.client.endpoint.host}): {self._dead} requests in a row failed {attempts} times "
-                            f"each; the last: {problem}. What was answered is kept: the same command goes on from there")
+            raise UserError(
+                f"{name} ({self.client.endpoint.host}): {self._dead} requests in a row failed {attempts} times "
+                f"each; the last: {problem}. What was answered is kept: the same command goes on from there"
+            )
         log.warning("%s: a request failed %d times, the last: %s", name, attempts, problem)
         return None
 
@@ -183,7 +192,10 @@ class Calls:
             self.tally.spent += charged
         self._dead = 0
         self._count(answer)
-        self.cache.put(request.key, {"text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.tokens})
+        self.cache.put(
+            request.key,
+            {"text": answer.text, "finish_reason": answer.finish_reason, "tokens": answer.tokens},
+        )
         return answer
 
     def _count(self, answer: Answer) -> None:
@@ -204,8 +216,12 @@ class Calls:
 
     async def _wait(self, attempt: int, problem: Transient) -> None:
         limits = self.limits
-        if problem.retry_after is not None:  # the server is too busy for every request, not only for this one
+        if (
+            problem.retry_after is not None
+        ):  # the server is too busy for every request, not only for this one
             pause = min(problem.retry_after, limits.longest_wait)
             self._pause = max(self._pause, asyncio.get_running_loop().time() + pause)
         else:
-            await asyncio.sleep(min(limits.first_wait * 2**attempt, limits.longest_wait) * random.uniform(0.5, 1))
+            await asyncio.sleep(
+                min(limits.first_wait * 2**attempt, limits.longest_wait) * random.uniform(0.5, 1)
+            )

@@ -1,15 +1,17 @@
 """One chat completion through the `openai` client, and what each way of failing means."""
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
-from dftfast.errors import UserError
-
-from .spec import Endpoint
+from dftfast.endpoint.spec import Endpoint
+from dftfast.runtime.errors import UserError
 
 _TRANSIENT = (408, 409, 425, 429)
-_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)  # of servers that leave it in the text
+_THOUGHT = re.compile(
+    r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL
+)  # of servers that leave it in the text
 _ROOM = 64  # tokens that a chat template may add to a message
 
 
@@ -41,7 +43,9 @@ class ChatRequest:
     @property
     def most_tokens(self) -> tuple[int, int]:
         """The most tokens that it can use: no tokenizer makes more tokens than bytes."""
-        size = sum(len(m["content"].encode("utf-8", "surrogatepass")) + _ROOM for m in self.messages)
+        size = sum(
+            len(m["content"].encode("utf-8", "surrogatepass")) + _ROOM for m in self.messages
+        )
         return size, self.max_tokens
 
 
@@ -73,7 +77,9 @@ class ChatClient:
         try:
             import openai
         except ImportError:
-            raise UserError("endpoints need the openai package: pip install 'dftfast[judge]'") from None
+            raise UserError(
+                "endpoints need the openai package: pip install 'dftfast[judge]'"
+            ) from None
         self._openai, self.endpoint, self.timeout = openai, endpoint, timeout
         self._droppable, self._limit = set(droppable), "max_tokens"
         self.dropped: set[str] = set()
@@ -82,8 +88,12 @@ class ChatClient:
         # the client takes these from the environment, for OpenAI's own servers: no other is told
         other = {name: self._openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")}
         self._client = self._openai.AsyncOpenAI(
-            base_url=self.endpoint.url, api_key=self.endpoint.key() or "none", timeout=self.timeout, max_retries=0,
-            default_headers=other)
+            base_url=self.endpoint.url,
+            api_key=self.endpoint.key() or "none",
+            timeout=self.timeout,
+            max_retries=0,
+            default_headers=other,
+        )
         return self
 
     async def __aexit__(self, *failure) -> None:
@@ -95,7 +105,8 @@ class ChatClient:
         openai = self._openai
         try:
             found = await self._client.chat.completions.create(
-                model=self.endpoint.model, messages=request.messages, **parameters)
+                model=self.endpoint.model, messages=request.messages, **parameters
+            )
         except openai.APITimeoutError as error:
             raise Transient("timed out", charged=True) from error
         except openai.APIStatusError as error:
@@ -122,7 +133,9 @@ class ChatClient:
         status, message = error.status_code, self.clean(_said(error))
         where = f"{self.endpoint.name} ({self.endpoint.host})"
         if status in (401, 403):
-            return UserError(f"{where}: not allowed: {message}. The key is read from {self.endpoint.key_variable}")
+            return UserError(
+                f"{where}: not allowed: {message}. The key is read from {self.endpoint.key_variable}"
+            )
         if status in (404, 405):
             return UserError(f"{where}: nothing there for model {self.endpoint.model!r}: {message}")
         if status == 402 or getattr(error, "code", None) == "insufficient_quota":
@@ -141,7 +154,11 @@ def _answer(found) -> Answer:
     try:
         choice = found.choices[0]
         text, reason = choice.message.content or "", choice.finish_reason or "stop"
-        tokens = (int(found.usage.prompt_tokens), int(found.usage.completion_tokens)) if found.usage else None
+        tokens = (
+            (int(found.usage.prompt_tokens), int(found.usage.completion_tokens))
+            if found.usage
+            else None
+        )
         if not isinstance(text, str) or not isinstance(reason, str):
             raise TypeError(type(text).__name__)
     except (AttributeError, IndexError, TypeError, ValueError) as error:

@@ -1,19 +1,33 @@
 """Command-line options that every command with an endpoint shares."""
+
 from __future__ import annotations
 
 import argparse
 import math
 
-from dftfast.errors import UserError
-
-from .calls import Budget, Limits
+from dftfast.endpoint.calls import Budget, Limits
+from dftfast.runtime.errors import UserError
 
 
 def add_endpoint_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--concurrency", type=int, default=Limits.concurrency, help="requests to an endpoint at a time (default %(default)s)")
-    add("--requests-per-minute", type=float, help="requests to an endpoint that are started in a minute at most")
-    add("--max-cost", type=float, metavar="DOLLARS", help="stop asking endpoints before they have cost this much in this run")
+    add(
+        "--concurrency",
+        type=int,
+        default=Limits.concurrency,
+        help="requests to an endpoint at a time (default %(default)s)",
+    )
+    add(
+        "--requests-per-minute",
+        type=float,
+        help="requests to an endpoint that are started in a minute at most",
+    )
+    add(
+        "--max-cost",
+        type=float,
+        metavar="DOLLARS",
+        help="stop asking endpoints before they have cost this much in this run",
+    )
 
 
 def limits_of(options: argparse.Namespace) -> tuple[Limits, Budget]:

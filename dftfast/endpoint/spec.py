@@ -1,4 +1,5 @@
 """Which model behind which address, what it costs, and where its key comes from."""
+
 from __future__ import annotations
 
 import math
@@ -7,7 +8,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 FORM = "NAME=URL,MODEL or NAME=URL,MODEL,PRICE_IN,PRICE_OUT"
 
@@ -20,7 +21,9 @@ def named(option: str, text: str) -> tuple[str, str]:
     """(name, rest) of NAME=REST. Raises UserError."""
     name, equals, rest = text.partition("=")
     if not equals or not rest or not re.fullmatch(r"[\w.-]+", name):
-        raise UserError(f"{option}: {text!r} must begin with a name of letters, digits, '.', '-' and an equals sign")
+        raise UserError(
+            f"{option}: {text!r} must begin with a name of letters, digits, '.', '-' and an equals sign"
+        )
     return name, rest
 
 
@@ -45,7 +48,9 @@ class Endpoint:
         name, rest = named(option, text)
         url, *parts = (part.strip() for part in rest.split(","))
         if not is_url(url) or len(parts) not in (1, 3) or not parts[0]:
-            raise UserError(f"{option}: {text!r} must have the form {FORM} (prices in US dollars for a million tokens)")
+            raise UserError(
+                f"{option}: {text!r} must have the form {FORM} (prices in US dollars for a million tokens)"
+            )
         try:
             address = urlsplit(url)
             address.port  # raises for one that is no number
@@ -53,7 +58,9 @@ class Endpoint:
         except ValueError as error:
             raise UserError(f"{option}: {text!r}: {error}") from None
         if not address.hostname or address.username or address.password:
-            raise UserError(f"{option}: the URL must name a host and hold no user or password; keys come from the environment")
+            raise UserError(
+                f"{option}: the URL must name a host and hold no user or password; keys come from the environment"
+            )
         if prices and not all(math.isfinite(p) and p >= 0 for p in prices):
             raise UserError(f"{option}: prices must be 0 or more, not {', '.join(parts[1:])}")
         return cls(name, url.rstrip("/"), parts[0], prices)

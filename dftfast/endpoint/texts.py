@@ -1,4 +1,5 @@
 """Texts for prompts from an endpoint, as rows of generations."""
+
 from __future__ import annotations
 
 import logging
@@ -9,17 +10,24 @@ from tqdm import tqdm
 
 from dftfast.data import Document, prompt_messages
 from dftfast.data.generations import generation
-
-from .cache import AnswerCache, digest
-from .calls import Budget, Calls, Limits
-from .chat import ChatClient, ChatRequest
-from .spec import Endpoint
+from dftfast.endpoint.cache import AnswerCache, digest
+from dftfast.endpoint.calls import Budget, Calls, Limits
+from dftfast.endpoint.chat import ChatClient, ChatRequest
+from dftfast.endpoint.spec import Endpoint
 
 log = logging.getLogger(__name__)
 
 
-def generate_texts(documents: Sequence[Document], endpoint: Endpoint, out: Path, sampler: dict, *, samples: int = 1,
-                   limits: Limits = Limits(), budget: Budget | None = None) -> tuple[list[dict], AnswerCache]:
+def generate_texts(
+    documents: Sequence[Document],
+    endpoint: Endpoint,
+    out: Path,
+    sampler: dict,
+    *,
+    samples: int = 1,
+    limits: Limits = Limits(),
+    budget: Budget | None = None,
+) -> tuple[list[dict], AnswerCache]:
     """A row for each document and sample that the endpoint answered, in order; and the answers kept beside `out` meanwhile,
     which the caller deletes when the rows are written.
 
@@ -34,9 +42,12 @@ def generate_texts(documents: Sequence[Document], endpoint: Endpoint, out: Path,
     with tqdm(total=len(requests), unit="text", dynamic_ncols=True) as bar:
         answers = calls.run(requests, bar.update)
     how = sampler | ({"seed": None} if "seed" in client.dropped else {})
-    rows = [generation(document, answer.text.strip(), None, answer.finish_reason, how, endpoint.model)
-            | ({"sample": k} if samples > 1 else {})
-            for (document, k), answer in zip(places, answers) if answer is not None]
+    rows = [
+        generation(document, answer.text.strip(), None, answer.finish_reason, how, endpoint.model)
+        | ({"sample": k} if samples > 1 else {})
+        for (document, k), answer in zip(places, answers)
+        if answer is not None
+    ]
     report(calls, len(requests) - len(rows))
     return rows, cache
 
@@ -44,8 +55,16 @@ def generate_texts(documents: Sequence[Document], endpoint: Endpoint, out: Path,
 def report(calls: Calls, missing: int) -> None:
     tally, endpoint = calls.tally, calls.client.endpoint
     cost = f", ${tally.spent:.2f}" if endpoint.prices else ""
-    log.info("%s: %d requests, %d answers from before, %d retries, %d tokens in and %d out%s", endpoint.name, tally.asked,
-             tally.kept, tally.retries, tally.prompt_tokens, tally.completion_tokens, cost)
+    log.info(
+        "%s: %d requests, %d answers from before, %d retries, %d tokens in and %d out%s",
+        endpoint.name,
+        tally.asked,
+        tally.kept,
+        tally.retries,
+        tally.prompt_tokens,
+        tally.completion_tokens,
+        cost,
+    )
     if missing:
         why = "the cap on spend was reached" if tally.capped else "the endpoint did not answer"
         log.warning("%s: %d requests without an answer: %s", endpoint.name, missing, why)
@@ -53,6 +72,8 @@ def report(calls: Calls, missing: int) -> None:
 
 def _request(endpoint: Endpoint, document: Document, sample: int, sampler: dict) -> ChatRequest:
     messages = prompt_messages(document)
-    parameters = {k: v for k, v in sampler.items() if k != "max_tokens"} | {"seed": sampler["seed"] + sample}
+    parameters = {k: v for k, v in sampler.items() if k != "max_tokens"} | {
+        "seed": sampler["seed"] + sample
+    }
     key = digest("text", endpoint.url, endpoint.model, messages, sampler, document.id, sample)
     return ChatRequest(key, messages, sampler["max_tokens"], parameters)

@@ -1,40 +1,17 @@
-"""Does a text do what its brief asks: length, em dashes, outline."""
-from __future__ import annotations
+"""Does a set of texts do what its briefs ask: length, em dashes, outline."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
 import numpy as np
 
-from dftfast.data.schema import EM_DASH, Document, words
-
-from .figure import Figure
-
-if TYPE_CHECKING:
-    from .two_samples import TwoSamples
+from dftfast.evaluation import brief_checks
+from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.two_samples import TwoSamples
 
 
-def adherence(s: TwoSamples) -> dict[str, Figure]:
+def adherence(s: TwoSamples) -> dict[str, Estimate]:
     """Figures of the outputs beside those of the human texts; none without briefs or where prompts differ."""
     if s.y.briefs is None or not s.paired:
         return {}
-    x, y = per_text(s.x.texts, s.y.briefs), s.reference.adherence
+    x, y = brief_checks.per_text(s.x.texts, s.y.briefs), s.reference.adherence
     return {name: s.mean(x[name], y[name], test=False) for name in x if np.isfinite(y[name]).any()}
-
-
-def per_text(texts: Sequence[str], briefs: Sequence[Document]) -> dict[str, np.ndarray]:
-    """float64 [n] by their names in METRICS; NaN where the brief does not ask.
-
-    `length_error`: |log2(words / words asked for)|, an empty text counted as one word. `em_dash_error`: 1 where there is an
-    em dash against the brief. `outline_coverage`: share of the outline's words of four letters or more in the text.
-    """
-    written = [words(text) for text in texts]
-    asked = [{w.lower() for point in brief.outline for w in words(point) if len(w) > 3} for brief in briefs]
-    found = [{w.lower() for w in text} for text in written]
-    length = [abs(np.log2(max(len(text), 1) / brief.target_words)) if brief.target_words else np.nan
-              for text, brief in zip(written, briefs)]
-    return {
-        "length_error": np.array(length),
-        "em_dash_error": np.array([np.nan if b.em_dashes_allowed else float(EM_DASH in t) for t, b in zip(texts, briefs)]),
-        "outline_coverage": np.array([len(a & f) / len(a) if a else np.nan for a, f in zip(asked, found)]),
-    }

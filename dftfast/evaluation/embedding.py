@@ -1,4 +1,5 @@
 """Metrics of embeddings: kernel matrices of MMD, Fréchet distance, classifier two-sample test."""
+
 from __future__ import annotations
 
 import warnings
@@ -57,8 +58,13 @@ def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -
     (mx, cx), (my, cy) = _centred(x), _centred(y)
     (qx, rx), (qy, ry) = torch.linalg.qr(cx), torch.linalg.qr(cy)
     u, s, vt = torch.linalg.svd(rx @ ry.T, full_matrices=False)
-    slope = lambda c, q, shift: (c**2).sum(1) - (q**2) @ s + 2 * np.sqrt(len(c) - 1) / len(c) * (c @ shift)
-    of_x, of_y = slope(cx, qx @ u, mx - my).cpu().numpy(), slope(cy, qy @ vt.T, my - mx).cpu().numpy()
+    slope = lambda c, q, shift: (
+        (c**2).sum(1) - (q**2) @ s + 2 * np.sqrt(len(c) - 1) / len(c) * (c @ shift)
+    )
+    of_x, of_y = (
+        slope(cx, qx @ u, mx - my).cpu().numpy(),
+        slope(cy, qy @ vt.T, my - mx).cpu().numpy(),
+    )
     return frechet(x, y) + (w - 1) @ of_x + (v - 1) @ of_y
 
 
@@ -69,7 +75,9 @@ def _centred(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return x.mean(0), (x - x.mean(0)) / np.sqrt(len(x) - 1)
 
 
-def c2st_correct(x: np.ndarray, y: np.ndarray, paired: bool, seed: int = 0, folds: int = 5) -> np.ndarray:
+def c2st_correct(
+    x: np.ndarray, y: np.ndarray, paired: bool, seed: int = 0, folds: int = 5
+) -> np.ndarray:
     """Whether a classifier that did not see it in training tells each text right: float64 [n + m], x first.
 
     Logistic regression on standardised embeddings, cross-fitted. Texts of one prompt are always in the same fold: a

@@ -1,4 +1,5 @@
 """Embeddings kept on disk, so that a report made again does not embed again."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from dftfast.files import atomic_file
+from dftfast.runtime.files import atomic_file
 
 PROBE = "The quick brown fox jumps over the lazy dog."
 

@@ -1,8 +1,8 @@
 """A causal model on this machine, to judge or to detect with."""
+
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder

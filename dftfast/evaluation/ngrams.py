@@ -1,4 +1,5 @@
 """Token n-grams per document as sparse counts, their Gram matrix, and distances of their frequencies."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -10,33 +11,42 @@ from scipy import sparse
 from dftfast.model.device import pick_device
 
 
-def ngram_keys(documents: Sequence[Sequence[int]], n: int, vocab: int,
-               exclude: Iterable[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+def ngram_keys(
+    documents: Sequence[Sequence[int]], n: int, vocab: int, exclude: Iterable[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """(key, document) of every n-gram, int64 [total] each; key = (t1·vocab + t2)·vocab + t3 ..., so exact.
 
     An n-gram that holds an excluded token is left out; nothing bridges over it.
     """
     lengths = np.array([len(d) for d in documents], dtype=np.int64)
-    tokens = np.concatenate([np.asarray(d, dtype=np.int64) for d in documents]) if len(documents) else np.empty(0, np.int64)
+    tokens = (
+        np.concatenate([np.asarray(d, dtype=np.int64) for d in documents])
+        if len(documents)
+        else np.empty(0, np.int64)
+    )
     if vocab**n >= 2**63:
         raise ValueError(f"{n}-grams over {vocab} tokens do not fit 63 bits")
     document = np.repeat(np.arange(len(documents)), lengths)
     size = max(len(tokens) - n + 1, 0)
     keys = np.zeros(size, dtype=np.int64)
-    keep = document[:size] == document[n - 1:n - 1 + size]
+    keep = document[:size] == document[n - 1 : n - 1 + size]
     exclude = np.fromiter(exclude, dtype=np.int64)
     bad = np.isin(tokens, exclude) if len(exclude) else None
     for i in range(n):
-        keys = keys * vocab + tokens[i:i + size]
+        keys = keys * vocab + tokens[i : i + size]
         if bad is not None:
-            keep &= ~bad[i:i + size]
+            keep &= ~bad[i : i + size]
     return keys[keep], document[:size][keep]
 
 
-def count_matrix(keys: np.ndarray, document: np.ndarray, documents: int) -> tuple[sparse.csr_matrix, np.ndarray]:
+def count_matrix(
+    keys: np.ndarray, document: np.ndarray, documents: int
+) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Counts [documents, u] and the u distinct keys in ascending order."""
     distinct, column = np.unique(keys, return_inverse=True)
-    counts = sparse.coo_matrix((np.ones(len(keys), np.float64), (document, column)), shape=(documents, len(distinct)))
+    counts = sparse.coo_matrix(
+        (np.ones(len(keys), np.float64), (document, column)), shape=(documents, len(distinct))
+    )
     return counts.tocsr(), distinct
 
 
@@ -50,11 +60,15 @@ def gram(counts: sparse.csr_matrix, common: int = 64) -> np.ndarray:
     frequency = np.diff(counts.indptr)
     largest = float(counts.sum(1).max()) if counts.nnz else 0.0
     device = pick_device()
-    dtype = np.float32 if largest**2 < 2**24 and device.type == "cpu" else np.float64  # integers are exact below 2^24 (TF32: not)
+    dtype = (
+        np.float32 if largest**2 < 2**24 and device.type == "cpu" else np.float64
+    )  # integers are exact below 2^24 (TF32: not)
     out = np.zeros((counts.shape[0], counts.shape[0]))
     often = np.flatnonzero(frequency > common)
     for start in range(0, len(often), 4096):
-        block = torch.from_numpy(counts[:, often[start:start + 4096]].toarray().astype(dtype)).to(device)
+        block = torch.from_numpy(counts[:, often[start : start + 4096]].toarray().astype(dtype)).to(
+            device
+        )
         out += (block @ block.T).cpu().numpy()
     rare = counts[:, (frequency > 1) & (frequency <= common)].tocsr()
     pairs = rare @ rare.T
@@ -79,11 +93,15 @@ def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.maximum(entropy(m) - (entropy(p) + entropy(q)) / 2, 0)
 
 
-def jsd_rounds(outputs: sparse.csr_matrix, reference: sparse.csr_matrix, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+def jsd_rounds(
+    outputs: sparse.csr_matrix, reference: sparse.csr_matrix, w: np.ndarray, v: np.ndarray
+) -> np.ndarray:
     """JSD of the pooled counts with documents drawn w and v times in each round."""
     out = np.empty(len(w))
     left, right = outputs.T.tocsr(), reference.T.tocsr()
     for start in range(0, len(w), 64):
         part = slice(start, start + 64)
-        out[part] = jsd((left @ w[part].T).T.astype(np.float32), (right @ v[part].T).T.astype(np.float32))
+        out[part] = jsd(
+            (left @ w[part].T).T.astype(np.float32), (right @ v[part].T).T.astype(np.float32)
+        )
     return out

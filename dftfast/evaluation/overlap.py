@@ -1,4 +1,5 @@
 """Overlap of wording: BLEU and chrF with the human text of the same prompt, self-BLEU among outputs."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,26 +17,32 @@ def bleu_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndar
 
     bleu = BLEU()
     bleu.tokenizer = _tokenizer()
-    return np.array(bleu._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
+    return np.array(
+        bleu._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64
+    )
 
 
 def chrf_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
     """Per text, for character n-grams n=1..6: output count, reference count, matches (sacrebleu). float64 [n, 18]"""
     from sacrebleu.metrics import CHRF
 
-    return np.array(CHRF()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64)
+    return np.array(
+        CHRF()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64
+    )
 
 
 def bleu(statistics: np.ndarray, effective_order: bool = False) -> np.ndarray:
     """BLEU, 0 to 100, of summed statistics [..., 10], with sacrebleu's exponential smoothing of zero matches."""
     length, target = statistics[..., 0], statistics[..., 1]
-    matches, totals = statistics[..., 2:2 + ORDER], statistics[..., 2 + ORDER:]
+    matches, totals = statistics[..., 2 : 2 + ORDER], statistics[..., 2 + ORDER :]
     brevity = np.where(length < target, np.exp(1 - target / np.maximum(length, 1e-9)), 1.0)
     counted = totals > 0  # an order with no n-grams ends the product
     zero = counted & (matches == 0)
     smoothed = 1 / 2.0 ** np.cumsum(zero, axis=-1)
     precision = np.where(zero, smoothed, matches) / np.maximum(totals, 1)
-    logs = np.log(precision, where=counted, out=np.full(precision.shape, 0.0 if effective_order else -np.inf))
+    logs = np.log(
+        precision, where=counted, out=np.full(precision.shape, 0.0 if effective_order else -np.inf)
+    )
     order = np.maximum(counted.sum(-1), 1) if effective_order else ORDER
     score = 100 * brevity * np.exp(logs.sum(-1) / order)
     return np.where(matches.sum(-1) > 0, score, 0.0)
@@ -60,8 +67,13 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
     """
     tokenize = _tokenizer()
     vocabulary: dict[str, int] = {}
-    documents = [np.array([vocabulary.setdefault(w, len(vocabulary)) for w in tokenize(t.rstrip()).split()], np.int64)
-                 for t in texts]
+    documents = [
+        np.array(
+            [vocabulary.setdefault(w, len(vocabulary)) for w in tokenize(t.rstrip()).split()],
+            np.int64,
+        )
+        for t in texts
+    ]
     lengths = np.array([len(d) for d in documents])
     statistics = np.zeros((len(texts), 2 + 2 * ORDER))
     statistics[:, 0], statistics[:, 1] = lengths, _closest_other(lengths)
@@ -69,9 +81,9 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
     rank = tokens  # of the n-gram that starts at each token, among distinct n-grams
     for n in range(1, ORDER + 1):
         if n > 1:
-            rank = rank[:-1] * len(vocabulary) + tokens[n - 1:]
+            rank = rank[:-1] * len(vocabulary) + tokens[n - 1 :]
         size = len(rank)
-        inside = document[:size] == document[n - 1:n - 1 + size]
+        inside = document[:size] == document[n - 1 : n - 1 + size]
         rank = np.unique(rank, return_inverse=True)[1]
         statistics[:, 1 + n] = _clipped(rank[inside], document[:size][inside], len(texts))
         statistics[:, 1 + ORDER + n] = np.maximum(lengths - n + 1, 0)
@@ -110,7 +122,9 @@ def _closest_other(lengths: np.ndarray) -> np.ndarray:
     place = np.searchsorted(order, lengths)
     place_after = np.minimum(np.searchsorted(order, lengths, side="right"), len(order) - 1)
     twin = np.searchsorted(order, lengths, side="right") - place > 1
-    below = np.where(place > 0, order[np.maximum(place - 1, 0)], -10**9)
-    above = np.where(np.searchsorted(order, lengths, side="right") < len(order), order[place_after], 10**9)
+    below = np.where(place > 0, order[np.maximum(place - 1, 0)], -(10**9))
+    above = np.where(
+        np.searchsorted(order, lengths, side="right") < len(order), order[place_after], 10**9
+    )
     nearest = np.where(lengths - below <= above - lengths, below, above)
     return np.where(twin, lengths, nearest)

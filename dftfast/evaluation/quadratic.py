@@ -3,6 +3,7 @@
 MMD² and the squared n-gram distance are both sums of pairwise products of documents. With the pairwise products in
 hand a bootstrap or permutation round is a vector-matrix-vector product, so a thousand rounds are one matrix product.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ def forms(left: np.ndarray, gram: np.ndarray, right: np.ndarray) -> np.ndarray:
     gram = torch.from_numpy(np.ascontiguousarray(gram, np.float64)).to(device)
     for start in range(0, len(left), CHUNK):
         part = slice(start, start + CHUNK)
-        rows, columns = (torch.from_numpy(np.ascontiguousarray(m[part], np.float64)).to(device) for m in (left, right))
+        rows, columns = (
+            torch.from_numpy(np.ascontiguousarray(m[part], np.float64)).to(device)
+            for m in (left, right)
+        )
         out[part] = (rows @ gram).mul_(columns).sum(1).cpu().numpy()
     return out
 

@@ -1,4 +1,5 @@
 """The human texts, with what every comparison with them reuses."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -6,13 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from dftfast.errors import UserError
-
-from . import adherence, embedding, overlap, quadratic, text_stats
-from .slop.copying import Corpus
-from .slop.duplicates import near_duplicates
-from .slop.style import StyleScale
-from .textset import TextSet
+from dftfast.evaluation import brief_checks, embedding, overlap, quadratic, text_stats
+from dftfast.evaluation.slop.copying import Corpus
+from dftfast.evaluation.slop.duplicates import near_duplicates
+from dftfast.evaluation.slop.style_scale import StyleScale
+from dftfast.evaluation.textset import TextSet
+from dftfast.runtime.errors import UserError
 
 MOST_SPLITS = 400  # random halves for the floors
 
@@ -30,13 +30,25 @@ class Reference:
     Raises UserError for texts that nothing can be compared with.
     """
 
-    def __init__(self, texts: TextSet, *, bandwidth: float | None = None, exclude: Iterable[int] = (),
-                 rounds: int = 1000, seed: int = 0, corpus: Sequence[str] | None = None):
+    def __init__(
+        self,
+        texts: TextSet,
+        *,
+        bandwidth: float | None = None,
+        exclude: Iterable[int] = (),
+        rounds: int = 1000,
+        seed: int = 0,
+        corpus: Sequence[str] | None = None,
+    ):
         if len(texts) < 4:
-            raise UserError(f"{texts.name or 'reference'}: {len(texts)} texts; at least 4 are needed")
+            raise UserError(
+                f"{texts.name or 'reference'}: {len(texts)} texts; at least 4 are needed"
+            )
         empty = [i for i, t in zip(texts.ids, texts.texts) if not t.strip()]
         if empty:
-            raise UserError(f"{texts.name or 'texts'}: {len(empty)} empty texts, the first has id {empty[0]!r}")
+            raise UserError(
+                f"{texts.name or 'texts'}: {len(empty)} empty texts, the first has id {empty[0]!r}"
+            )
         if rounds < 20:
             raise UserError(f"rounds: {rounds}; an interval needs at least 20")
         self.texts, self.exclude, self.rounds, self.seed = texts, frozenset(exclude), rounds, seed
@@ -66,7 +78,7 @@ class Reference:
 
     @cached_property
     def adherence(self) -> dict[str, np.ndarray]:
-        return adherence.per_text(self.texts.texts, self.texts.briefs)
+        return brief_checks.per_text(self.texts.texts, self.texts.briefs)
 
     @cached_property
     def self_bleu(self) -> np.ndarray:
@@ -84,11 +96,15 @@ class Reference:
     def halves(self) -> np.ndarray:
         """Indicator of a random half of the texts, [splits, n]."""
         n = len(self.texts)
-        return quadratic.random_subsets(np.random.default_rng([self.seed, 3]), min(self.rounds, MOST_SPLITS), n, n // 2)
+        return quadratic.random_subsets(
+            np.random.default_rng([self.seed, 3]), min(self.rounds, MOST_SPLITS), n, n // 2
+        )
 
     def mmd2_floor(self, name: str, gram: np.ndarray) -> np.ndarray:
         """MMD² between random halves, from the kernel matrix of the human texts; kept under `name`."""
-        if name not in self._floors:  # its spread falls as 1/n: halved, it is that of a comparison of n with n texts
+        if (
+            name not in self._floors
+        ):  # its spread falls as 1/n: halved, it is that of a comparison of n with n texts
             self._floors[name] = quadratic.split_mmd2(gram, self.halves) / 2
         return self._floors[name]
 
@@ -110,6 +126,8 @@ class Reference:
     def c2st_floor(self, name: str, y: np.ndarray) -> np.ndarray:
         """Accuracy of the classifier between random halves of the human texts' embeddings y; kept under `name`."""
         if name not in self._floors:
-            accuracy = lambda h: embedding.c2st_correct(y[h > 0], y[h == 0], False, self.seed).mean()
+            accuracy = lambda h: embedding.c2st_correct(
+                y[h > 0], y[h == 0], False, self.seed
+            ).mean()
             self._floors[name] = np.array([accuracy(h) for h in self.halves[:4]])
         return self._floors[name]

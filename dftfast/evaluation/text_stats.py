@@ -1,4 +1,5 @@
 """Statistics of single texts: sentences, constructions, scripts, punctuation, lexical variety, length."""
+
 from __future__ import annotations
 
 import re
@@ -13,11 +14,14 @@ from dftfast.distribution.style import SENTENCE_END, WORD
 EM_DASH = "\u2014"
 _MARK = re.compile(r"[^\w\s]")
 _SMALL = r"(?:an?|the|about|because|by|in|for|to|as|from|with|of|through|on|at)"
-_NOT_BUT = re.compile(rf"""
+_NOT_BUT = re.compile(
+    rf"""
     \bnot\s+(?:just|only|merely|simply|so\s+much)\b [^.!?\n]{{1,120}}? \b(?:but|it['\u2019]s|it\s+is|they['\u2019]re)\b
   | \bnot\s+{_SMALL}\b [^.!?\n]{{1,80}}? \bbut\s+(?:rather\s+)?{_SMALL}\b
   | (?:\b(?:is|was|are|were)n['\u2019]t|(?:['\u2019]s|['\u2019]re|\b(?:is|was|are|were))\s+not)\b [^.!?;\u2014\n]{{1,80}}
-    [.;,\u2014]\s* (?:it|this|that|they|he|she)(?:['\u2019](?:s|re)|\s+(?:is|was|are|were))\b""", re.IGNORECASE | re.VERBOSE)
+    [.;,\u2014]\s* (?:it|this|that|they|he|she)(?:['\u2019](?:s|re)|\s+(?:is|was|are|were))\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def words(text: str) -> list[str]:
@@ -43,13 +47,13 @@ def has_not_but(text: str) -> bool:
 def repeats_start(text: str, run: int = 3) -> bool:
     """Whether `run` consecutive sentences start with the same word."""
     starts = [WORD.search(s.lower()).group() for s in sentences(text)]
-    return any(len(set(starts[i:i + run])) == 1 for i in range(len(starts) - run + 1))
+    return any(len(set(starts[i : i + run])) == 1 for i in range(len(starts) - run + 1))
 
 
 @lru_cache(maxsize=65536)
 def script(character: str) -> str | None:
     """First word of a letter's Unicode name (LATIN, CYRILLIC, CJK, ...); None for what is not a letter."""
-    if not unicodedata.category(character) in ("Lu", "Ll", "Lt", "Lo"):
+    if unicodedata.category(character) not in ("Lu", "Ll", "Lt", "Lo"):
         return None
     return unicodedata.name(character, "UNNAMED").split()[0].split("-")[0]
 
@@ -99,7 +103,9 @@ def per_text(texts: Sequence[str], known_scripts: set[str]) -> dict[str, np.ndar
     in_sentences = [[len(words(s)) for s in sentences(t)] for t in texts]
     in_paragraphs = [[len(words(p)) for p in paragraphs(t)] for t in texts]
     has = lambda test: np.array([test(t) for t in texts], dtype=np.float64)
-    each = lambda statistic, groups, least=1: np.array([statistic(g) if len(g) >= least else np.nan for g in groups])
+    each = lambda statistic, groups, least=1: np.array(
+        [statistic(g) if len(g) >= least else np.nan for g in groups]
+    )
     marks = np.array([len(_MARK.findall(t)) for t in texts])
     return {
         "same_start": has(repeats_start),

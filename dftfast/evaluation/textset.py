@@ -1,4 +1,5 @@
 """A set of texts to evaluate, checked."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dftfast.data.schema import Document
-from dftfast.errors import UserError
+from dftfast.data.document import Document
+from dftfast.runtime.errors import UserError
 
 
 @dataclass
@@ -43,13 +44,25 @@ class TextSet:
             if getattr(self, field) is not None:
                 values = np.asarray(getattr(self, field), dtype=np.float32)
                 if values.ndim != 2:
-                    raise UserError(f"{where}{field} must be [texts, dimensions], not of shape {list(values.shape)}")
+                    raise UserError(
+                        f"{where}{field} must be [texts, dimensions], not of shape {list(values.shape)}"
+                    )
                 bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
                 if len(bad):
-                    raise UserError(f"{where}{field} of text {bad[0]} (id {self.ids[bad[0]]}) are not finite "
-                                    f"({len(bad)} such texts); embed it again")
+                    raise UserError(
+                        f"{where}{field} of text {bad[0]} (id {self.ids[bad[0]]}) are not finite "
+                        f"({len(bad)} such texts); embed it again"
+                    )
                 setattr(self, field, values)
-        for field in ("ids", "prompts", "token_ids", "embeddings", "unseen_embeddings", "finish_reason", "briefs"):
+        for field in (
+            "ids",
+            "prompts",
+            "token_ids",
+            "embeddings",
+            "unseen_embeddings",
+            "finish_reason",
+            "briefs",
+        ):
             if getattr(self, field) is not None and len(getattr(self, field)) != n:
                 raise UserError(f"{where}{len(getattr(self, field))} {field} for {n} texts")
         seen = set()
@@ -65,8 +78,17 @@ class TextSet:
         """The texts at these positions, in this order."""
         pick = lambda values: None if values is None else [values[i] for i in index]
         rows = lambda values: None if values is None else values[np.asarray(index, dtype=np.int64)]
-        return TextSet(pick(self.ids), pick(self.prompts), pick(self.texts), pick(self.token_ids),
-                       rows(self.embeddings), rows(self.unseen_embeddings), pick(self.finish_reason), self.name, pick(self.briefs))
+        return TextSet(
+            pick(self.ids),
+            pick(self.prompts),
+            pick(self.texts),
+            pick(self.token_ids),
+            rows(self.embeddings),
+            rows(self.unseen_embeddings),
+            pick(self.finish_reason),
+            self.name,
+            pick(self.briefs),
+        )
 
 
 def align(outputs: TextSet, reference: TextSet) -> TextSet:
@@ -82,7 +104,12 @@ def align(outputs: TextSet, reference: TextSet) -> TextSet:
     foreign = [i for i in outputs.ids if i not in known]
     missing = [i for i in reference.ids if i not in place]
     if foreign or missing:
-        parts = [f"{len(ids)} {what}, the first is {ids[0]!r}" for ids, what in
-                 ((missing, "ids are missing"), (foreign, f"ids are not in {against}")) if ids]
-        raise UserError(f"{name}: must answer the same prompts as {against}, but {'; '.join(parts)}")
+        parts = [
+            f"{len(ids)} {what}, the first is {ids[0]!r}"
+            for ids, what in ((missing, "ids are missing"), (foreign, f"ids are not in {against}"))
+            if ids
+        ]
+        raise UserError(
+            f"{name}: must answer the same prompts as {against}, but {'; '.join(parts)}"
+        )
     return outputs.select([place[i] for i in reference.ids])

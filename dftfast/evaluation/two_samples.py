@@ -1,16 +1,23 @@
 """Outputs and human texts aligned, and the resampling that all figures of the pair share."""
+
 from __future__ import annotations
 
 from functools import cached_property
 
 import numpy as np
 
-from dftfast.errors import UserError
-
-from . import quadratic
-from .figure import Figure, figure, p_value, resampling_weights, undefined, wilson
-from .reference import Reference
-from .textset import TextSet, align
+from dftfast.evaluation import quadratic
+from dftfast.evaluation.estimate import (
+    Estimate,
+    estimate,
+    p_value,
+    resampling_weights,
+    undefined,
+    wilson,
+)
+from dftfast.evaluation.reference import Reference
+from dftfast.evaluation.textset import TextSet, align
+from dftfast.runtime.errors import UserError
 
 
 class TwoSamples:
@@ -26,13 +33,17 @@ class TwoSamples:
 
     def __init__(self, outputs: TextSet, reference: Reference):
         if len(outputs) < 4:
-            raise UserError(f"{outputs.name or 'outputs'}: {len(outputs)} texts; at least 4 are needed")
+            raise UserError(
+                f"{outputs.name or 'outputs'}: {len(outputs)} texts; at least 4 are needed"
+            )
         self.reference, self.y = reference, reference.texts
         self.paired = not set(outputs.ids).isdisjoint(self.y.ids)
         self.x = align(outputs, self.y) if self.paired else outputs
         self.rounds, self.seed = reference.rounds, reference.seed
         self.w = resampling_weights(len(self.x), self.rounds, self.seed)
-        self.v = self.w if self.paired else resampling_weights(len(self.y), self.rounds, self.seed + 1)
+        self.v = (
+            self.w if self.paired else resampling_weights(len(self.y), self.rounds, self.seed + 1)
+        )
 
     @cached_property
     def exchanged(self) -> np.ndarray:
@@ -51,16 +62,22 @@ class TwoSamples:
         if x is None or y is None:
             return "no embeddings"
         if x.shape[1] != y.shape[1]:
-            raise UserError(f"outputs have {x.shape[1]}-dimensional embeddings, the reference {y.shape[1]}: use one embedder")
+            raise UserError(
+                f"outputs have {x.shape[1]}-dimensional embeddings, the reference {y.shape[1]}: use one embedder"
+            )
         return None
 
-    def mean(self, x: np.ndarray, y: np.ndarray, test: bool = True) -> Figure:
+    def mean(self, x: np.ndarray, y: np.ndarray, test: bool = True) -> Estimate:
         """Mean over the texts that have the statistic; p of a permutation test of the difference of means."""
         if not np.isfinite(x).any() or not np.isfinite(y).any():
             return undefined("the texts are too short")
-        human = mean_figure(y, self.v)
-        return mean_figure(x, self.w, p=self.mean_difference_p(x, y) if test else None,
-                           human=(human.value, human.low, human.high))
+        human = mean_estimate(y, self.v)
+        return mean_estimate(
+            x,
+            self.w,
+            p=self.mean_difference_p(x, y) if test else None,
+            human=(human.value, human.low, human.high),
+        )
 
     def mean_difference_p(self, x: np.ndarray, y: np.ndarray) -> float:
         """p of the permutation test that the statistic [n], [m] has the same mean in both sets."""
@@ -73,14 +90,14 @@ class TwoSamples:
         x, y = x[np.isfinite(x)], y[np.isfinite(y)]
         pooled = np.r_[x, y] - np.r_[x, y].mean()
         first = quadratic.random_subsets(rng, self.rounds, len(pooled), len(x))
-        return p_value(abs(pooled[:len(x)].sum()), np.abs(first @ pooled))
+        return p_value(abs(pooled[: len(x)].sum()), np.abs(first @ pooled))
 
 
-def mean_figure(x: np.ndarray, w: np.ndarray, **more) -> Figure:
+def mean_estimate(x: np.ndarray, w: np.ndarray, **more) -> Estimate:
     """Mean of the finite entries of x [n], with its rounds under w; ``more`` as in `figure`. The interval of a share, whose entries
     are 0 and 1, is Wilson's: where no text has a property, or all have it, a bootstrap has no spread."""
     known = x[np.isfinite(x)]
-    found = figure(float(known.mean()), weighted_mean(x, w), **more)
+    found = estimate(float(known.mean()), weighted_mean(x, w), **more)
     if np.isin(known, (0, 1)).all():
         found.low, found.high = wilson(known)
     return found

@@ -7,8 +7,8 @@ from types import MethodType
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..kernels import lora_linear
+from dftfast.kernels import lora_linear
+from dftfast.runtime.errors import UserError
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -25,7 +25,9 @@ def patch(model: nn.Module) -> int:
     """
     layers = _layers(model)
     if not layers:
-        raise UserError("patch: the model has no PEFT LoRA layer on nn.Linear; call peft.get_peft_model first")
+        raise UserError(
+            "patch: the model has no PEFT LoRA layer on nn.Linear; call peft.get_peft_model first"
+        )
     for layer in layers:
         layer.forward = MethodType(_forward, layer)
     return len(layers)
@@ -54,12 +56,18 @@ def _forward(self, x: Tensor, *args, **kwargs) -> Tensor:
     seed = int(torch.randint(2**62, ())) if dropout else 0
     a, b = self.lora_A[name].weight, self.lora_B[name].weight
     base = self.base_layer
-    return lora_linear(x, base.weight, a, b, self.scaling[name], base.bias, dropout=dropout, seed=seed)
+    return lora_linear(
+        x, base.weight, a, b, self.scaling[name], base.bias, dropout=dropout, seed=seed
+    )
 
 
 def _plain(layer: nn.Module, name: str, x: Tensor) -> bool:
     base = layer.base_layer
     frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
-    usable = x.dtype == base.weight.dtype and x.dtype in DTYPES and not torch.is_autocast_enabled(x.device.type)
+    usable = (
+        x.dtype == base.weight.dtype
+        and x.dtype in DTYPES
+        and not torch.is_autocast_enabled(x.device.type)
+    )
     bare = layer.lora_B[name].bias is None and name not in layer.lora_variant
     return frozen and usable and bare and not layer.disable_adapters and not layer.merged

@@ -1,7 +1,7 @@
 """The discrepancies as reward functions of TRL's GRPOTrainer.
 
-    reward = DiscrepancyReward(MMD(), human_texts, embed=SentenceTransformer("...").encode)
-    GRPOTrainer(model, reward_funcs=[reward], ...)
+reward = DiscrepancyReward(MMD(), human_texts, embed=SentenceTransformer("...").encode)
+GRPOTrainer(model, reward_funcs=[reward], ...)
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..distribution.protocol import Discrepancy
-from ..distribution.samples import Samples
+from dftfast.distribution.protocol import Discrepancy
+from dftfast.distribution.samples import Samples
 
 
 class DiscrepancyReward:
     """Reward of a completion: what the discrepancy between the policy's texts and human texts gains by it.
 
-    Called with a whole generation batch, as TRL does; the last ``bank`` batches stand for the policy's distribution
+    Called with a whole generation batch, as TRL does; the last ``window`` batches stand for the policy's distribution
     together with it. A discrepancy with one witness for each token gives the sum over the completion's tokens.
 
     Args:
@@ -35,19 +35,24 @@ class DiscrepancyReward:
         human: Sequence[str],
         embed: Callable[[list[str]], object] | None = None,
         tokenize: Callable[[str], list[int]] | None = None,
-        bank: int = 8,
+        window: int = 8,
         scale: float = 1.0,
     ):
-        self.discrepancy, self.embed, self.tokenize, self.scale = discrepancy, embed, tokenize, scale
-        self.bank: deque[Samples] = deque(maxlen=bank)
+        self.discrepancy, self.embed, self.tokenize, self.scale = (
+            discrepancy,
+            embed,
+            tokenize,
+            scale,
+        )
+        self.window: deque[Samples] = deque(maxlen=window)
         self.__name__ = f"{type(discrepancy).__name__} reward"  # the name in TRL's logs
         discrepancy.fit(self._samples(list(human)))
 
     def __call__(self, prompts: list, completions: list, **_) -> list[float]:
         """One reward for each completion, a string or a list of messages whose last one holds the text."""
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        self.bank.append(self._samples(texts))
-        everything = Samples.concat(list(self.bank))
+        self.window.append(self._samples(texts))
+        everything = Samples.concat(list(self.window))
         witness = self.discrepancy.witness(everything).float().cpu()
         if len(witness) != len(everything):  # one for each token
             text = torch.arange(len(everything)).repeat_interleave(everything.lengths)
@@ -55,6 +60,12 @@ class DiscrepancyReward:
         return (witness[-len(texts) :] / self.scale).tolist()
 
     def _samples(self, texts: list[str]) -> Samples:
-        points = torch.zeros(len(texts), 1) if self.embed is None else torch.as_tensor(self.embed(texts))
-        tokens = [[0]] * len(texts) if self.tokenize is None else [self.tokenize(text) or [0] for text in texts]
+        points = (
+            torch.zeros(len(texts), 1) if self.embed is None else torch.as_tensor(self.embed(texts))
+        )
+        tokens = (
+            [[0]] * len(texts)
+            if self.tokenize is None
+            else [self.tokenize(text) or [0] for text in texts]
+        )
         return Samples.of(points, tokens, texts)

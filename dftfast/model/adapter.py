@@ -12,15 +12,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import UserError
-from ..files import atomic_folder
-from .config import read_json
-from .lora import lora_layers
-from .weights import save_tensors
+from dftfast.model.config import read_json
+from dftfast.model.lora import lora_layers
+from dftfast.model.weights import save_tensors
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import atomic_folder
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 EMBEDDING, HEAD = "base_model.model.model.embed_tokens", "base_model.model.lm_head"
-REFUSED = ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layer_replication", "fan_in_fan_out")
+REFUSED = (
+    "use_dora",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+    "layer_replication",
+    "fan_in_fan_out",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class Adapter:
             "inference_mode": True,
         }
         with atomic_folder(folder) as partial:
-            (partial / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            (partial / "adapter_config.json").write_text(
+                json.dumps(config, indent=2) + "\n", encoding="utf-8"
+            )
             save_tensors(self.tensors, partial / "adapter_model.safetensors")
 
     @classmethod
@@ -64,7 +73,9 @@ class Adapter:
         path = folder / "adapter_config.json"
         config = read_json(path)
         if config.get("peft_type") != "LORA":
-            raise UserError(f"{path}: peft_type {config.get('peft_type')!r} is not supported (LORA is)")
+            raise UserError(
+                f"{path}: peft_type {config.get('peft_type')!r} is not supported (LORA is)"
+            )
         for field in REFUSED:
             if config.get(field):
                 raise UserError(f"{path}: {field} = {config[field]!r} is not supported")
@@ -79,8 +90,15 @@ class Adapter:
         try:
             tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
         except FileNotFoundError:
-            raise UserError(f"{weights}: not found (adapters in pickled .bin files are not read)") from None
-        except (SafetensorError, OSError, ValueError, RuntimeError) as wrong:  # RuntimeError: a type without values
+            raise UserError(
+                f"{weights}: not found (adapters in pickled .bin files are not read)"
+            ) from None
+        except (
+            SafetensorError,
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as wrong:  # RuntimeError: a type without values
             raise UserError(f"{weights}: damaged or truncated safetensors file ({wrong})") from None
         return cls(tensors, rank, scale)
 
@@ -95,13 +113,22 @@ class Adapter:
             expected[f"{HEAD}.lora_A.weight"] = (self.rank, hidden)
             expected[f"{HEAD}.lora_B.weight"] = (vocab, self.rank)
             for name, weight in ((EMBEDDING, decoder.embed), (HEAD, decoder.head)):
-                copy = self.tensors.get(f"{name}.base_layer.weight")  # PEFT saves the base's weight beside such adapters
-                if copy is not None and copy.shape == weight.shape and torch.equal(copy.to(weight), weight):
+                copy = self.tensors.get(
+                    f"{name}.base_layer.weight"
+                )  # PEFT saves the base's weight beside such adapters
+                if (
+                    copy is not None
+                    and copy.shape == weight.shape
+                    and torch.equal(copy.to(weight), weight)
+                ):
                     expected[f"{name}.base_layer.weight"] = tuple(weight.shape)
         for prefix, module in lora_layers(decoder).items():
             layer = prefix.removesuffix("+".join(module.names))
             for name, rows in zip(module.names, module.splits):
-                expected[f"base_model.model.{layer}{name}.lora_A.weight"] = (self.rank, module.weight.shape[1])
+                expected[f"base_model.model.{layer}{name}.lora_A.weight"] = (
+                    self.rank,
+                    module.weight.shape[1],
+                )
                 expected[f"base_model.model.{layer}{name}.lora_B.weight"] = (rows, self.rank)
         for name, tensor in self.tensors.items():
             if name.startswith((EMBEDDING, HEAD)) and decoder.head is None:
@@ -110,8 +137,12 @@ class Adapter:
                     "merge the adapter with PEFT into an untied model first"
                 )
             if name.endswith(".base_layer.weight") and name not in expected:
-                raise UserError(f"adapter tensor {name} replaces a weight of the model; only low-rank adapters are read")
+                raise UserError(
+                    f"adapter tensor {name} replaces a weight of the model; only low-rank adapters are read"
+                )
             if name not in expected:
                 raise UserError(f"adapter tensor {name} belongs to no linear layer of the model")
             if tuple(tensor.shape) != expected[name]:
-                raise UserError(f"adapter tensor {name} has shape {tuple(tensor.shape)}; expected {expected[name]}")
+                raise UserError(
+                    f"adapter tensor {name} has shape {tuple(tensor.shape)}; expected {expected[name]}"
+                )

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..kernels import causal_attention
+from dftfast.kernels import causal_attention
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 
 
-def packed_causal(offsets: Tensor, distinct: Tensor | None = None, place: Tensor | None = None) -> Attend:
+def packed_causal(
+    offsets: Tensor, distinct: Tensor | None = None, place: Tensor | None = None
+) -> Attend:
     """Attention in which a token sees itself and the earlier tokens of its own document.
 
     Args:
@@ -24,7 +26,9 @@ def packed_causal(offsets: Tensor, distinct: Tensor | None = None, place: Tensor
         ``attend(layer, q[U,H,D], k[U,Hk,D], v[U,Hk,D]) -> [U,H,D]``, differentiable, H a multiple of Hk; U is T where
         nothing is shared.
     """
-    longest = max(offsets.diff().tolist(), default=0)  # once for all layers: on a GPU it waits for the device
+    longest = max(
+        offsets.diff().tolist(), default=0
+    )  # once for all layers: on a GPU it waits for the device
     if distinct is None or len(distinct) == len(place):
         return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
     again = torch.ones_like(place, dtype=torch.bool).index_fill(0, distinct, False).nonzero()[:, 0]
@@ -42,7 +46,9 @@ class _Spread(torch.autograd.Function):
     add up all rows one by one."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, distinct: Tensor, place: Tensor, again: Tensor, into: Tensor) -> Tensor:
+    def forward(
+        ctx, x: Tensor, distinct: Tensor, place: Tensor, again: Tensor, into: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(distinct, again, into)
         return x.index_select(0, place)
 
@@ -68,4 +74,6 @@ class _Collect(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor):
         (distinct,) = ctx.saved_tensors
-        return gradient.new_zeros(ctx.rows, *gradient.shape[1:]).index_copy(0, distinct, gradient), None
+        return gradient.new_zeros(ctx.rows, *gradient.shape[1:]).index_copy(
+            0, distinct, gradient
+        ), None

@@ -3,6 +3,7 @@
 The environment is the one transformers documents for template authors (sandboxed, trimmed blocks, `raise_exception`,
 `strftime_now`, `tojson` without HTML escapes, `{% generation %}` blocks), so any published template renders the same.
 """
+
 from __future__ import annotations
 
 import datetime
@@ -13,7 +14,7 @@ import jinja2.ext
 import jinja2.nodes
 import jinja2.sandbox
 
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 
 class _Generation(jinja2.ext.Extension):
@@ -32,7 +33,9 @@ def _raise_exception(message: str):
 
 
 def _tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def compile_template(source: str, where: str) -> jinja2.Template:
@@ -46,7 +49,9 @@ def compile_template(source: str, where: str) -> jinja2.Template:
     try:
         return environment.from_string(source)
     except jinja2.TemplateSyntaxError as error:
-        raise UserError(f"{where}: chat template, line {error.lineno}: not valid Jinja: {error.message}") from error
+        raise UserError(
+            f"{where}: chat template, line {error.lineno}: not valid Jinja: {error.message}"
+        ) from error
 
 
 def render(template: jinja2.Template, **variables) -> str:

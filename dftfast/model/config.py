@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from dftfast.runtime.errors import UserError
 
 FAMILIES = ("qwen3", "qwen2", "llama", "smollm")  # one decoder class serves them all
 
@@ -51,7 +51,9 @@ class ModelConfig:
         raw = read_json(path)
         family = raw.get("model_type")
         if family not in FAMILIES:
-            raise UserError(f"{path}: model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}")
+            raise UserError(
+                f"{path}: model_type {family!r} is not supported; supported: {', '.join(FAMILIES)}"
+            )
         try:
             config = cls(
                 model_type=family,
@@ -61,7 +63,9 @@ class ModelConfig:
                 num_layers=int(raw["num_hidden_layers"]),
                 num_heads=int(raw["num_attention_heads"]),
                 num_kv_heads=int(raw.get("num_key_value_heads") or raw["num_attention_heads"]),
-                head_dim=int(raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]),
+                head_dim=int(
+                    raw.get("head_dim") or raw["hidden_size"] // raw["num_attention_heads"]
+                ),
                 rms_norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
                 rope_theta=_rope_theta(raw),
                 rope_scaling=_rope_scaling(raw, path),
@@ -79,20 +83,42 @@ class ModelConfig:
         return config
 
     def check(self, raw: dict, path: Path) -> None:
-        sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "head_dim")
+        sizes = (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_layers",
+            "num_heads",
+            "num_kv_heads",
+            "head_dim",
+        )
         for name in sizes:
             if not 0 < getattr(self, name) <= 1 << 24:
                 raise UserError(f"{path}: {name} = {getattr(self, name)} is out of range")
-        if self.num_layers > 1 << 12 or self.num_heads * self.head_dim > 1 << 24 or self.max_position_embeddings < 1:
-            raise UserError(f"{path}: num_hidden_layers, the heads' joint size or max_position_embeddings is out of range")
+        if (
+            self.num_layers > 1 << 12
+            or self.num_heads * self.head_dim > 1 << 24
+            or self.max_position_embeddings < 1
+        ):
+            raise UserError(
+                f"{path}: num_hidden_layers, the heads' joint size or max_position_embeddings is out of range"
+            )
         if not (0 < self.rope_theta < math.inf and 0 <= self.rms_norm_eps < 1):
-            raise UserError(f"{path}: rope_theta = {self.rope_theta} or rms_norm_eps = {self.rms_norm_eps} is out of range")
-        if self.rope_scaling and not all(0 < value < math.inf for value in self.rope_scaling.values()):
+            raise UserError(
+                f"{path}: rope_theta = {self.rope_theta} or rms_norm_eps = {self.rms_norm_eps} is out of range"
+            )
+        if self.rope_scaling and not all(
+            0 < value < math.inf for value in self.rope_scaling.values()
+        ):
             raise UserError(f"{path}: the rope scaling {self.rope_scaling} is out of range")
         if not all(0 <= token < self.vocab_size for token in self.eos_token_ids):
-            raise UserError(f"{path}: eos_token_id {self.eos_token_ids} is outside the vocabulary of {self.vocab_size}")
+            raise UserError(
+                f"{path}: eos_token_id {self.eos_token_ids} is outside the vocabulary of {self.vocab_size}"
+            )
         if self.num_heads % self.num_kv_heads or self.head_dim % 2:
-            raise UserError(f"{path}: num_attention_heads must be a multiple of num_key_value_heads, head_dim even")
+            raise UserError(
+                f"{path}: num_attention_heads must be a multiple of num_key_value_heads, head_dim even"
+            )
         if raw.get("hidden_act", "silu") not in ("silu", "swish"):
             raise UserError(f"{path}: hidden_act {raw['hidden_act']!r} is not supported (silu is)")
         if raw.get("mlp_bias") or (self.attention_bias and self.model_type != "qwen2"):
@@ -105,7 +131,9 @@ def read_json(path: Path) -> dict:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; a model folder holds config.json and *.safetensors") from None
+        raise UserError(
+            f"{path}: not found; a model folder holds config.json and *.safetensors"
+        ) from None
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as wrong:
         raise UserError(f"{path}: not valid JSON: {wrong}") from None
     if not isinstance(raw, dict):
@@ -135,7 +163,9 @@ def _rope_scaling(raw: dict, path: Path) -> dict | None:
 
 def _eos_token_ids(raw: dict, folder: Path) -> tuple[int, ...]:
     generation = folder / "generation_config.json"
-    eos = (read_json(generation) if generation.exists() else {}).get("eos_token_id", raw.get("eos_token_id"))
+    eos = (read_json(generation) if generation.exists() else {}).get(
+        "eos_token_id", raw.get("eos_token_id")
+    )
     if eos is None:
         return ()
     return tuple(int(token) for token in (eos if isinstance(eos, list) else [eos]))

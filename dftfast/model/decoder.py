@@ -13,17 +13,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..kernels import add_rms_norm, qk_norm_rope, rms_norm, swiglu
-from .attention import Attend
-from .config import ModelConfig
-from .lora import LoRALinear
+from dftfast.kernels import add_rms_norm, qk_norm_rope, rms_norm, swiglu
+from dftfast.model.attention import Attend
+from dftfast.model.config import ModelConfig
+from dftfast.model.lora import LoRALinear
 
 
 class DecoderLayer(nn.Module):
     def __init__(self, config: ModelConfig, **factory):
         super().__init__()
         c = config
-        self.heads, self.kv_heads, self.head_dim, self.eps = c.num_heads, c.num_kv_heads, c.head_dim, c.rms_norm_eps
+        self.heads, self.kv_heads, self.head_dim, self.eps = (
+            c.num_heads,
+            c.num_kv_heads,
+            c.head_dim,
+            c.rms_norm_eps,
+        )
         q_size, kv_size = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
         qkv = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
@@ -33,12 +38,18 @@ class DecoderLayer(nn.Module):
         self.input_norm, self.post_norm = frozen(c.hidden_size), frozen(c.hidden_size)
         self.q_norm = frozen(c.head_dim) if c.qk_norm else None
         self.k_norm = frozen(c.head_dim) if c.qk_norm else None
-        self.qkv = LoRALinear(qkv, [q_size, kv_size, kv_size], c.hidden_size, c.attention_bias, **factory)
+        self.qkv = LoRALinear(
+            qkv, [q_size, kv_size, kv_size], c.hidden_size, c.attention_bias, **factory
+        )
         self.o = LoRALinear(("self_attn.o_proj",), [c.hidden_size], q_size, False, **factory)
         gate_up = ("mlp.gate_proj", "mlp.up_proj")
-        self.gate_up = LoRALinear(gate_up, [c.intermediate_size] * 2, c.hidden_size, False, **factory)
-        self.down = LoRALinear(("mlp.down_proj",), [c.hidden_size], c.intermediate_size, False, **factory)
-        self.recompute = False  # keep only this layer's input for the backward pass
+        self.gate_up = LoRALinear(
+            gate_up, [c.intermediate_size] * 2, c.hidden_size, False, **factory
+        )
+        self.down = LoRALinear(
+            ("mlp.down_proj",), [c.hidden_size], c.intermediate_size, False, **factory
+        )
+        self.activation_checkpointing = False  # keep only this layer's input for the backward pass
 
     def forward(self, index: int, h: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """h [T, hidden] before the layer -> h after it; cos, sin fp32 [T, head_dim / 2]."""
@@ -58,25 +69,33 @@ class Decoder(nn.Module):
     (`shard`).
     """
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"):
+    def __init__(
+        self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"
+    ):
         super().__init__()
         self.config, self.version, self.sharded = config, 0, False
         factory = {"dtype": dtype, "device": device}
         shape = (config.vocab_size, config.hidden_size)
         self.embed = nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
-        self.layers = nn.ModuleList(DecoderLayer(config, **factory) for _ in range(config.num_layers))
+        self.layers = nn.ModuleList(
+            DecoderLayer(config, **factory) for _ in range(config.num_layers)
+        )
         self.norm = nn.Parameter(torch.empty(config.hidden_size, **factory), requires_grad=False)
         tied = config.tie_word_embeddings
-        self.head = None if tied else nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
-        self.register_buffer("inverse_frequencies", rope_frequencies(config).to(device), persistent=False)
+        self.head = (
+            None if tied else nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
+        )
+        self.register_buffer(
+            "inverse_frequencies", rope_frequencies(config).to(device), persistent=False
+        )
 
-    def set_recompute(self, share: float) -> None:
+    def set_activation_checkpointing(self, share: float) -> None:
         """Let the first layers, this share of all, keep only their input for the backward pass.
 
-        ``layer.recompute`` chooses one by one.
+        ``layer.activation_checkpointing`` chooses one by one.
         """
         for index, layer in enumerate(self.layers):
-            layer.recompute = index < round(share * len(self.layers))
+            layer.activation_checkpointing = index < round(share * len(self.layers))
 
     @property
     def head_weight(self) -> Tensor:
@@ -93,8 +112,10 @@ class Decoder(nn.Module):
         cos, sin = self.rope(positions)
         h = F.embedding(tokens, self.embed)
         for index, layer in enumerate(self.layers):
-            if layer.recompute and torch.is_grad_enabled():
-                h = checkpoint(layer, index, h, cos, sin, attend, use_reentrant=False, preserve_rng_state=False)
+            if layer.activation_checkpointing and torch.is_grad_enabled():
+                h = checkpoint(
+                    layer, index, h, cos, sin, attend, use_reentrant=False, preserve_rng_state=False
+                )
             else:
                 h = layer(index, h, cos, sin, attend)
         return rms_norm(h, self.norm, self.config.rms_norm_eps)
@@ -111,7 +132,11 @@ def rope_frequencies(config: ModelConfig) -> Tensor:
     if config.rope_scaling is None:
         return frequencies
     s = config.rope_scaling
-    low, high, original = s["low_freq_factor"], s["high_freq_factor"], s["original_max_position_embeddings"]
+    low, high, original = (
+        s["low_freq_factor"],
+        s["high_freq_factor"],
+        s["original_max_position_embeddings"],
+    )
     wavelengths = 2 * math.pi / frequencies
     smooth = ((original / wavelengths - low) / (high - low)).clamp(0, 1)
     return (1 - smooth) * frequencies / s["factor"] + smooth * frequencies

@@ -1,10 +1,11 @@
 """The device a user names."""
+
 from __future__ import annotations
 
 import torch
 
 from dftfast import _C
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
@@ -36,4 +37,6 @@ def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or (torch raises a plain RuntimeError there) in ordinary memory."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(
+        error
+    )

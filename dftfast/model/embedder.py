@@ -1,4 +1,5 @@
 """Texts to vectors: a sentence-transformers model, or the fixed character n-gram view that no training signal uses."""
+
 from __future__ import annotations
 
 import json
@@ -7,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from dftfast.errors import UserError
 from dftfast.model.device import multiplies_bfloat16, pick_device
 from dftfast.model.pretrained import resolve_embedder
-from dftfast.profile import stage
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.profile import stage
 
 CHARACTER_NGRAMS = "character-ngrams"
 
@@ -40,16 +41,26 @@ class Embedder:
         self.device = pick_device(device)
         _refuse_code(folder)
         try:
-            self._model = SentenceTransformer(str(folder), device=str(self.device), trust_remote_code=False,
-                                              model_kwargs={"dtype": torch.float32, "use_safetensors": True})
+            self._model = SentenceTransformer(
+                str(folder),
+                device=str(self.device),
+                trust_remote_code=False,
+                model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise UserError(f"embedder {self.name}: sentence-transformers cannot load it: {error}") from error
+            raise UserError(
+                f"embedder {self.name}: sentence-transformers cannot load it: {error}"
+            ) from error
         self.max_tokens = self._model.max_seq_length
         self.dimension = self._model.encode([""], show_progress_bar=False).shape[-1]
 
     @stage("embed")
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None,
-               batch_size: int | None = None) -> torch.Tensor:
+    def encode(
+        self,
+        texts: Sequence[str],
+        progress: Callable[[int], None] | None = None,
+        batch_size: int | None = None,
+    ) -> torch.Tensor:
         """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them (MiniLM: unit length).
 
         `progress(n)` is called after every batch with the number of texts it held. Texts are batched by length.
@@ -58,10 +69,20 @@ class Embedder:
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         out = torch.empty(len(texts), self.dimension)
         for start in range(0, len(order), batch_size):
-            batch = order[start:start + batch_size]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)):
-                out[batch] = self._model.encode([texts[i] for i in batch], batch_size=batch_size,
-                                                convert_to_tensor=True, show_progress_bar=False).float().cpu()
+            batch = order[start : start + batch_size]
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=multiplies_bfloat16(self.device)
+            ):
+                out[batch] = (
+                    self._model.encode(
+                        [texts[i] for i in batch],
+                        batch_size=batch_size,
+                        convert_to_tensor=True,
+                        show_progress_bar=False,
+                    )
+                    .float()
+                    .cpu()
+                )
             if progress is not None:
                 progress(len(batch))
         return out
@@ -75,25 +96,43 @@ class CharacterNgrams(Embedder):
     distances to about 1/sqrt(512) (Johnson and Lindenstrauss; sparse signs after Li, Hastie and Church, KDD 2006).
     """
 
-    def __init__(self, name: str | None = CHARACTER_NGRAMS, device: str | torch.device | None = None):
+    def __init__(
+        self, name: str | None = CHARACTER_NGRAMS, device: str | torch.device | None = None
+    ):
         from sklearn.feature_extraction.text import HashingVectorizer
         from sklearn.random_projection import SparseRandomProjection
 
-        self.name, self.device, self.max_tokens, self.dimension = CHARACTER_NGRAMS, torch.device("cpu"), None, 512
-        self._counts = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=2**18, norm=None,
-                                         alternate_sign=False, lowercase=False, dtype="float32")
+        self.name, self.device, self.max_tokens, self.dimension = (
+            CHARACTER_NGRAMS,
+            torch.device("cpu"),
+            None,
+            512,
+        )
+        self._counts = HashingVectorizer(
+            analyzer="char_wb",
+            ngram_range=(3, 5),
+            n_features=2**18,
+            norm=None,
+            alternate_sign=False,
+            lowercase=False,
+            dtype="float32",
+        )
         self._projection = SparseRandomProjection(self.dimension, random_state=0)
         self._projection.fit(self._counts.transform([""]))
 
     @stage("embed")
-    def encode(self, texts: Sequence[str], progress: Callable[[int], None] | None = None,
-               batch_size: int | None = None) -> torch.Tensor:
+    def encode(
+        self,
+        texts: Sequence[str],
+        progress: Callable[[int], None] | None = None,
+        batch_size: int | None = None,
+    ) -> torch.Tensor:
         batch_size = batch_size or 256
         out = torch.empty(len(texts), self.dimension)
         for start in range(0, len(texts), batch_size):
-            counts = self._counts.transform(texts[start:start + batch_size]).log1p()
+            counts = self._counts.transform(texts[start : start + batch_size]).log1p()
             vectors = torch.from_numpy(self._projection.transform(counts).toarray())
-            out[start:start + len(vectors)] = torch.nn.functional.normalize(vectors, dim=1)
+            out[start : start + len(vectors)] = torch.nn.functional.normalize(vectors, dim=1)
             if progress is not None:
                 progress(len(vectors))
         return out
@@ -104,8 +143,12 @@ def _refuse_code(folder: Path) -> None:
     file = folder / "modules.json"
     try:
         modules = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-        foreign = [m["type"] for m in modules if not str(m["type"]).startswith("sentence_transformers.")]
+        foreign = [
+            m["type"] for m in modules if not str(m["type"]).startswith("sentence_transformers.")
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: not a list of modules: {error}") from None
     if foreign:
-        raise UserError(f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself are loaded")
+        raise UserError(
+            f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself are loaded"
+        )

@@ -1,10 +1,11 @@
 """GGUF files of Llama-type models, rewritten as a Hugging Face-format folder (bf16 safetensors, config, tokenizer)."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 _TENSOR_NAMES = {
     "token_embd": "model.embed_tokens",
@@ -34,12 +35,17 @@ def import_gguf(file: Path, folder: Path) -> None:
     reader = gguf.GGUFReader(file)
     fields = {name: field.contents() for name, field in reader.fields.items() if field.types}
     if fields["general.architecture"] != "llama" or fields["tokenizer.ggml.model"] != "gpt2":
-        raise UserError(f"{file}: only Llama-type models with a byte-level BPE vocabulary can be imported from GGUF, "
-                        f"this is {fields['general.architecture']} with {fields['tokenizer.ggml.model']}")
+        raise UserError(
+            f"{file}: only Llama-type models with a byte-level BPE vocabulary can be imported from GGUF, "
+            f"this is {fields['general.architecture']} with {fields['tokenizer.ggml.model']}"
+        )
     names = {tensor.name for tensor in reader.tensors}
     config = _config(fields, tied="output.weight" not in names)
     _write_json(folder / "config.json", config)
-    _write_json(folder / "generation_config.json", {key: config[key] for key in config if key.endswith("_token_id")})
+    _write_json(
+        folder / "generation_config.json",
+        {key: config[key] for key in config if key.endswith("_token_id")},
+    )
     _write_tokenizer(fields, folder)
     _write_weights(reader.tensors, config, folder / "model.safetensors")
 
@@ -58,7 +64,9 @@ def _config(fields: dict, tied: bool) -> dict:
         "num_key_value_heads": fields["llama.attention.head_count_kv"],
         "head_dim": fields.get("llama.rope.dimension_count", hidden // heads),
         "hidden_act": "silu",
-        "rms_norm_eps": float(f"{fields['llama.attention.layer_norm_rms_epsilon']:.6g}"),  # stored as float32
+        "rms_norm_eps": float(
+            f"{fields['llama.attention.layer_norm_rms_epsilon']:.6g}"
+        ),  # stored as float32
         "rope_theta": fields["llama.rope.freq_base"],
         "max_position_embeddings": fields["llama.context_length"],
         "tie_word_embeddings": tied,
@@ -75,25 +83,41 @@ def _write_tokenizer(fields: dict, folder: Path) -> None:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     if fields["tokenizer.ggml.pre"] != "smollm":
-        raise UserError(f"GGUF pre-tokenizer {fields['tokenizer.ggml.pre']!r} is not known; only 'smollm' is")
+        raise UserError(
+            f"GGUF pre-tokenizer {fields['tokenizer.ggml.pre']!r} is not known; only 'smollm' is"
+        )
     tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(token, special=kind == _CONTROL, normalized=False)
-                          for token, kind in zip(tokens, types) if kind in (_CONTROL, _USER_DEFINED)])
+    tokenizer.add_tokens(
+        [
+            AddedToken(token, special=kind == _CONTROL, normalized=False)
+            for token, kind in zip(tokens, types)
+            if kind in (_CONTROL, _USER_DEFINED)
+        ]
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
     named = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
-    _write_json(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": fields["llama.context_length"],
-        **{name: tokens[fields[f"tokenizer.ggml.{key}_token_id"]] for name, key in named.items()},
-        "chat_template": fields["tokenizer.chat_template"],
-    })
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": fields["llama.context_length"],
+            **{
+                name: tokens[fields[f"tokenizer.ggml.{key}_token_id"]]
+                for name, key in named.items()
+            },
+            "chat_template": fields["tokenizer.chat_template"],
+        },
+    )
 
 
 def _write_weights(tensors: list, config: dict, file: Path) -> None:
@@ -104,14 +128,18 @@ def _write_weights(tensors: list, config: dict, file: Path) -> None:
 
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     weights = {}
-    for tensor in tqdm(tensors, desc="converting weights", unit="tensor", leave=False, disable=None):
+    for tensor in tqdm(
+        tensors, desc="converting weights", unit="tensor", leave=False, disable=None
+    ):
         stem = tensor.name.removesuffix(".weight")
         layer = ""
         if stem.startswith("blk."):
             _, index, stem = stem.split(".", 2)
             layer = f"model.layers.{index}."
         if stem not in _TENSOR_NAMES:
-            raise UserError(f"{file.parent}: GGUF tensor {tensor.name} is not part of a Llama-type model")
+            raise UserError(
+                f"{file.parent}: GGUF tensor {tensor.name} is not part of a Llama-type model"
+            )
         value = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         if stem in heads:
             value = _rotate_half_order(value, heads[stem])
@@ -122,7 +150,9 @@ def _write_weights(tensors: list, config: dict, file: Path) -> None:
 def _rotate_half_order(weight, heads: int):
     """GGUF interleaves the two halves of each query and key head (rotary pairs side by side); undo that."""
     rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
+    return (
+        weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
+    )
 
 
 def _write_json(file: Path, value: dict) -> None:

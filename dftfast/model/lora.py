@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..kernels import lora_linear
+from dftfast.kernels import lora_linear
 
 
 class LoRALinear(nn.Module):
@@ -23,11 +23,17 @@ class LoRALinear(nn.Module):
         a: [len(splits)·rank, in] and b: [sum(splits), rank], fp32 masters, or None without an adapter.
     """
 
-    def __init__(self, names: tuple[str, ...], splits: list[int], in_features: int, bias: bool, **factory):
+    def __init__(
+        self, names: tuple[str, ...], splits: list[int], in_features: int, bias: bool, **factory
+    ):
         super().__init__()
         self.names, self.splits = names, splits
-        self.weight = nn.Parameter(torch.empty(sum(splits), in_features, **factory), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(sum(splits), **factory), requires_grad=False) if bias else None
+        self.weight = nn.Parameter(
+            torch.empty(sum(splits), in_features, **factory), requires_grad=False
+        )
+        self.bias = (
+            nn.Parameter(torch.empty(sum(splits), **factory), requires_grad=False) if bias else None
+        )
         self.a: nn.Parameter | None = None
         self.b: nn.Parameter | None = None
         self.scale = 0.0
@@ -37,7 +43,9 @@ class LoRALinear(nn.Module):
             return F.linear(x, self.weight, self.bias)
         return lora_linear(x, self.weight, self.a, self.b, self.scale, self.bias, self.splits)
 
-    def add_adapter(self, rank: int, scale: float, generator: torch.Generator | None = None) -> None:
+    def add_adapter(
+        self, rank: int, scale: float, generator: torch.Generator | None = None
+    ) -> None:
         """Start a fresh adapter: A uniform as in PEFT (Kaiming with a = √5, so ±1/√in), B zero."""
         rows, columns = self.weight.shape
         device = self.weight.device
@@ -92,7 +100,9 @@ def adapter_tensors(decoder: nn.Module) -> dict[str, Tensor]:
     tensors = {}
     for key, module in lora_layers(decoder).items():
         layer = key[: -len("+".join(module.names))]
-        for name, a, b in zip(module.names, module.a.chunk(len(module.names)), module.b.split(module.splits)):
+        for name, a, b in zip(
+            module.names, module.a.chunk(len(module.names)), module.b.split(module.splits)
+        ):
             prefix = f"base_model.model.{layer}{name}"
             tensors[f"{prefix}.lora_A.weight"] = a.detach().float().cpu().clone()
             tensors[f"{prefix}.lora_B.weight"] = b.detach().float().cpu().clone()

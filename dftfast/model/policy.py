@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .adapter import EMBEDDING, HEAD, Adapter
-from .lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
-from .shard import put
-from .weights import fingerprint, load_decoder, open_weights, save_decoder
+from dftfast.model.adapter import EMBEDDING, HEAD, Adapter
+from dftfast.model.lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
+from dftfast.model.shard import put
+from dftfast.model.weights import fingerprint, load_decoder, open_weights, save_decoder
 
 
 class Policy:
@@ -34,7 +34,11 @@ class Policy:
     """
 
     def __init__(
-        self, folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", sharded: bool = False
+        self,
+        folder: str | Path,
+        dtype: torch.dtype = torch.bfloat16,
+        device: str = "cpu",
+        sharded: bool = False,
     ):
         self.folder = Path(folder)
         self.decoder = load_decoder(folder, dtype, device, sharded)
@@ -44,7 +48,9 @@ class Policy:
     def fingerprint(self) -> str:
         """A hash of the base's files, the type of the weights, the finished adapters and the temperature: the same for the
         same policy. A live adapter is not in it."""
-        found = hashlib.sha256(f"{fingerprint(self.folder)} {self.decoder.embed.dtype} {self.temperature:g}".encode())
+        found = hashlib.sha256(
+            f"{fingerprint(self.folder)} {self.decoder.embed.dtype} {self.temperature:g}".encode()
+        )
         for adapter in self.adapters:
             found.update(f"{adapter.scale:g}".encode())
             for name, tensor in sorted(adapter.tensors.items()):
@@ -62,23 +68,30 @@ class Policy:
         adapter = Adapter(adapter_tensors(self.decoder), module.b.shape[1], module.scale)
         remove_adapter(self.decoder)
         self.adapters.append(adapter)
-        self.materialise()
+        self.merge_weights()
         return adapter
 
     @torch.no_grad()
-    def materialise(self) -> None:
+    def merge_weights(self) -> None:
         """Recompute every adapted weight, and the final norm, from the base on disk."""
         with ExitStack() as stack:
             files = open_weights(self.folder, stack)
             for key, module in lora_layers(self.decoder).items():
                 layer = key.removesuffix("+".join(module.names))
-                base = [files[f"{layer}{name}.weight"].get_tensor(f"{layer}{name}.weight") for name in module.names]
+                base = [
+                    files[f"{layer}{name}.weight"].get_tensor(f"{layer}{name}.weight")
+                    for name in module.names
+                ]
                 total = torch.cat(base).float()
                 for adapter in self.adapters:
                     total += product(module, layer, adapter)
                 put(module.weight, total)
             for name, weight, products in (
-                ("model.embed_tokens.weight", self.decoder.embed, map(embedding_product, self.adapters)),
+                (
+                    "model.embed_tokens.weight",
+                    self.decoder.embed,
+                    map(embedding_product, self.adapters),
+                ),
                 ("lm_head.weight", self.decoder.head, map(head_product, self.adapters)),
             ):
                 if found := [product for product in products if product is not None]:
@@ -93,7 +106,7 @@ class Policy:
         if self.decoder.sharded:
             whole = Policy(self.folder, self.decoder.embed.dtype)
             whole.adapters, whole.temperature = self.adapters, self.temperature
-            whole.materialise()
+            whole.merge_weights()
         save_decoder(whole.decoder, folder, self.folder)
 
 
@@ -103,7 +116,9 @@ def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:
     for name, size in zip(module.names, module.splits):
         a = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_A.weight")
         b = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_B.weight")
-        rows.append(torch.zeros(size, module.weight.shape[1]) if a is None else adapter.scale * (b @ a))
+        rows.append(
+            torch.zeros(size, module.weight.shape[1]) if a is None else adapter.scale * (b @ a)
+        )
     return torch.cat(rows)
 
 

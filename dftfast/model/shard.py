@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .decoder import Decoder, rope_frequencies
+from dftfast.model.decoder import Decoder, rope_frequencies
 
 
 def shard(decoder: Decoder, device: str | torch.device) -> None:
@@ -28,12 +28,16 @@ def shard(decoder: Decoder, device: str | torch.device) -> None:
     for layer in decoder.layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     layers = set(decoder.layers.parameters())
-    fully_shard(decoder, mesh=mesh, ignored_params={p for p in decoder.parameters() if p not in layers})
+    fully_shard(
+        decoder, mesh=mesh, ignored_params={p for p in decoder.parameters() if p not in layers}
+    )
     decoder.to_empty(device=device)
     decoder.inverse_frequencies = rope_frequencies(decoder.config).to(device)
     decoder.sharded = True
     # The hidden states are a view, and nothing writes to them.
-    warnings.filterwarnings("ignore", message=r"FSDP2-wrapped module \(FSDPDecoder\) returned a view tensor")
+    warnings.filterwarnings(
+        "ignore", message=r"FSDP2-wrapped module \(FSDPDecoder\) returned a view tensor"
+    )
 
 
 @torch.no_grad()
@@ -42,5 +46,7 @@ def put(target: Tensor, value: Tensor) -> None:
     if hasattr(target, "full_tensor"):
         from torch.distributed.tensor import distribute_tensor
 
-        value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
+        value = distribute_tensor(
+            value.to(target.device), target.device_mesh, target.placements, src_data_rank=None
+        )
     target.copy_(value)

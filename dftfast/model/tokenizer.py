@@ -1,15 +1,24 @@
 """Tokenizer of a Hugging Face-format folder, on the `tokenizers` library alone."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import tokenizers
 
-from dftfast.errors import UserError
 from dftfast.model.chat_template import compile_template, render
 from dftfast.model.config import read_json
+from dftfast.runtime.errors import UserError
 
-_SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_SPECIAL_NAMES = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
 
 
 class Tokenizer:
@@ -23,15 +32,23 @@ class Tokenizer:
         has_chat_template: False for a plain base model, whose chats are joined by blank lines.
     """
 
-    def __init__(self, core: tokenizers.Tokenizer, special_tokens: dict[str, str], chat_template: str | None,
-                 eos_ids: tuple[int, ...], where: str = "tokenizer"):
+    def __init__(
+        self,
+        core: tokenizers.Tokenizer,
+        special_tokens: dict[str, str],
+        chat_template: str | None,
+        eos_ids: tuple[int, ...],
+        where: str = "tokenizer",
+    ):
         core.no_truncation()
         core.no_padding()
         self._core = core
         self._template = compile_template(chat_template, where) if chat_template else None
         self.special_tokens = special_tokens
         self.eos_ids = eos_ids
-        self.special_ids = tuple(sorted(i for i, token in core.get_added_tokens_decoder().items() if token.special))
+        self.special_ids = tuple(
+            sorted(i for i, token in core.get_added_tokens_decoder().items() if token.special)
+        )
         self.vocab_size = core.get_vocab_size(with_added_tokens=True)
         self.has_chat_template = self._template is not None
 
@@ -41,17 +58,23 @@ class Tokenizer:
         folder = Path(folder)
         file = folder / "tokenizer.json"
         if not file.is_file():
-            raise UserError(f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one")
+            raise UserError(
+                f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one"
+            )
         try:
             core = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception for every kind of malformed file
+        except (
+            Exception
+        ) as error:  # the library raises bare Exception for every kind of malformed file
             raise UserError(f"{file}: not a readable tokenizer: {error}") from error
         config = _read_json(folder / "tokenizer_config.json")
         special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **config})
         eos_ids = _eos_ids(core, special, folder)
         if not eos_ids:
-            raise UserError(f"{folder}: no end token: neither tokenizer_config.json (eos_token) nor "
-                            "generation_config.json or config.json (eos_token_id) names one")
+            raise UserError(
+                f"{folder}: no end token: neither tokenizer_config.json (eos_token) nor "
+                "generation_config.json or config.json (eos_token_id) names one"
+            )
         return cls(core, special, _chat_template(folder, config), eos_ids, where=str(folder))
 
     def encode(self, text: str) -> list[int]:
@@ -66,25 +89,47 @@ class Tokenizer:
         """Text of the ids; control tokens are left out."""
         return self._core.decode([int(i) for i in ids], skip_special_tokens=True)
 
-    def render_chat(self, messages: list[dict], add_generation_prompt: bool = True, **variables) -> str:
+    def render_chat(
+        self, messages: list[dict], add_generation_prompt: bool = True, **variables
+    ) -> str:
         """The text the chat template makes of the messages. Reasoning models are asked not to think first
         (`enable_thinking=False`): their answer is the text itself. Other template variables are passed on."""
         if self._template is None:
             contents = [message["content"] for message in messages]
             return "\n\n".join(contents + [""] if add_generation_prompt else contents)
-        variables = {"enable_thinking": False, "tools": None, "documents": None, **self.special_tokens, **variables}
-        return render(self._template, messages=messages, add_generation_prompt=add_generation_prompt, **variables)
+        variables = {
+            "enable_thinking": False,
+            "tools": None,
+            "documents": None,
+            **self.special_tokens,
+            **variables,
+        }
+        return render(
+            self._template,
+            messages=messages,
+            add_generation_prompt=add_generation_prompt,
+            **variables,
+        )
 
-    def chat(self, messages: list[dict], add_generation_prompt: bool = True, **variables) -> list[int]:
+    def chat(
+        self, messages: list[dict], add_generation_prompt: bool = True, **variables
+    ) -> list[int]:
         """Ids of a chat: messages are `{"role": ..., "content": ...}`. See `render_chat`."""
         text = self.render_chat(messages, add_generation_prompt, **variables)
         if self._template is None:  # nothing but the tokenizer puts a start token in front
             return self._encode([text], plain=True, add_special_tokens=True)[0]
         return self._encode([text], plain=False)[0]
 
-    def _encode(self, texts: list[str], plain: bool, add_special_tokens: bool = False) -> list[list[int]]:
+    def _encode(
+        self, texts: list[str], plain: bool, add_special_tokens: bool = False
+    ) -> list[list[int]]:
         self._core.encode_special_tokens = plain
-        return [encoding.ids for encoding in self._core.encode_batch_fast(texts, add_special_tokens=add_special_tokens)]
+        return [
+            encoding.ids
+            for encoding in self._core.encode_batch_fast(
+                texts, add_special_tokens=add_special_tokens
+            )
+        ]
 
 
 def _read_json(file: Path) -> dict:
@@ -94,7 +139,10 @@ def _read_json(file: Path) -> dict:
 def _special_tokens(config: dict) -> dict[str, str]:
     """Named special tokens; a token is written as a string or as an object with its `content`."""
     found = {name: config.get(name) for name in _SPECIAL_NAMES}
-    found = {name: token.get("content") if isinstance(token, dict) else token for name, token in found.items()}
+    found = {
+        name: token.get("content") if isinstance(token, dict) else token
+        for name, token in found.items()
+    }
     return {name: token for name, token in found.items() if isinstance(token, str)}
 
 
@@ -110,7 +158,9 @@ def _chat_template(folder: Path, config: dict) -> str | None:
         if isinstance(template, list):  # several named templates
             template = {entry["name"]: entry["template"] for entry in template}.get("default")
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder}: chat_template: a named template lacks its name or its text ({error!r})") from None
+        raise UserError(
+            f"{folder}: chat_template: a named template lacks its name or its text ({error!r})"
+        ) from None
     if template is not None and not isinstance(template, str):
         raise UserError(f"{folder}: chat_template: expected text, found {type(template).__name__}")
     return template
@@ -125,5 +175,7 @@ def _eos_ids(core: tokenizers.Tokenizer, special: dict[str, str], folder: Path) 
     ids += listed if isinstance(listed, list) else [listed]
     ids = [i for i in ids if i is not None]
     if not all(type(i) is int and 0 <= i < 1 << 31 for i in ids):
-        raise UserError(f"{folder}: eos_token_id: expected a token id or a list of them, found {ids}")
+        raise UserError(
+            f"{folder}: eos_token_id: expected a token id or a list of them, found {ids}"
+        )
     return tuple(dict.fromkeys(ids))

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..files import atomic_folder
-from .config import ModelConfig
-from .decoder import Decoder
-from .shard import put, shard
+from dftfast.model.config import ModelConfig
+from dftfast.model.decoder import Decoder
+from dftfast.model.shard import put, shard
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import atomic_folder
 
 FLOATS = ("BF16", "F16", "F32", "F64")
 SHARD_BYTES = 4 << 30
@@ -28,7 +28,10 @@ IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
 
 
 def load_decoder(
-    folder: str | Path, dtype: torch.dtype = torch.bfloat16, device: str = "cpu", sharded: bool = False
+    folder: str | Path,
+    dtype: torch.dtype = torch.bfloat16,
+    device: str = "cpu",
+    sharded: bool = False,
 ) -> Decoder:
     """Build a decoder and read its weights from ``folder``, converting to ``dtype``.
 
@@ -61,7 +64,11 @@ def fingerprint(folder: Path) -> str:
         if file.suffix in (".safetensors", ".json", ".jinja"):
             stat = file.stat()
             found.update(f"{file.name} {stat.st_size} ".encode())
-            found.update(file.read_bytes() if file.suffix != ".safetensors" else str(stat.st_mtime_ns).encode())
+            found.update(
+                file.read_bytes()
+                if file.suffix != ".safetensors"
+                else str(stat.st_mtime_ns).encode()
+            )
     return found.hexdigest()
 
 
@@ -105,7 +112,9 @@ def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, 
 def hf_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
     """The shape of every weight under its Hugging Face name."""
     weights = packed_weights(decoder)
-    return {n: (rows, *p.shape[1:]) for names, p, splits in weights for n, rows in zip(names, splits)}
+    return {
+        n: (rows, *p.shape[1:]) for names, p, splits in weights for n, rows in zip(names, splits)
+    }
 
 
 def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
@@ -122,7 +131,9 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             paths = sorted({folder / Path(file).name for file in weight_map.values()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-            raise UserError(f"{index}: not a safetensors index ({type(wrong).__name__}: {wrong})") from None
+            raise UserError(
+                f"{index}: not a safetensors index ({type(wrong).__name__}: {wrong})"
+            ) from None
     else:
         paths = [folder / "model.safetensors"]
     files = {}
@@ -137,21 +148,31 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
     return files
 
 
-def check_names(expected: dict[str, tuple[int, ...]], files: dict[str, safe_open], folder: Path) -> None:
+def check_names(
+    expected: dict[str, tuple[int, ...]], files: dict[str, safe_open], folder: Path
+) -> None:
     tied_head = {"lm_head.weight"} - expected.keys()
-    extra = [n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)]
+    extra = [
+        n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)
+    ]
     missing = [n for n in expected if n not in files]
     for names, what in ((missing, "is missing"), (extra, "is not part of this architecture")):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise UserError(f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?")
+            raise UserError(
+                f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?"
+            )
     for name, wanted in expected.items():
         stored = files[name].get_slice(name)
         shape = tuple(stored.get_shape())
         if stored.get_dtype() not in FLOATS:
-            raise UserError(f"{folder}: tensor {name} is of type {stored.get_dtype()}; read are {', '.join(FLOATS)}")
+            raise UserError(
+                f"{folder}: tensor {name} is of type {stored.get_dtype()}; read are {', '.join(FLOATS)}"
+            )
         if shape != wanted:
-            raise UserError(f"{folder}: tensor {name} has shape {shape}; config.json asks for {wanted}")
+            raise UserError(
+                f"{folder}: tensor {name} has shape {shape}; config.json asks for {wanted}"
+            )
 
 
 def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> None:
@@ -168,7 +189,11 @@ def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> No
 def copy_companions(source: Path, folder: Path, dtype: torch.dtype) -> None:
     """Copy config and tokenizer files, noting the weights' type in the config."""
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix in (".json", ".jinja", ".txt", ".model") and "safetensors" not in path.name:
+        if (
+            path.is_file()
+            and path.suffix in (".json", ".jinja", ".txt", ".model")
+            and "safetensors" not in path.name
+        ):
             shutil.copy(path, folder / path.name)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("torch_dtype", None)
@@ -188,13 +213,19 @@ def write_weights(decoder: Decoder, folder: Path) -> None:
         shards[-1][name] = view.detach().cpu().clone()
     weight_map = {}
     for number, shard in enumerate(shards, 1):
-        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        file = (
+            "model.safetensors"
+            if len(shards) == 1
+            else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        )
         save_tensors(shard, folder / file)
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
         total = sum(view.nbytes for _, view in hf_views(decoder))
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps(index, indent=2), encoding="utf-8"
+        )
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

@@ -9,22 +9,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import Config
-from ..data import Document, Split, docstring_corpus, load_corpus, prompt_messages, split_corpus
-from ..data.generations import generation, write_generations
-from ..distribution.samples import Samples
-from ..model.device import pick_dtype
-from ..model.embedder import Embedder
-from ..model.policy import Policy
-from ..model.pretrained import resolve_model
-from ..model.tokenizer import Tokenizer
-from ..rollout import Request, RolloutEngine, Sampler
-from ..training.checkpoint import Checkpoints
-from ..training.distributed import on_first, pick_own_device, spread
-from ..training.log import RunLog
-from ..training.packing import Example
-from ..training.rollouts import generate
-from ..training.run_folder import RunFolder
+from dftfast.config import Config
+from dftfast.data import (
+    Document,
+    Split,
+    docstring_corpus,
+    load_corpus,
+    prompt_messages,
+    split_corpus,
+)
+from dftfast.data.generations import generation, write_generations
+from dftfast.dft.stored_rollouts import generate
+from dftfast.distribution.samples import Samples
+from dftfast.model.device import pick_dtype
+from dftfast.model.embedder import Embedder
+from dftfast.model.policy import Policy
+from dftfast.model.pretrained import resolve_model
+from dftfast.model.tokenizer import Tokenizer
+from dftfast.optimise.checkpoint import Checkpoints
+from dftfast.optimise.distributed import map_over_ranks, on_rank0, pick_own_device
+from dftfast.optimise.log import RunLog
+from dftfast.optimise.packing import Example
+from dftfast.pipeline.run_folder import RunFolder
+from dftfast.rollout import Request, RolloutEngine, Sampler
 
 
 class Run:
@@ -46,7 +53,9 @@ class Run:
     def checkpoints(self, loop: str | Path) -> Checkpoints:
         """Those of a training loop, named stage/loop."""
         c = self.config.run
-        return Checkpoints(self.path / "checkpoints" / loop, c.checkpoint_seconds, c.checkpoint_steps)
+        return Checkpoints(
+            self.path / "checkpoints" / loop, c.checkpoint_seconds, c.checkpoint_steps
+        )
 
     @cached_property
     def log(self) -> RunLog:
@@ -67,19 +76,25 @@ class Run:
     @cached_property
     def split(self) -> Split:
         c = self.config.data
-        options = {"skip_bad_lines": c.skip_bad_lines, "max_words": c.max_words, "tokenizer": self.tokenizer}
+        options = {
+            "skip_bad_lines": c.skip_bad_lines,
+            "max_words": c.max_words,
+            "tokenizer": self.tokenizer,
+        }
         documents = load_corpus(c.train or [docstring_corpus()], limit=c.limit, **options)
         held_out = load_corpus(c.held_out, **options) if c.held_out else None
-        return split_corpus(documents, c.tuning_share, c.held_out_share, held_out)
+        return split_corpus(documents, c.validation_share, c.held_out_share, held_out)
 
     @cached_property
     def held_out(self) -> list[Document]:
         return self.split.held_out[: self.config.evaluation.prompts]
 
     @cached_property
-    def tuning(self) -> list[Document]:
-        """The tuning documents whose prompts are answered, and whose likelihood chooses; the others' texts judge the answers."""
-        return self.split.tuning[: min(self.config.dft.tuning_prompts, len(self.split.tuning) // 2)]
+    def validation(self) -> list[Document]:
+        """The validation documents whose prompts are answered, and whose likelihood chooses; the others' texts judge the answers."""
+        return self.split.validation[
+            : min(self.config.dft.validation_prompts, len(self.split.validation) // 2)
+        ]
 
     @cached_property
     def max_tokens(self) -> int:
@@ -87,54 +102,93 @@ class Run:
         return int(1.5 * max(document.target_tokens for document in self.split.train)) + 1
 
     def policy(self, folder: Path) -> Policy:
-        policy = Policy(folder, pick_dtype(self.config.model.dtype, self.device), self.device, self.config.run.shard)
-        policy.decoder.set_recompute(self.config.run.recompute)
+        policy = Policy(
+            folder,
+            pick_dtype(self.config.model.dtype, self.device),
+            self.device,
+            self.config.run.shard,
+        )
+        policy.decoder.set_activation_checkpointing(self.config.run.activation_checkpointing)
         return policy
 
     def engine(self, policy: Policy) -> RolloutEngine:
         """Samples from the policy; on a CPU from a bf16 copy, as it will be served, on a GPU many at once."""
         if self.device.type == "cpu":
             return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16)
-        return RolloutEngine(policy.decoder, self.tokenizer, max_sequences=512, max_step_tokens=8192)
+        return RolloutEngine(
+            policy.decoder, self.tokenizer, max_sequences=512, max_step_tokens=8192
+        )
 
     def examples(self, documents: list[Document]) -> list[Example]:
         """The documents as token ids: the brief as a chat, the text closed by the end token."""
         texts = self.tokenizer.encode_batch([document.text for document in documents])
         end = self.tokenizer.eos_ids[0]
-        return [Example(self.tokenizer.chat(prompt_messages(d)), ids + [end]) for d, ids in zip(documents, texts)]
+        return [
+            Example(self.tokenizer.chat(prompt_messages(d)), ids + [end])
+            for d, ids in zip(documents, texts)
+        ]
 
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
         texts, examples = [document.text for document in documents], self.examples(documents)
         prompts = [self.tokenizer.decode(example.prompt) for example in examples]
         about = self.embed(prompts) if self.config.dft.weights.conditional_mmd else None
-        return Samples.of(self.embed(texts), [e.completion for e in examples], texts, about, prompts)
+        return Samples.of(
+            self.embed(texts), [e.completion for e in examples], texts, about, prompts
+        )
 
     def embed(self, texts: list[str], embedder: Embedder | None = None) -> Tensor:
         """fp32 [texts, d] on the run's device; processes share the work."""
         embedder = embedder or self.embedder
-        rows = spread(lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts])
+        rows = map_over_ranks(
+            lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts]
+        )
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
-    def answer(self, engine: RolloutEngine, documents: list[Document], samplers: dict[Path, Sampler], stage: str) -> None:
+    def answer(
+        self,
+        engine: RolloutEngine,
+        documents: list[Document],
+        samplers: dict[Path, Sampler],
+        stage: str,
+    ) -> None:
         """Write one generation for each document to each path, by its sampler.
 
         A prompt's requests lie side by side, so that its keys and values are computed once. What is sampled is kept
         with the checkpoints of ``stage`` until that is done.
         """
-        prompts, seed = [example.prompt for example in self.examples(documents)], self.config.run.seed
+        prompts, seed = (
+            [example.prompt for example in self.examples(documents)],
+            self.config.run.seed,
+        )
         requests = [
             Request(i * len(samplers) + k, prompt, sampler, seed)
             for i, prompt in enumerate(prompts)
             for k, sampler in enumerate(samplers.values())
         ]
-        batches = generate(engine, requests, self.checkpoints(stage).folder, next(iter(samplers)).stem)
-        outputs = [(batch.output(i), reason) for batch in batches for i, reason in enumerate(batch.finish_reason)]
+        batches = generate(
+            engine, requests, self.checkpoints(stage).folder, next(iter(samplers)).stem
+        )
+        outputs = [
+            (batch.output(i), reason)
+            for batch in batches
+            for i, reason in enumerate(batch.finish_reason)
+        ]
         for k, (path, sampler) in enumerate(samplers.items()):
-            settings = {name: getattr(sampler, name) for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")}
+            settings = {
+                name: getattr(sampler, name)
+                for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
+            }
             answers = zip(documents, outputs[k :: len(samplers)])
             rows = (
-                generation(d, self.tokenizer.decode(output).strip(), output, reason, settings | {"seed": seed}, path.stem)
+                generation(
+                    d,
+                    self.tokenizer.decode(output).strip(),
+                    output,
+                    reason,
+                    settings | {"seed": seed},
+                    path.stem,
+                )
                 for d, (output, reason) in answers
             )
-            on_first(lambda: write_generations(path, rows))
+            on_rank0(lambda: write_generations(path, rows))

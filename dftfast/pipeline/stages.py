@@ -11,20 +11,21 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from ..config import Config
-from ..errors import UserError
-from ..files import atomic_file
-from ..model.weights import check_model
-from ..profile import profiling
-from ..signals import stop_on_signals
-from ..training.distributed import on_first, rank, world
-from ..training.run_folder import RunFolder, digest, environment, write_json
-from .dft import dft
-from .report import report
-from .rivals import rivals
-from .run import Run
-from .sft import fine_tune
-from .sweep import sweep
+from dftfast.config import Config
+from dftfast.model.weights import check_model
+from dftfast.optimise.distributed import on_rank0, rank, world_size
+from dftfast.pipeline.environment import environment
+from dftfast.pipeline.run import Run
+from dftfast.pipeline.run_folder import RunFolder
+from dftfast.pipeline.stage_baselines import baselines
+from dftfast.pipeline.stage_dft import dft
+from dftfast.pipeline.stage_report import report
+from dftfast.pipeline.stage_sft import fine_tune
+from dftfast.pipeline.stage_sweep import sweep
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import atomic_file, digest, write_json
+from dftfast.runtime.profile import profiling
+from dftfast.runtime.signals import stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,9 @@ class Stage(NamedTuple):
 def run_pipeline(config: Config) -> None:
     """Every stage that is not done yet, in order."""
     run = Run(config)
-    on_first(lambda: check_input(run))
+    on_rank0(lambda: check_input(run))
     with stop_on_signals(), ExitStack() as stack:
-        on_first(lambda: take_folder(run, stack))
+        on_rank0(lambda: take_folder(run, stack))
         if config.run.profile and rank() == 0:
             with profiling(run.path / "profile") as profile:
                 run_stages(run, stages(config))
@@ -54,24 +55,32 @@ def run_pipeline(config: Config) -> None:
 def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
     sampled = (*tuned, c.sweep, c.evaluation.prompts)
-    one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})  # what was done stays done in another time
+    one_phase = c.dft.model_copy(
+        update={"minutes": None, "phases": 1}
+    )  # what was done stays done in another time
     trained = (*tuned, one_phase, c.evaluation.prompts, c.evaluation.embedder)
-    others = (*trained, c.dft.phases, c.rivals)
+    others = (*trained, c.dft.phases, c.baselines)
     return [
         Stage("sft", tuned, ["sft"], fine_tune),
         Stage("sweep", sampled, ["generations/sft"], sweep),
         Stage("dft", trained, ["dft", "merged", "generations/dft.jsonl"], dft, extent=c.dft.phases),
-        *([Stage("rivals", others, ["rivals", "generations/rivals"], rivals)] if c.rivals.methods else []),
+        *(
+            [Stage("baselines", others, ["baselines", "generations/baselines"], baselines)]
+            if c.baselines.methods
+            else []
+        ),
         Stage("report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], report),
     ]
 
 
 def check_input(run: Run) -> None:
     """Bad input is refused before anything is written."""
-    if run.config.run.shard and world() == 1:
+    if run.config.run.shard and world_size() == 1:
         raise UserError("run.shard: there is one process; start several with torchrun")
     if run.config.run.shard and "full" in run.config.sft.method:
-        raise UserError("run.shard: full fine-tuning (sft.method) needs all weights on every device; choose lora")
+        raise UserError(
+            "run.shard: full fine-tuning (sft.method) needs all weights on every device; choose lora"
+        )
     check_model(run.model_folder)
     run.split
 
@@ -87,7 +96,11 @@ def run_stages(run: Run, wanted: list[Stage]) -> None:
     for stage in wanted:
         inputs = digest([_plain(part) for part in stage.depends_on])
         with ExitStack() as stack:
-            if on_first(lambda: stack.enter_context(run.folder.stage(stage.name, inputs, stage.outputs, stage.extent))):
+            if on_rank0(
+                lambda: stack.enter_context(
+                    run.folder.stage(stage.name, inputs, stage.outputs, stage.extent)
+                )
+            ):
                 stage.work(run)
             else:
                 log.info("%s: done already in %s", stage.name, run.path)

@@ -1,12 +1,19 @@
 """Sampling from the policy: paged cache, continuous batching, counter-based random numbers."""
 
-from .batch import Agreement, RolloutBatch, agreement
-from .engine import RolloutEngine, StreamedToken
-from .memory import MemoryPlan, plan_memory
-from .request import Request
-from .sampler import Sampler
+from dftfast.rollout.batch import Agreement, RolloutBatch, agreement
+from dftfast.rollout.engine import RolloutEngine, StreamedToken
+from dftfast.rollout.memory import MemoryPlan, plan_memory
+from dftfast.rollout.request import Request
+from dftfast.rollout.sampler import Sampler
 
 __all__ = [
-    "Agreement", "MemoryPlan", "Request", "RolloutBatch", "RolloutEngine", "Sampler", "StreamedToken", "agreement",
+    "Agreement",
+    "MemoryPlan",
+    "Request",
+    "RolloutBatch",
+    "RolloutEngine",
+    "Sampler",
+    "StreamedToken",
+    "agreement",
     "plan_memory",
-]  # fmt: skip
+]

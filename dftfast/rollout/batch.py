@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .request import Sequence
+from dftfast.rollout.request import Sequence
 
 
 @dataclass
@@ -60,7 +60,9 @@ class RolloutBatch:
             return torch.tensor(values, dtype=torch.int64, device=device)
 
         def joined(lists, dtype) -> Tensor:
-            return torch.tensor([value for part in lists for value in part], dtype=dtype, device=device)
+            return torch.tensor(
+                [value for part in lists for value in part], dtype=dtype, device=device
+            )
 
         def offsets(lists) -> Tensor:
             return integers([0, *(len(part) for part in lists)]).cumsum(0)
@@ -73,7 +75,9 @@ class RolloutBatch:
             tokens=joined(outputs, torch.int64),
             offsets=offsets(outputs),
             logprobs=joined([sequence.logprobs for sequence in sequences], torch.float32),
-            sampler_logprobs=joined([sequence.sampler_logprobs for sequence in sequences], torch.float32),
+            sampler_logprobs=joined(
+                [sequence.sampler_logprobs for sequence in sequences], torch.float32
+            ),
             entropies=joined([sequence.entropies for sequence in sequences], torch.float32),
             finish_reason=[sequence.finish_reason for sequence in sequences],
         )
@@ -97,15 +101,17 @@ def agreement(decoder, batch: RolloutBatch, samples: int | None = None) -> Agree
     Args:
         samples: how many, from the front and evenly spread; all by default.
     """
-    from ..kernels import linear_logprob
-    from ..model.attention import packed_causal
+    from dftfast.kernels import linear_logprob
+    from dftfast.model.attention import packed_causal
 
     chosen = range(0, len(batch), max(len(batch) // samples, 1) if samples else 1)[:samples]
     documents, scored, targets, sampled = [], [], [], []
     for i in chosen:
         prompt = batch.prompt_tokens[batch.prompt_offsets[i] : batch.prompt_offsets[i + 1]]
         start, end = batch.offsets[i].item(), batch.offsets[i + 1].item()
-        document = torch.cat([prompt, batch.tokens[start:end]])[:-1]  # the last token is scored, never read
+        document = torch.cat([prompt, batch.tokens[start:end]])[
+            :-1
+        ]  # the last token is scored, never read
         documents.append(document)
         scored.append(torch.arange(len(document), device=document.device) >= len(prompt) - 1)
         targets.append(batch.tokens[start:end])
@@ -113,8 +119,12 @@ def agreement(decoder, batch: RolloutBatch, samples: int | None = None) -> Agree
     if not documents or not sum(map(len, targets)):
         return Agreement(0.0, 0.0, 0)
     lengths = torch.tensor([0, *map(len, documents)], device=batch.tokens.device)
-    positions = torch.cat([torch.arange(len(document), device=document.device) for document in documents])
-    hidden = decoder(torch.cat(documents), positions, packed_causal(lengths.cumsum(0)))[torch.cat(scored)]
+    positions = torch.cat(
+        [torch.arange(len(document), device=document.device) for document in documents]
+    )
+    hidden = decoder(torch.cat(documents), positions, packed_causal(lengths.cumsum(0)))[
+        torch.cat(scored)
+    ]
     logprob, _ = linear_logprob(hidden, decoder.head_weight, torch.cat(targets))
     difference = (logprob - torch.cat(sampled)).abs()
     return Agreement(difference.max().item(), difference.mean().item(), len(difference))

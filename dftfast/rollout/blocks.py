@@ -68,7 +68,9 @@ class BlockPool:
         self.references[block] -= 1
         if not self.references[block]:
             self._free[block] = None
-            if self._digests[block] is None:  # nothing worth keeping: to be taken before any cached block
+            if (
+                self._digests[block] is None
+            ):  # nothing worth keeping: to be taken before any cached block
                 self._free.move_to_end(block, last=False)
 
     def register(self, block: int, digest: bytes) -> None:

@@ -8,8 +8,8 @@ import time
 import torch
 from torch import Tensor
 
-from ..kernels.cpu_decoder import BLOCK, CPUDecoder, on_huge_pages
-from .paged import Inputs, PagedDecoder
+from dftfast.kernels.cpu_decoder import BLOCK, CPUDecoder, on_huge_pages
+from dftfast.rollout.paged import Inputs, PagedDecoder
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,11 @@ class PackedDecoder(PagedDecoder):
             started = time.perf_counter()
             self.packed = None  # the old copy goes before the new one is made
             self.packed, self.version = self._pack(), self.decoder.version
-            log.info("weights of version %d packed in %.2f s", self.version, time.perf_counter() - started)
+            log.info(
+                "weights of version %d packed in %.2f s",
+                self.version,
+                time.perf_counter() - started,
+            )
 
     def allocate(self, num_blocks: int) -> None:
         c = self.decoder.config
@@ -45,9 +49,16 @@ class PackedDecoder(PagedDecoder):
     def logits(self, inputs: Inputs) -> Tensor:
         cos, sin = self.decoder.rope(inputs.positions)
         return self.packed.logits(
-            inputs.tokens, cos, sin, self.cache, inputs.slots, inputs.block_table, inputs.query_offsets,
-            inputs.lengths, inputs.rows,
-        )  # fmt: skip
+            inputs.tokens,
+            cos,
+            sin,
+            self.cache,
+            inputs.slots,
+            inputs.block_table,
+            inputs.query_offsets,
+            inputs.lengths,
+            inputs.rows,
+        )
 
     def _pack(self) -> CPUDecoder:
         decoder, c = self.decoder, self.decoder.config
@@ -66,7 +77,9 @@ class PackedDecoder(PagedDecoder):
             for layer in decoder.layers
         )
         sizes = (c.num_heads, c.num_kv_heads, c.head_dim, c.intermediate_size, c.rms_norm_eps)
-        return CPUDecoder(layers, c.num_layers, decoder.embed, decoder.norm, decoder.head_weight, *sizes)
+        return CPUDecoder(
+            layers, c.num_layers, decoder.embed, decoder.norm, decoder.head_weight, *sizes
+        )
 
 
 def effective_weight(linear) -> Tensor:
@@ -75,4 +88,6 @@ def effective_weight(linear) -> Tensor:
         return linear.weight
     rank = linear.b.shape[1]
     blocks = zip(linear.b.split(linear.splits), linear.a.split(rank))
-    return (linear.weight.float() + linear.scale * torch.cat([b @ a for b, a in blocks])).to(linear.weight.dtype)
+    return (linear.weight.float() + linear.scale * torch.cat([b @ a for b, a in blocks])).to(
+        linear.weight.dtype
+    )

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ..kernels import sample_tokens
-from .request import Sequence
-from .sampler import bend_logits
+from dftfast.kernels import sample_tokens
+from dftfast.rollout.request import Sequence
+from dftfast.rollout.sampler import bend_logits
 
 
 def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> list[list[float]]:

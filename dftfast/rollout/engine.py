@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import UserError
-from ..profile import stage
-from .batch import RolloutBatch, agreement
-from .blocks import BlockPool
-from .cpu import PackedDecoder
-from .drawing import draw
-from .graphs import GraphedDecoder
-from .memory import cache_bytes_per_token, free_memory
-from .paged import Inputs, PagedDecoder
-from .request import Request, Sequence, sequences_of
-from .scheduler import Scheduler
-from .text import TextStream, holds_stop_string
+from dftfast.rollout.batch import RolloutBatch, agreement
+from dftfast.rollout.blocks import BlockPool
+from dftfast.rollout.cpu import PackedDecoder
+from dftfast.rollout.drawing import draw
+from dftfast.rollout.graphs import GraphedDecoder
+from dftfast.rollout.memory import cache_bytes_per_token, free_memory
+from dftfast.rollout.paged import Inputs, PagedDecoder
+from dftfast.rollout.request import Request, Sequence, sequences_of
+from dftfast.rollout.scheduler import Scheduler
+from dftfast.rollout.text import TextStream, holds_stop_string
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.profile import stage
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,16 @@ class RolloutEngine:
     ):
         self.decoder, self.tokenizer = decoder, tokenizer
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
-        self.cache_tokens, self.memory_share, self.block_size = cache_tokens, memory_share, block_size
+        self.cache_tokens, self.memory_share, self.block_size = (
+            cache_tokens,
+            memory_share,
+            block_size,
+        )
         self.agreement_samples = agreement_samples
         self.device, self.dtype = decoder.embed.device, dtype or decoder.embed.dtype
-        self.end_tokens = set(decoder.config.eos_token_ids) | set(tokenizer.eos_ids if tokenizer else ())
+        self.end_tokens = set(decoder.config.eos_token_ids) | set(
+            tokenizer.eos_ids if tokenizer else ()
+        )
         self.backend = self._backend()
         self.scheduler: Scheduler | None = None  # with the cache: None while that is given up
         self._cancelled: set[int] = set()
@@ -106,9 +112,13 @@ class RolloutEngine:
         seconds = time.perf_counter() - started
         log.info(
             "%d samples, %d tokens in %.1f s (%.0f a second), %.1f%% cut by the length limit, %d preemptions",
-            len(batch), len(batch.tokens), seconds, len(batch.tokens) / seconds, 100 * batch.cut_share,
+            len(batch),
+            len(batch.tokens),
+            seconds,
+            len(batch.tokens) / seconds,
+            100 * batch.cut_share,
             self.scheduler.preemptions,
-        )  # fmt: skip
+        )
         return batch
 
     def stream(self, request: Request) -> Iterator[StreamedToken]:
@@ -124,7 +134,7 @@ class RolloutEngine:
                     added = text.add(token, last=sequence.finish_reason is not None) if text else ""
                     yield StreamedToken(
                         sequence.sample, token, added, sequence.logprobs[-1], sequence.finish_reason
-                    )  # fmt: skip
+                    )
 
     def cancel(self, request_id: int) -> None:
         """End a request's samples before the next step, with the reason "cancelled". Any thread may call it."""
@@ -133,7 +143,9 @@ class RolloutEngine:
     def release(self) -> None:
         """Give up the cache's memory (for the training step); the next rollout takes it again."""
         if self._busy:
-            raise RuntimeError("the engine is in the middle of a rollout: its cache cannot be released")
+            raise RuntimeError(
+                "the engine is in the middle of a rollout: its cache cannot be released"
+            )
         self.backend.release()
         self.scheduler = None
 
@@ -229,18 +241,24 @@ class RolloutEngine:
             free, tokens = free_memory(self.device), self.cache_tokens
             if tokens is None:
                 share = int(self.memory_share * free)
-                tokens = min(share // per_token, self.max_sequences * config.max_position_embeddings)
+                tokens = min(
+                    share // per_token, self.max_sequences * config.max_position_embeddings
+                )
             blocks = max(tokens // self.block_size, 1)
             self.backend.allocate(blocks)
             pool = BlockPool(blocks)
             self.scheduler = Scheduler(
                 pool, self.block_size, self.max_sequences, self.max_step_tokens, self.backend.refill
-            )  # fmt: skip
+            )
             size = blocks * self.block_size * per_token
             log.info(
                 "cache of %d tokens in %d blocks: %.2f GiB, %.1f%% of the %.2f GiB that are free",
-                blocks * self.block_size, blocks, size / 2**30, 100 * size / free, free / 2**30,
-            )  # fmt: skip
+                blocks * self.block_size,
+                blocks,
+                size / 2**30,
+                100 * size / free,
+                free / 2**30,
+            )
         self.scheduler.set_version(self.decoder.version)
 
     def _check(self, requests: list[Request]) -> None:
@@ -253,13 +271,19 @@ class RolloutEngine:
                 raise UserError(f"{where}: the id is used twice; ids must be unique within a call")
             seen.add(request.id)
             if not all(0 <= token < config.vocab_size for token in request.prompt):
-                raise UserError(f"{where}: the prompt holds a token outside the vocabulary of {config.vocab_size}")
+                raise UserError(
+                    f"{where}: the prompt holds a token outside the vocabulary of {config.vocab_size}"
+                )
             request.sampler.check_vocabulary(config.vocab_size)
             if request.sampler.stop_strings and self.tokenizer is None:
                 raise UserError(f"{where}: stop_strings need an engine with a tokenizer")
             length = len(request.prompt) + request.sampler.max_tokens
             wanted = f"{where}: {len(request.prompt)} prompt tokens and {request.sampler.max_tokens} new ones"
             if length > config.max_position_embeddings:
-                raise UserError(f"{wanted} exceed the model's context of {config.max_position_embeddings}")
+                raise UserError(
+                    f"{wanted} exceed the model's context of {config.max_position_embeddings}"
+                )
             if length - 1 > capacity:  # the last token's key and value are never needed
-                raise UserError(f"{wanted} can never fit the cache of {capacity} tokens; enlarge cache_tokens")
+                raise UserError(
+                    f"{wanted} can never fit the cache of {capacity} tokens; enlarge cache_tokens"
+                )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from .paged import Inputs, PagedDecoder
+from dftfast.rollout.paged import Inputs, PagedDecoder
 
 
 @dataclass
@@ -30,7 +30,9 @@ class GraphedDecoder(PagedDecoder):
     def __init__(self, decoder, block_size: int, max_sequences: int):
         super().__init__(decoder, block_size)
         self.max_sequences = max_sequences
-        self.refill = max(max_sequences // 8, 1)  # a step with a prompt in it is not replayed, so prompts come together
+        self.refill = max(
+            max_sequences // 8, 1
+        )  # a step with a prompt in it is not replayed, so prompts come together
         self.captured: dict[int, Captured] = {}
         self.version = -1
         self.weights: list = []
@@ -55,7 +57,9 @@ class GraphedDecoder(PagedDecoder):
         if bucket not in self.captured:
             self.captured[bucket] = self._capture(bucket)
         step = self.captured[bucket]
-        step.inputs.slots.fill_(-1)  # sequences beyond `count` store nothing; what they read is never looked at
+        step.inputs.slots.fill_(
+            -1
+        )  # sequences beyond `count` store nothing; what they read is never looked at
         for field in fields(Inputs):
             value = getattr(inputs, field.name)
             target = getattr(step.inputs, field.name)
@@ -92,7 +96,9 @@ class GraphedDecoder(PagedDecoder):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            super().logits(inputs)  # compiles kernels and makes libraries choose theirs, outside the recording
+            super().logits(
+                inputs
+            )  # compiles kernels and makes libraries choose theirs, outside the recording
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):

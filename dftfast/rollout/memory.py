@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import UserError
-from ..kernels.cpu_decoder import CPUDecoder
+from dftfast.kernels.cpu_decoder import CPUDecoder
+from dftfast.runtime.errors import UserError
 
 GIB = 2**30
 
@@ -45,14 +45,25 @@ def packed_bytes(config) -> int:
     """The packed copy of all matrices, the head's included."""
     c = config
     return 2 * CPUDecoder.packed_numel(
-        c.num_layers, c.vocab_size, c.hidden_size, c.intermediate_size, c.num_heads, c.num_kv_heads, c.head_dim
-    )  # fmt: skip
+        c.num_layers,
+        c.vocab_size,
+        c.hidden_size,
+        c.intermediate_size,
+        c.num_heads,
+        c.num_kv_heads,
+        c.head_dim,
+    )
 
 
 def num_adapter_weights(config, rank: int) -> int:
     """Parameters of a LoRA on all linear layers: rank x (in + out) for each of the seven projections."""
     c = config
-    d, q, kv, f = c.hidden_size, c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.intermediate_size
+    d, q, kv, f = (
+        c.hidden_size,
+        c.num_heads * c.head_dim,
+        c.num_kv_heads * c.head_dim,
+        c.intermediate_size,
+    )
     return c.num_layers * rank * ((d + q) + 2 * (d + kv) + (q + d) + 2 * (d + f) + (f + d))
 
 
@@ -98,7 +109,16 @@ class MemoryPlan:
         return self.capacity is None or self.peak <= self.capacity
 
     def __str__(self) -> str:
-        parts = ("weights", "packed", "adapter", "gradients", "optimizer", "cache", "activations", "peak")
+        parts = (
+            "weights",
+            "packed",
+            "adapter",
+            "gradients",
+            "optimizer",
+            "cache",
+            "activations",
+            "peak",
+        )
         return ", ".join(f"{part} {getattr(self, part) / GIB:.2f} GiB" for part in parts)
 
 
@@ -109,7 +129,7 @@ def plan_memory(
     sequences: int,
     tokens_per_sequence: int,
     update_tokens: int,
-    recompute: bool = True,
+    activation_checkpointing: bool = True,
     cpu: bool = False,
     dtype: torch.dtype = torch.bfloat16,
     capacity: int | None = None,
@@ -121,7 +141,7 @@ def plan_memory(
         rank: of the LoRA, whose masters, gradients and two AdamW moments are fp32.
         sequences: that sample at once; tokens_per_sequence: prompt and output, at their longest.
         update_tokens: of one packed forward and backward pass.
-        recompute: keep only each layer's input, and recompute one layer at a time.
+        activation_checkpointing: keep only each layer's input, and recompute one layer at a time.
         cpu: the device is a CPU.
         capacity: bytes of the device that may be used; `MemoryPlan.fits` compares.
     """
@@ -130,8 +150,14 @@ def plan_memory(
     adapter = 4 * num_adapter_weights(config, rank)
     layer = layer_activation_bytes(config, rank, dtype)
     residual = config.hidden_size * dtype.itemsize
-    layers = config.num_layers * residual + 2 * layer if recompute else config.num_layers * layer
-    head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize  # final hidden states, and gradients on the way
+    layers = (
+        config.num_layers * residual + 2 * layer
+        if activation_checkpointing
+        else config.num_layers * layer
+    )
+    head = (
+        4 * residual + 2 * config.intermediate_size * dtype.itemsize
+    )  # final hidden states, and gradients on the way
     return MemoryPlan(
         weights=num_weights(config) * dtype.itemsize,
         packed=packed_bytes(config) if cpu else 0,
@@ -144,6 +170,10 @@ def plan_memory(
     )
 
 
-def sequences_that_fit(config, plan: MemoryPlan, tokens_per_sequence: int, dtype: torch.dtype = torch.bfloat16) -> int:
+def sequences_that_fit(
+    config, plan: MemoryPlan, tokens_per_sequence: int, dtype: torch.dtype = torch.bfloat16
+) -> int:
     """How many sequences of this length the memory beside the policy holds at once (`plan.capacity` must be set)."""
-    return max(plan.capacity - plan.fixed, 0) // (tokens_per_sequence * cache_bytes_per_token(config, dtype))
+    return max(plan.capacity - plan.fixed, 0) // (
+        tokens_per_sequence * cache_bytes_per_token(config, dtype)
+    )

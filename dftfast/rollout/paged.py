@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kernels import paged_attention, store_kv
-from .scheduler import Step
+from dftfast.kernels import paged_attention, store_kv
+from dftfast.rollout.scheduler import Step
 
 
 @dataclass
@@ -41,7 +41,9 @@ class Inputs:
         tokens = [t for s, count in step.work for t in s.tokens[s.computed : s.computed + count]]
         longest = max(len(sequence.blocks) for sequence in sequences)
         rows = (sequence.blocks.tobytes().ljust(4 * longest, b"\0") for sequence in sequences)
-        table = torch.frombuffer(bytearray().join(rows), dtype=torch.int32).view(len(sequences), longest)
+        table = torch.frombuffer(bytearray().join(rows), dtype=torch.int32).view(
+            len(sequences), longest
+        )
 
         offsets, lengths = F.pad(counts.cumsum(0), (1, 0)), starts + counts
         owner = torch.arange(len(sequences)).repeat_interleave(counts)
@@ -50,7 +52,8 @@ class Inputs:
         fields = {
             "tokens": torch.tensor(tokens),
             "positions": positions,
-            "slots": table[owner, positions // block_size].long() * block_size + positions % block_size,
+            "slots": table[owner, positions // block_size].long() * block_size
+            + positions % block_size,
             "block_table": table,
             "query_offsets": offsets.int(),
             "lengths": lengths.int(),
@@ -71,7 +74,9 @@ class PagedDecoder:
     def __init__(self, decoder, block_size: int):
         self.decoder = decoder
         self.block_size = block_size
-        self.cache: Tensor | None = None  # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
+        self.cache: Tensor | None = (
+            None  # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
+        )
 
     def update(self) -> None:
         """Called before a rollout: what a back end derives from the weights follows `decoder.version`."""
@@ -99,7 +104,7 @@ class PagedDecoder:
             store_kv(k, v, keys, values, inputs.slots)
             return paged_attention(
                 q, keys, values, inputs.block_table, inputs.query_offsets, inputs.lengths, scale
-            )  # fmt: skip
+            )
 
         hidden = self.decoder(inputs.tokens, inputs.positions, attend)
         return F.linear(hidden[inputs.rows], self.decoder.head_weight)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from ..errors import UserError
-from .sampler import Sampler
+from dftfast.rollout.sampler import Sampler
+from dftfast.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from dftfast.runtime.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,59 @@ class Sampler:
             value = getattr(self, name)
             _require(not isinstance(value, str), name, value, "a list")
             object.__setattr__(self, name, tuple(value))
-        _require(_finite(self.temperature) and self.temperature >= 0, "temperature", self.temperature, "at least 0")
-        _require(_whole(self.top_k) and self.top_k >= 0, "top_k", self.top_k, "0 (off) or a positive integer")
+        _require(
+            _finite(self.temperature) and self.temperature >= 0,
+            "temperature",
+            self.temperature,
+            "at least 0",
+        )
+        _require(
+            _whole(self.top_k) and self.top_k >= 0,
+            "top_k",
+            self.top_k,
+            "0 (off) or a positive integer",
+        )
         _require(_finite(self.top_p) and 0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
         _require(_finite(self.min_p) and 0 <= self.min_p <= 1, "min_p", self.min_p, "in [0, 1]")
         penalty = self.repetition_penalty
-        _require(_finite(penalty) and penalty > 0, "repetition_penalty", penalty, "greater than 0 (1 is off)")
-        _require(_whole(self.max_tokens) and self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1")
+        _require(
+            _finite(penalty) and penalty > 0,
+            "repetition_penalty",
+            penalty,
+            "greater than 0 (1 is off)",
+        )
+        _require(
+            _whole(self.max_tokens) and self.max_tokens >= 1,
+            "max_tokens",
+            self.max_tokens,
+            "at least 1",
+        )
         _require(
             _whole(self.min_tokens) and 0 <= self.min_tokens <= self.max_tokens,
-            "min_tokens", self.min_tokens, f"between 0 and max_tokens ({self.max_tokens})",
-        )  # fmt: skip
-        _require(all(isinstance(s, str) and s for s in self.stop_strings), "stop_strings", self.stop_strings, "texts")
+            "min_tokens",
+            self.min_tokens,
+            f"between 0 and max_tokens ({self.max_tokens})",
+        )
+        _require(
+            all(isinstance(s, str) and s for s in self.stop_strings),
+            "stop_strings",
+            self.stop_strings,
+            "texts",
+        )
         for name in ("stop_token_ids", "banned_token_ids", "logit_bias"):
             value = getattr(self, name)
-            _require(all(_whole(token) and token >= 0 for token in value), name, value, "made of token ids")
-        _require(all(_finite(b) for b in self.logit_bias.values()), "logit_bias", self.logit_bias, "finite")
+            _require(
+                all(_whole(token) and token >= 0 for token in value),
+                name,
+                value,
+                "made of token ids",
+            )
+        _require(
+            all(_finite(b) for b in self.logit_bias.values()),
+            "logit_bias",
+            self.logit_bias,
+            "finite",
+        )
 
     @property
     def bends(self) -> bool:
@@ -83,12 +120,16 @@ class Sampler:
         for name in ("stop_token_ids", "banned_token_ids", "logit_bias"):
             wrong = [token for token in getattr(self, name) if token >= vocab_size]
             if wrong:
-                raise UserError(f"sampler: {name} holds {wrong[0]}, but the vocabulary has {vocab_size} tokens")
+                raise UserError(
+                    f"sampler: {name} holds {wrong[0]}, but the vocabulary has {vocab_size} tokens"
+                )
         if len(set(self.banned_token_ids)) >= vocab_size:
             raise UserError("sampler: banned_token_ids leaves no token to sample")
 
 
-def bend_logits(logits: Tensor, sampler: Sampler, tokens: Sequence[int], held_back: Sequence[int]) -> None:
+def bend_logits(
+    logits: Tensor, sampler: Sampler, tokens: Sequence[int], held_back: Sequence[int]
+) -> None:
     """Apply bias, bans and repetition penalty to one row, in place.
 
     Args:
@@ -99,7 +140,9 @@ def bend_logits(logits: Tensor, sampler: Sampler, tokens: Sequence[int], held_ba
     device = logits.device
     if sampler.logit_bias:
         index = torch.tensor(list(sampler.logit_bias), device=device)
-        logits[index] += torch.tensor(list(sampler.logit_bias.values()), dtype=logits.dtype, device=device)
+        logits[index] += torch.tensor(
+            list(sampler.logit_bias.values()), dtype=logits.dtype, device=device
+        )
     if sampler.repetition_penalty != 1:
         seen = torch.tensor(tokens, device=device).unique()
         value = logits[seen]

@@ -6,8 +6,8 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
-from .blocks import BlockPool, block_digest, version_digest
-from .request import Sequence
+from dftfast.rollout.blocks import BlockPool, block_digest, version_digest
+from dftfast.rollout.request import Sequence
 
 
 @dataclass
@@ -33,7 +33,9 @@ class Scheduler:
         refill: free seats that waiting sequences are admitted for at a time; more than 1 leaves steps without prompts between.
     """
 
-    def __init__(self, pool: BlockPool, block_size: int, max_sequences: int, max_tokens: int, refill: int = 1):
+    def __init__(
+        self, pool: BlockPool, block_size: int, max_sequences: int, max_tokens: int, refill: int = 1
+    ):
         self.pool = pool
         self.block_size = block_size
         self.max_sequences = max_sequences
@@ -57,7 +59,9 @@ class Scheduler:
     def schedule(self) -> Step:
         """The next step. Every sequence in it owns the blocks that it writes to, alone."""
         step = Step()
-        budget = self.max_tokens - len(self.running)  # beyond the one token that each running sequence is sure of
+        budget = self.max_tokens - len(
+            self.running
+        )  # beyond the one token that each running sequence is sure of
         preempted = False
         index = 0
         while index < len(self.running):
@@ -112,12 +116,16 @@ class Scheduler:
             return
         while self.waiting and budget > 0 and seats_taken < self.max_sequences:
             sequence = self.waiting[0]
-            seats = min(1 + len(sequence.siblings), self.max_sequences)  # its samples shall run together
+            seats = min(
+                1 + len(sequence.siblings), self.max_sequences
+            )  # its samples shall run together
             if seats_taken + seats > self.max_sequences:
                 return
             self._reuse_prefix(sequence)
             needed = -(-len(sequence.tokens) // self.block_size) - len(sequence.blocks)
-            growth = seats_taken if self.running else 0  # a block for each sample, lest the next step preempts
+            growth = (
+                seats_taken if self.running else 0
+            )  # a block for each sample, lest the next step preempts
             if needed + growth > self.pool.num_free:
                 self._release(sequence)
                 return
@@ -145,7 +153,9 @@ class Scheduler:
         """Blocks for the next `count` tokens, a shared last one copied. False and nothing done if too few are free."""
         end = sequence.computed + count
         new = -(-end // self.block_size) - len(sequence.blocks)
-        partial = sequence.computed % self.block_size and not self.pool.writable(sequence.blocks[-1])
+        partial = sequence.computed % self.block_size and not self.pool.writable(
+            sequence.blocks[-1]
+        )
         if not new and not partial and end % self.block_size:  # most steps of a sequence
             return True
         if new + bool(partial) > self.pool.num_free:
@@ -173,6 +183,8 @@ class Scheduler:
         self.preemptions += 1
 
     def _release(self, sequence: Sequence) -> None:
-        for block in reversed(sequence.blocks):  # the end of a prefix is worth less than its beginning
+        for block in reversed(
+            sequence.blocks
+        ):  # the end of a prefix is worth less than its beginning
             self.pool.drop(block)
         sequence.blocks, sequence.digests, sequence.computed = array("i"), [], 0

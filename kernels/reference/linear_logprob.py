@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of `dftfast.kernels.linear_logprob`: ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twins of `dftfast.kernels._linear_logprob`: ground truth of its tests, differentiable, any device."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from torch import Tensor
 
 def _log_softmax(h: Tensor, weight: Tensor, temperature: float) -> Tensor:
     logits = h @ weight.t()
-    return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature, dim=-1)
+    return torch.log_softmax(
+        logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature, dim=-1
+    )
 
 
-def linear_logprob(h: Tensor, weight: Tensor, target: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def linear_logprob(
+    h: Tensor, weight: Tensor, target: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
     logprobs = _log_softmax(h, weight, temperature)
     entropy = -torch.where(logprobs == -torch.inf, 0.0, logprobs.exp() * logprobs).sum(-1)
     return logprobs.gather(1, target[:, None])[:, 0], entropy

@@ -10,13 +10,17 @@ from torch import Tensor
 
 def ngram_keys(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> tuple[Tensor, Tensor]:
     """The key of the n-gram that ends at each token, and whether it lies inside one sequence."""
-    sequence = torch.bucketize(torch.arange(len(tokens), device=tokens.device), offsets[1:], right=True)
+    sequence = torch.bucketize(
+        torch.arange(len(tokens), device=tokens.device), offsets[1:], right=True
+    )
     windows = tokens.unfold(0, n, 1) if len(tokens) >= n else tokens.new_empty(0, n)
     inside = sequence[n - 1 :] == sequence[: len(windows)]
     if vocab**n < 2**63:
         keys = _horner(windows, vocab)
     else:
-        keys = torch.stack([_horner(windows[:, : n // 2], vocab), _horner(windows[:, n // 2 :], vocab)], dim=1)
+        keys = torch.stack(
+            [_horner(windows[:, : n // 2], vocab), _horner(windows[:, n // 2 :], vocab)], dim=1
+        )
     return keys, inside
 
 
@@ -36,7 +40,9 @@ def ngram_counts(
     return torch.unique(keys[keep], return_counts=True, dim=0)
 
 
-def _aligned_frequencies(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> tuple[Tensor, Tensor]:
+def _aligned_frequencies(
+    keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor
+) -> tuple[Tensor, Tensor]:
     union, where = torch.unique(torch.cat([keys_p, keys_q]), return_inverse=True, dim=0)
     zeros = torch.zeros(len(union), dtype=torch.float64, device=keys_p.device)
     p = zeros.index_add(0, where[: len(keys_p)], counts_p.double())
@@ -56,7 +62,13 @@ def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor
 
 
 def ngram_lookup(
-    tokens: Tensor, offsets: Tensor, n: int, vocab: int, keys: Tensor, values: Tensor, default: float = 0.0
+    tokens: Tensor,
+    offsets: Tensor,
+    n: int,
+    vocab: int,
+    keys: Tensor,
+    values: Tensor,
+    default: float = 0.0,
 ) -> Tensor:
     out = torch.full((len(tokens),), default, dtype=torch.float32, device=tokens.device)
     own, inside = ngram_keys(tokens, offsets, n, vocab)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rms_norm import rms_norm
+from dftfast.kernels.reference.rms_norm import rms_norm
 
 
-def qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H: int, Hk: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def qk_norm_rope(
+    qkv, q_weight, k_weight, cos, sin, H: int, Hk: int, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
     head_dim = qkv.shape[1] // (H + 2 * Hk)
     q, k, v = qkv.view(len(qkv), H + 2 * Hk, head_dim).split([H, Hk, Hk], 1)
     if q_weight is not None:

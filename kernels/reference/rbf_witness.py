@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `dftfast.kernels.rbf_witness`: the ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twin of `dftfast.kernels._rbf_witness`: the ground truth of its tests, differentiable, any device."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool
     kernel = torch.exp(-squared_distance[:, :, None] / (2 * bandwidths.to(x.dtype).square()))
     count = y.shape[0]
     if exclude_diagonal:
-        kernel = kernel.masked_fill(torch.eye(count, dtype=torch.bool, device=x.device)[:, :, None], 0.0)
+        kernel = kernel.masked_fill(
+            torch.eye(count, dtype=torch.bool, device=x.device)[:, :, None], 0.0
+        )
         count -= 1
     return kernel.sum(1) / count

@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `dftfast.kernels.sample_tokens`: the same stream of random numbers, a full sort, any device."""
+"""Plain PyTorch twin of `dftfast.kernels._sample_tokens`: the same stream of random numbers, a full sort, any device."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ def sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, po
     logprobs = torch.log_softmax(logits.double(), -1)
     greedy = temperature < torch.finfo(torch.float32).tiny
     scaled = logits.double() / torch.where(greedy, 1.0, temperature.double())[:, None]
-    cut = torch.log_softmax(scaled.masked_fill(scaled < _floor(scaled, top_k, top_p, min_p)[:, None], -torch.inf), -1)
+    cut = torch.log_softmax(
+        scaled.masked_fill(scaled < _floor(scaled, top_k, top_p, min_p)[:, None], -torch.inf), -1
+    )
     cumulative = cut.exp().cumsum(1)
     draw = philox_uniform(seed, request_id, position).double()[:, None] * cumulative[:, -1:]
     token = torch.searchsorted(cumulative, draw, right=True).clamp(max=logits.shape[1] - 1)
     token = torch.where(greedy, logits.argmax(1), token[:, 0])
-    chosen = (logprobs.gather(1, token[:, None])[:, 0], cut.gather(1, token[:, None])[:, 0].masked_fill(greedy, 0.0))
+    chosen = (
+        logprobs.gather(1, token[:, None])[:, 0],
+        cut.gather(1, token[:, None])[:, 0].masked_fill(greedy, 0.0),
+    )
     entropy = -torch.where(logprobs == -torch.inf, 0.0, logprobs.exp() * logprobs).sum(1)
     undefined = logprobs.isnan().any(1)
     figures = [figure.masked_fill(undefined, torch.nan).float() for figure in (*chosen, entropy)]
@@ -26,8 +31,12 @@ def _floor(scaled, top_k, top_p, min_p):
     """Smallest kept logit of each row; equal logits are kept or dropped together."""
     ordered = scaled.sort(descending=True).values
     size = scaled.shape[1]
-    by_count = ordered.gather(1, (torch.where(top_k > 0, top_k, size).clamp(max=size).long() - 1)[:, None])
-    p = torch.softmax(ordered.masked_fill(ordered < by_count, -torch.inf), -1)  # top-p is of what top-k left
+    by_count = ordered.gather(
+        1, (torch.where(top_k > 0, top_k, size).clamp(max=size).long() - 1)[:, None]
+    )
+    p = torch.softmax(
+        ordered.masked_fill(ordered < by_count, -torch.inf), -1
+    )  # top-p is of what top-k left
     within = (p.cumsum(1) - p < top_p[:, None]) | (top_p >= 1)[:, None]
     by_mass = ordered.gather(1, within.sum(1, keepdim=True).clamp(min=1) - 1)
     by_share = ordered[:, :1] + min_p.double().clamp(0, 1).log()[:, None]

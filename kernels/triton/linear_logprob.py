@@ -7,13 +7,14 @@ by a kernel that computes the tile again, and cuBLAS multiplies it with W (and w
 
     d logprob / d logit_v = [v = target] - p_v            d entropy / d logit_v = -p_v (log p_v + entropy)
 """
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import capability, cdiv, processors
+from dftfast.kernels.triton.chip import capability, cdiv, processors
 
 SCRATCH = 1 << 25  # entries of the logits' gradient at a time: 64 MiB in bf16
 
@@ -31,9 +32,18 @@ def tile(d: int, dtype: torch.dtype, device: torch.device) -> dict:
 
 @triton.jit
 def _logits(
-    h, weight, tokens, words, T, V, d, inverse_temperature,
-    BLOCK_T: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
+    h,
+    weight,
+    tokens,
+    words,
+    T,
+    V,
+    d,
+    inverse_temperature,
+    BLOCK_T: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
     dim = tl.arange(0, BLOCK_D)
     h_at = h + tokens.to(tl.int64)[:, None] * d + dim[None, :]
     w_at = weight + words.to(tl.int64)[None, :] * d + dim[:, None]
@@ -48,9 +58,22 @@ def _logits(
 
 @triton.jit
 def _forward(
-    h, weight, target, target_logit, maximum, total, weighted, T, V, d, share, inverse_temperature,
-    BLOCK_T: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
+    h,
+    weight,
+    target,
+    target_logit,
+    maximum,
+    total,
+    weighted,
+    T,
+    V,
+    d,
+    share,
+    inverse_temperature,
+    BLOCK_T: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
     tokens = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     inside = tokens < T
     wanted = tl.load(target + tokens, mask=inside, other=-1)
@@ -60,7 +83,9 @@ def _forward(
     begin = tl.program_id(1) * share
     for start in range(begin, min(begin + share, V), BLOCK_V):
         words = start + tl.arange(0, BLOCK_V)
-        logits = _logits(h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D)
+        logits = _logits(
+            h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D
+        )
         logits = tl.where((words < V)[None, :], logits, float("-inf"))
         hit = words[None, :] == wanted[:, None]
         found = tl.sum(tl.where(hit, logits, 0.0), 1)
@@ -82,13 +107,30 @@ def _forward(
 
 @triton.jit
 def _gradient(
-    h, weight, target, lse, entropy, grad_logprob, grad_entropy, dlogits, first, T, V, d, inverse_temperature,
-    ENTROPY: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
+    h,
+    weight,
+    target,
+    lse,
+    entropy,
+    grad_logprob,
+    grad_entropy,
+    dlogits,
+    first,
+    T,
+    V,
+    d,
+    inverse_temperature,
+    ENTROPY: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_V: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
     tokens = first + tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
     words = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
     inside = tokens < T
-    logits = _logits(h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D)
+    logits = _logits(
+        h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D
+    )
     wanted = tl.load(target + tokens, mask=inside, other=-1)
     log_p = logits - tl.load(lse + tokens, mask=inside, other=0.0)[:, None]
     p = tl.exp(log_p)
@@ -106,7 +148,9 @@ def _gradient(
     )
 
 
-def linear_logprob_forward(h: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, temperature: float):
+def linear_logprob_forward(
+    h: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, temperature: float
+):
     """(logprob, entropy, lse), each [T] fp32; lse is of the tempered logits. A target outside the vocabulary gives NaN."""
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
     (T, d), V = h.shape, weight.shape[0]
@@ -115,12 +159,27 @@ def linear_logprob_forward(h: torch.Tensor, weight: torch.Tensor, target: torch.
     if T == 0:
         return target_logit, target_logit.clone(), target_logit.clone()
     row_tiles, word_tiles = cdiv(T, config["BLOCK_T"]), cdiv(V, config["BLOCK_V"])
-    share = cdiv(word_tiles, min(word_tiles, cdiv(2 * processors(h.device), row_tiles))) * config["BLOCK_V"]
+    share = (
+        cdiv(word_tiles, min(word_tiles, cdiv(2 * processors(h.device), row_tiles)))
+        * config["BLOCK_V"]
+    )
     splits = cdiv(V, share)
     maximum, total, weighted = torch.empty(3, splits, T, dtype=torch.float32, device=h.device)
     # The tokens' tiles vary fastest: programs that run together share a range of the vocabulary, read once from memory.
     _forward[(row_tiles, splits)](
-        h, weight, target, target_logit, maximum, total, weighted, T, V, d, share, 1.0 / temperature, **config
+        h,
+        weight,
+        target,
+        target_logit,
+        maximum,
+        total,
+        weighted,
+        T,
+        V,
+        d,
+        share,
+        1.0 / temperature,
+        **config,
     )
     m = maximum.amax(0)
     decay = torch.exp(maximum - m)
@@ -131,9 +190,16 @@ def linear_logprob_forward(h: torch.Tensor, weight: torch.Tensor, target: torch.
 
 
 def linear_logprob_backward(
-    grad_logprob: torch.Tensor, grad_entropy: torch.Tensor | None, h: torch.Tensor, weight: torch.Tensor,
-    target: torch.Tensor, lse: torch.Tensor, entropy: torch.Tensor, temperature: float, weight_grad: bool,
-):  # fmt: skip
+    grad_logprob: torch.Tensor,
+    grad_entropy: torch.Tensor | None,
+    h: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor,
+    lse: torch.Tensor,
+    entropy: torch.Tensor,
+    temperature: float,
+    weight_grad: bool,
+):
     """(dh, dweight or None); grad_entropy None means zero."""
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
     grad_logprob = grad_logprob.contiguous()
@@ -147,9 +213,22 @@ def linear_logprob_backward(
     for first in range(0, T, step):
         last = min(first + step, T)
         _gradient[(cdiv(last - first, config["BLOCK_T"]), cdiv(V, config["BLOCK_V"]))](
-            h, weight, target, lse, entropy, grad_logprob, grad_entropy, dlogits, first, last, V, d, 1.0 / temperature,
-            ENTROPY=grad_entropy is not None, **config,
-        )  # fmt: skip
+            h,
+            weight,
+            target,
+            lse,
+            entropy,
+            grad_logprob,
+            grad_entropy,
+            dlogits,
+            first,
+            last,
+            V,
+            d,
+            1.0 / temperature,
+            ENTROPY=grad_entropy is not None,
+            **config,
+        )
         g = dlogits[: last - first]
         torch.mm(g, weight, out=dh[first:last])
         if weight_grad:
@@ -158,9 +237,13 @@ def linear_logprob_backward(
 
 
 def linear_cross_entropy_forward(
-    h: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, token_weight: torch.Tensor, temperature: float,
+    h: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor,
+    token_weight: torch.Tensor,
+    temperature: float,
     weight_grad: bool,
-):  # fmt: skip
+):
     """(loss, logprob, dh, dweight or None) for loss = -sum(token_weight * logprob): the gradient is known beforehand."""
     logprob, entropy, lse = linear_logprob_forward(h, weight, target, temperature)
     dh, dweight = linear_logprob_backward(

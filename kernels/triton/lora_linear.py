@@ -6,6 +6,7 @@ kernel for both products. Backward: P_i = scale * dY_i b_i once, then dX = dY W 
 
 A tile of columns never straddles two splits: a small table says where each tile begins and ends and whose split it is.
 """
+
 from __future__ import annotations
 
 import functools
@@ -14,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .chip import capability, cdiv, power_of_2
+from dftfast.kernels.triton.chip import capability, cdiv, power_of_2
 
 FUSED_RANK = 32
 
@@ -73,10 +74,29 @@ def _dropout(x, seed, dropout, y, size, BLOCK: tl.constexpr):
 
 @triton.jit
 def _fused_forward(
-    x, weight, a, b, bias, u, y, tiles, row_tiles, column_tiles, T, K, N, r, rank_total, scale,
-    BIAS: tl.constexpr, ALIGN: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
-):  # fmt: skip
+    x,
+    weight,
+    a,
+    b,
+    bias,
+    u,
+    y,
+    tiles,
+    row_tiles,
+    column_tiles,
+    T,
+    K,
+    N,
+    r,
+    rank_total,
+    scale,
+    BIAS: tl.constexpr,
+    ALIGN: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
     tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
     first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
     end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
@@ -114,11 +134,33 @@ def _fused_forward(
 
 @triton.jit
 def _two_products(
-    x, w, u, v, bias, y, tiles, row_tiles, column_tiles, T, K, N, R, u_stride, u_step, scale,
-    w_k, w_n, v_k, v_n,
-    BIAS: tl.constexpr, ALIGN: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_R: tl.constexpr,
-):  # fmt: skip
+    x,
+    w,
+    u,
+    v,
+    bias,
+    y,
+    tiles,
+    row_tiles,
+    column_tiles,
+    T,
+    K,
+    N,
+    R,
+    u_stride,
+    u_step,
+    scale,
+    w_k,
+    w_n,
+    v_k,
+    v_n,
+    BIAS: tl.constexpr,
+    ALIGN: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+):
     """y = x w + scale * u[:, split] v + bias; w[k, n] and v[k, n] by strides, u_step columns of u a split."""
     tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
     first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
@@ -145,7 +187,11 @@ def _two_products(
     for start in range(0, K, BLOCK_K):
         inner_ok = start + inner < K
         x_tile = tl.load(x_at + start, mask=row_ok[:, None] & inner_ok[None, :], other=0.0)
-        w_tile = tl.load(w_at + tl.cast(start, tl.int64) * w_k, mask=inner_ok[:, None] & column_ok[None, :], other=0.0)
+        w_tile = tl.load(
+            w_at + tl.cast(start, tl.int64) * w_k,
+            mask=inner_ok[:, None] & column_ok[None, :],
+            other=0.0,
+        )
         acc = tl.dot(x_tile, w_tile, acc, input_precision="tf32x3")
     if BIAS:
         acc += tl.load(bias + columns, mask=column_ok, other=0.0).to(tl.float32)[None, :]
@@ -158,7 +204,9 @@ def _dropped(x, dropout, seed):
         return x
     y = torch.empty_like(x)
     if x.numel():
-        _dropout[(cdiv(x.numel(), 1024),)](x, _seed(seed, x), dropout, y, x.numel(), BLOCK=1024, num_warps=4)
+        _dropout[(cdiv(x.numel(), 1024),)](
+            x, _seed(seed, x), dropout, y, x.numel(), BLOCK=1024, num_warps=4
+        )
     return y
 
 
@@ -177,15 +225,55 @@ def fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed):
     if dropout == 0.0 and r <= FUSED_RANK:
         u = x.new_empty(T, a.shape[0])
         _fused_forward[grid](
-            x, weight, a, b, bias, u, y, tiles, row_tiles, len(tiles), T, K, N, r, a.shape[0], scale,
-            BIAS=bias is not None, ALIGN=_alignment(splits), BLOCK_R=max(power_of_2(r), 16), **config,
-        )  # fmt: skip
+            x,
+            weight,
+            a,
+            b,
+            bias,
+            u,
+            y,
+            tiles,
+            row_tiles,
+            len(tiles),
+            T,
+            K,
+            N,
+            r,
+            a.shape[0],
+            scale,
+            BIAS=bias is not None,
+            ALIGN=_alignment(splits),
+            BLOCK_R=max(power_of_2(r), 16),
+            **config,
+        )
     else:
         u = _dropped(x, dropout, seed) @ a.t()
         _two_products[grid](
-            x, weight, u, b, bias, y, tiles, row_tiles, len(tiles), T, K, N, r, a.shape[0], r, scale,
-            1, K, 1, r, BIAS=bias is not None, ALIGN=_alignment(splits), BLOCK_R=_rank_block(r), **config,
-        )  # fmt: skip
+            x,
+            weight,
+            u,
+            b,
+            bias,
+            y,
+            tiles,
+            row_tiles,
+            len(tiles),
+            T,
+            K,
+            N,
+            r,
+            a.shape[0],
+            r,
+            scale,
+            1,
+            K,
+            1,
+            r,
+            BIAS=bias is not None,
+            ALIGN=_alignment(splits),
+            BLOCK_R=_rank_block(r),
+            **config,
+        )
     return y, u
 
 
@@ -196,9 +284,31 @@ def fused_input_gradient(dy, p, weight, a):
     tiles = _column_tiles((N,), config["BLOCK_N"], dy.device)
     row_tiles = cdiv(T, config["BLOCK_M"])
     _two_products[(row_tiles * len(tiles),)](
-        dy, weight, p, a, None, dx, tiles, row_tiles, len(tiles), T, K, N, R, R, 0, 1.0,
-        N, 1, N, 1, BIAS=False, ALIGN=_alignment((N,)), BLOCK_R=_rank_block(R), **config,
-    )  # fmt: skip
+        dy,
+        weight,
+        p,
+        a,
+        None,
+        dx,
+        tiles,
+        row_tiles,
+        len(tiles),
+        T,
+        K,
+        N,
+        R,
+        R,
+        0,
+        1.0,
+        N,
+        1,
+        N,
+        1,
+        BIAS=False,
+        ALIGN=_alignment((N,)),
+        BLOCK_R=_rank_block(R),
+        **config,
+    )
     return dx
 
 
@@ -225,9 +335,16 @@ def _blocks(splits: list[int], r: int):
 
 
 def lora_linear_forward(
-    x: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float, bias: torch.Tensor | None,
-    splits: list[int], dropout: float, seed: int,
-):  # fmt: skip
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    scale: float,
+    bias: torch.Tensor | None,
+    splits: list[int],
+    dropout: float,
+    seed: int,
+):
     """(y [T,out], u [T,P*r]) for x [T,in]."""
     x, weight = x.contiguous(), weight.contiguous()
     a, b = a.to(x.dtype).contiguous(), b.to(x.dtype).contiguous()
@@ -241,9 +358,18 @@ def lora_linear_forward(
 
 
 def lora_linear_backward(
-    dy: torch.Tensor, x: torch.Tensor, u: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor,
-    scale: float, splits: list[int], dropout: float, seed: int, needs: list[bool],
-):  # fmt: skip
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    u: torch.Tensor,
+    weight: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    scale: float,
+    splits: list[int],
+    dropout: float,
+    seed: int,
+    needs: list[bool],
+):
     """(dx, da, db), None where `needs` (of x, a, b) says so; da and db in the dtypes of a and b."""
     r, dx, da, db = b.shape[1], None, None, None
     dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()

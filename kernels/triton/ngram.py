@@ -3,12 +3,15 @@
 Sorting is the whole cost, and torch's radix sort (CUB) is what a kernel of our own would have to match, so this is plain
 tensor code: keys, a mask, one sort-and-count, one binary search. Keys that do not fit in 64 bits are pairs [u, 2].
 """
+
 from __future__ import annotations
 
 import torch
 
 
-def _keys(tokens: torch.Tensor, offsets: torch.Tensor, n: int, vocab: int, exclude: torch.Tensor | None):
+def _keys(
+    tokens: torch.Tensor, offsets: torch.Tensor, n: int, vocab: int, exclude: torch.Tensor | None
+):
     """(key of the n-gram that ends at each position, whether there is one)."""
     _check(tokens, offsets, vocab)
     position = torch.arange(tokens.numel(), device=tokens.device)
@@ -38,7 +41,11 @@ def _check(tokens, offsets, vocab):
 
 def _unique(keys: torch.Tensor, **wanted):
     # Over a vector, unique without `dim` is a radix sort; with it, a comparison sort of rows.
-    return torch.unique(keys, sorted=True, dim=0, **wanted) if keys.dim() == 2 else torch.unique(keys, sorted=True, **wanted)
+    return (
+        torch.unique(keys, sorted=True, dim=0, **wanted)
+        if keys.dim() == 2
+        else torch.unique(keys, sorted=True, **wanted)
+    )
 
 
 def ngram_counts_forward(
@@ -63,9 +70,14 @@ def ngram_distances_forward(
 
 
 def ngram_lookup_forward(
-    tokens: torch.Tensor, offsets: torch.Tensor, n: int, vocab: int, keys: torch.Tensor, values: torch.Tensor,
+    tokens: torch.Tensor,
+    offsets: torch.Tensor,
+    n: int,
+    vocab: int,
+    keys: torch.Tensor,
+    values: torch.Tensor,
     default: float,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """values of the n-gram that ends at each token, [T] fp32; `keys` ascending."""
     out = torch.full((tokens.numel(),), default, dtype=torch.float32, device=tokens.device)
     wanted, valid = _keys(tokens, offsets, n, vocab, None)

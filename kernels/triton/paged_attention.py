@@ -6,13 +6,14 @@ query_offsets[s] * G // BLOCK_M + s, and a program finds its sequence by bisecti
 (decode), the keys are also split into fixed shares, which do not depend on the rest of the batch, and merged by a second
 kernel (Flash-Decoding).
 """
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import cdiv, power_of_2
+from dftfast.kernels.triton.chip import cdiv, power_of_2
 
 MIN_SHARE, MAX_SPLITS = 512, 16
 
@@ -20,12 +21,22 @@ MIN_SHARE, MAX_SPLITS = 512, 16
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
     """Block shape. Not tuned on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89."""
     d, packed = power_of_2(d), max(power_of_2(group), 16)
-    if dtype == torch.float32:  # three-term tf32 needs many registers: without the cap ptxas spills for occupancy
+    if (
+        dtype == torch.float32
+    ):  # three-term tf32 needs many registers: without the cap ptxas spills for occupancy
         keys, warps = (32, 4) if d <= 128 else (16, 8)
-        return dict(BLOCK_M=packed if decode else 16, BLOCK_N=keys, num_warps=warps, num_stages=2, maxnreg=255)
+        return dict(
+            BLOCK_M=packed if decode else 16,
+            BLOCK_N=keys,
+            num_warps=warps,
+            num_stages=2,
+            maxnreg=255,
+        )
     if decode:
         return dict(BLOCK_M=packed, BLOCK_N=64, num_warps=4, num_stages=2)
-    return dict(BLOCK_M=64, BLOCK_N=64 if d <= 128 else 32, num_warps=4 if d <= 64 else 8, num_stages=2)
+    return dict(
+        BLOCK_M=64, BLOCK_N=64 if d <= 128 else 32, num_warps=4 if d <= 64 else 8, num_stages=2
+    )
 
 
 @triton.jit
@@ -42,10 +53,29 @@ def _sequence_of(tile, query_offsets, S, G: tl.constexpr, BLOCK_M: tl.constexpr)
 
 @triton.jit
 def _attend(
-    q, k_cache, v_cache, table, query_offsets, lengths, out, partial, lse, scale, S, T, table_stride, share,
-    G: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, SPLIT: tl.constexpr,
-    BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
+    q,
+    k_cache,
+    v_cache,
+    table,
+    query_offsets,
+    lengths,
+    out,
+    partial,
+    lse,
+    scale,
+    S,
+    T,
+    table_stride,
+    share,
+    G: tl.constexpr,
+    HK: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+    SPLIT: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
     tile, key_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     sequence = _sequence_of(tile, query_offsets, S, G, BLOCK_M)
     begin = tl.load(query_offsets + sequence)
@@ -71,10 +101,14 @@ def _attend(
     for start in range(part * share, end, BLOCK_N):
         position = start + tl.arange(0, BLOCK_N)
         key_ok = position < end
-        page = tl.load(table + sequence.to(tl.int64) * table_stride + position // PAGE, mask=key_ok, other=0)
+        page = tl.load(
+            table + sequence.to(tl.int64) * table_stride + position // PAGE, mask=key_ok, other=0
+        )
         slot = (page.to(tl.int64) * PAGE + position % PAGE) * HK + key_head
         keys = tl.load(
-            k_cache + slot[None, :] * D + dim[:, None], mask=dim_ok[:, None] & key_ok[None, :], other=0.0
+            k_cache + slot[None, :] * D + dim[:, None],
+            mask=dim_ok[:, None] & key_ok[None, :],
+            other=0.0,
         )
         scores = tl.dot(q_tile, keys, input_precision="tf32x3") * (scale * 1.4426950408889634)
         scores = tl.where(position[None, :] <= last_key[:, None], scores, float("-inf"))
@@ -84,9 +118,13 @@ def _attend(
         decay = tl.exp2(m - shift)
         z = z * decay + tl.sum(weights, 1)
         values = tl.load(
-            v_cache + slot[:, None] * D + dim[None, :], mask=key_ok[:, None] & dim_ok[None, :], other=0.0
+            v_cache + slot[:, None] * D + dim[None, :],
+            mask=key_ok[:, None] & dim_ok[None, :],
+            other=0.0,
         )
-        acc = tl.dot(weights.to(values.dtype), values, acc * decay[:, None], input_precision="tf32x3")
+        acc = tl.dot(
+            weights.to(values.dtype), values, acc * decay[:, None], input_precision="tf32x3"
+        )
         m = new
 
     acc = acc / tl.where(z > 0.0, z, 1.0)[:, None]
@@ -95,7 +133,11 @@ def _attend(
         tl.store(lse + at, m + tl.log2(z), mask=row_ok)
         tl.store(partial + at[:, None] * D + dim[None, :], acc, mask=tile_mask)
     else:
-        tl.store(out + token_head[:, None] * D + dim[None, :], acc.to(out.dtype.element_ty), mask=tile_mask)
+        tl.store(
+            out + token_head[:, None] * D + dim[None, :],
+            acc.to(out.dtype.element_ty),
+            mask=tile_mask,
+        )
 
 
 @triton.jit
@@ -114,7 +156,11 @@ def _merge(partial, lse, out, rows, splits, D: tl.constexpr, BLOCK_D: tl.constex
         acc = acc * decay + weight * tl.load(partial + at * D + dim, mask=dim < D, other=0.0)
         z = z * decay + weight
         m = new
-    tl.store(out + row * D + dim, (acc / tl.where(z > 0.0, z, 1.0)).to(out.dtype.element_ty), mask=dim < D)
+    tl.store(
+        out + row * D + dim,
+        (acc / tl.where(z > 0.0, z, 1.0)).to(out.dtype.element_ty),
+        mask=dim < D,
+    )
 
 
 @triton.jit
@@ -123,23 +169,38 @@ def _store(k, v, k_cache, v_cache, slots, width, BLOCK: tl.constexpr):
     slot = tl.load(slots + token)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = column < tl.where(slot >= 0, width, 0)
-    tl.store(k_cache + slot * width + column, tl.load(k + token * width + column, mask=mask), mask=mask)
-    tl.store(v_cache + slot * width + column, tl.load(v + token * width + column, mask=mask), mask=mask)
+    tl.store(
+        k_cache + slot * width + column, tl.load(k + token * width + column, mask=mask), mask=mask
+    )
+    tl.store(
+        v_cache + slot * width + column, tl.load(v + token * width + column, mask=mask), mask=mask
+    )
 
 
 def store_kv_forward(
-    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
+    k: torch.Tensor,
+    v: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    slots: torch.Tensor,
 ) -> None:
     k, v = k.contiguous(), v.contiguous()
     tokens, width = k.shape[0], k.shape[1] * k.shape[2]
     if tokens:
-        _store[(tokens, cdiv(width, 1024))](k, v, k_cache, v_cache, slots, width, BLOCK=1024, num_warps=4)
+        _store[(tokens, cdiv(width, 1024))](
+            k, v, k_cache, v_cache, slots, width, BLOCK=1024, num_warps=4
+        )
 
 
 def paged_attention_forward(
-    q: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, block_table: torch.Tensor,
-    query_offsets: torch.Tensor, lengths: torch.Tensor, scale: float,
-) -> torch.Tensor:  # fmt: skip
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    block_table: torch.Tensor,
+    query_offsets: torch.Tensor,
+    lengths: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
     """[T, H, D]; a query that sees no key gives zeros."""
     (T, H, D), (_, page, Hk, _), S = q.shape, k_cache.shape, lengths.numel()
     q, block_table = q.contiguous(), block_table.contiguous()
@@ -158,10 +219,28 @@ def paged_attention_forward(
     grid = (T * group // config["BLOCK_M"] + S, Hk, splits)
     block_d = power_of_2(D)
     _attend[grid](
-        q, k_cache, v_cache, block_table, query_offsets, lengths, out, partial, lse, scale, S, T,
-        block_table.stride(0), share,
-        G=group, HK=Hk, D=D, PAGE=page, SPLIT=splits > 1, BLOCK_D=block_d, **config,
-    )  # fmt: skip
+        q,
+        k_cache,
+        v_cache,
+        block_table,
+        query_offsets,
+        lengths,
+        out,
+        partial,
+        lse,
+        scale,
+        S,
+        T,
+        block_table.stride(0),
+        share,
+        G=group,
+        HK=Hk,
+        D=D,
+        PAGE=page,
+        SPLIT=splits > 1,
+        BLOCK_D=block_d,
+        **config,
+    )
     if splits > 1:
         _merge[(T * H,)](partial, lse, out, T * H, splits, D=D, BLOCK_D=block_d, num_warps=4)
     return out

@@ -2,13 +2,14 @@
 
 A tile is ROWS heads (of any tokens) by the two halves of the head, which the rotation pairs up. v heads are copied.
 """
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import cdiv, power_of_2, processors
+from dftfast.kernels.triton.chip import cdiv, power_of_2, processors
 
 ROWS = 8
 
@@ -34,7 +35,16 @@ def _load_weight(weight, dim, HALF: tl.constexpr):
 
 
 @triton.jit
-def _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM: tl.constexpr, K_NORM: tl.constexpr, HALF: tl.constexpr):
+def _head_weights(
+    q_weight,
+    k_weight,
+    dim,
+    is_q,
+    is_k,
+    Q_NORM: tl.constexpr,
+    K_NORM: tl.constexpr,
+    HALF: tl.constexpr,
+):
     """Weight of each row's head, 1 where there is none, and whether the row is normalised."""
     ones = tl.full([1, 1], 1.0, tl.float32)
     w1, w2, normed = ones, ones, is_q & False
@@ -51,10 +61,24 @@ def _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM: tl.constexpr, K_N
 
 @triton.jit
 def _forward(
-    qkv, q_weight, k_weight, cos, sin, q, k, v, rows, eps,
-    H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, HALF_BLOCK: tl.constexpr,
-    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    qkv,
+    q_weight,
+    k_weight,
+    cos,
+    sin,
+    q,
+    k,
+    v,
+    rows,
+    eps,
+    H: tl.constexpr,
+    HK: tl.constexpr,
+    D: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+    Q_NORM: tl.constexpr,
+    K_NORM: tl.constexpr,
+    ROWS: tl.constexpr,
+):
     HALF: tl.constexpr = D // 2
     HEADS: tl.constexpr = H + 2 * HK
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -82,10 +106,27 @@ def _forward(
 
 @triton.jit
 def _backward(
-    dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps,
-    H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, HALF_BLOCK: tl.constexpr,
-    Q_NORM: tl.constexpr, K_NORM: tl.constexpr, ROWS: tl.constexpr, WEIGHT_GRAD: tl.constexpr,
-):  # fmt: skip
+    dq,
+    dk,
+    dv,
+    qkv,
+    q_weight,
+    k_weight,
+    cos,
+    sin,
+    dqkv,
+    dweights,
+    rows,
+    eps,
+    H: tl.constexpr,
+    HK: tl.constexpr,
+    D: tl.constexpr,
+    HALF_BLOCK: tl.constexpr,
+    Q_NORM: tl.constexpr,
+    K_NORM: tl.constexpr,
+    ROWS: tl.constexpr,
+    WEIGHT_GRAD: tl.constexpr,
+):
     HALF: tl.constexpr = D // 2
     HEADS: tl.constexpr = H + 2 * HK
     dim = tl.arange(0, HALF_BLOCK)
@@ -138,14 +179,29 @@ def _backward(
 
 def _constants(D, H, Hk, q_weight, k_weight):
     # maxnreg: without it ptxas spills a register to fit more warps.
-    return dict(H=H, HK=Hk, D=D, HALF_BLOCK=power_of_2(D // 2), Q_NORM=q_weight is not None,
-                K_NORM=k_weight is not None, ROWS=ROWS, num_warps=4, maxnreg=255)  # fmt: skip
+    return dict(
+        H=H,
+        HK=Hk,
+        D=D,
+        HALF_BLOCK=power_of_2(D // 2),
+        Q_NORM=q_weight is not None,
+        K_NORM=k_weight is not None,
+        ROWS=ROWS,
+        num_warps=4,
+        maxnreg=255,
+    )
 
 
 def qk_norm_rope_forward(
-    qkv: torch.Tensor, q_weight: torch.Tensor | None, k_weight: torch.Tensor | None,
-    cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
-):  # fmt: skip
+    qkv: torch.Tensor,
+    q_weight: torch.Tensor | None,
+    k_weight: torch.Tensor | None,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+):
     """(q [T,H,D], k [T,Hk,D], v [T,Hk,D])."""
     qkv, cos, sin = qkv.contiguous(), cos.contiguous(), sin.contiguous()
     tokens, heads = qkv.shape[0], H + 2 * Hk
@@ -154,16 +210,35 @@ def qk_norm_rope_forward(
     rows = tokens * heads
     if rows:
         _forward[(cdiv(rows, ROWS),)](
-            qkv, q_weight, k_weight, cos, sin, q, k, v, rows, eps, **_constants(D, H, Hk, q_weight, k_weight)
+            qkv,
+            q_weight,
+            k_weight,
+            cos,
+            sin,
+            q,
+            k,
+            v,
+            rows,
+            eps,
+            **_constants(D, H, Hk, q_weight, k_weight),
         )
     return q, k, v
 
 
 def qk_norm_rope_backward(
-    dq: torch.Tensor, dk: torch.Tensor, dv: torch.Tensor, qkv: torch.Tensor, q_weight: torch.Tensor | None,
-    k_weight: torch.Tensor | None, cos: torch.Tensor, sin: torch.Tensor, H: int, Hk: int, eps: float,
+    dq: torch.Tensor,
+    dk: torch.Tensor,
+    dv: torch.Tensor,
+    qkv: torch.Tensor,
+    q_weight: torch.Tensor | None,
+    k_weight: torch.Tensor | None,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
     weight_grad: bool = True,
-):  # fmt: skip
+):
     """(dqkv, dq_weight or None, dk_weight or None)."""
     dq, dk, dv, qkv = (t.contiguous() for t in (dq, dk, dv, qkv))
     cos, sin = cos.contiguous(), sin.contiguous()
@@ -172,12 +247,30 @@ def qk_norm_rope_backward(
     rows = tokens * heads
     dqkv = torch.empty_like(qkv)
     programs = min(cdiv(rows, ROWS), 4 * processors(qkv.device))
-    dweights = torch.empty(programs, 2, D, dtype=torch.float32, device=qkv.device) if weight_grad else None
+    dweights = (
+        torch.empty(programs, 2, D, dtype=torch.float32, device=qkv.device) if weight_grad else None
+    )
     if rows:
         _backward[(programs,)](
-            dq, dk, dv, qkv, q_weight, k_weight, cos, sin, dqkv, dweights, rows, eps, WEIGHT_GRAD=weight_grad,
+            dq,
+            dk,
+            dv,
+            qkv,
+            q_weight,
+            k_weight,
+            cos,
+            sin,
+            dqkv,
+            dweights,
+            rows,
+            eps,
+            WEIGHT_GRAD=weight_grad,
             **_constants(D, H, Hk, q_weight, k_weight),
-        )  # fmt: skip
-    dq_weight = None if q_weight is None or not weight_grad else dweights[:, 0].sum(0).to(q_weight.dtype)
-    dk_weight = None if k_weight is None or not weight_grad else dweights[:, 1].sum(0).to(k_weight.dtype)
+        )
+    dq_weight = (
+        None if q_weight is None or not weight_grad else dweights[:, 0].sum(0).to(q_weight.dtype)
+    )
+    dk_weight = (
+        None if k_weight is None or not weight_grad else dweights[:, 1].sum(0).to(k_weight.dtype)
+    )
     return dqkv, dq_weight, dk_weight

@@ -5,13 +5,14 @@ Forward: a program owns BLOCK rows of x and a share of y; squared distances come
 Backward: dx = W y - rowsum(W) x with W_ij = sum_k grad_ik k_k(x_i, y_j) / (h_k^2 m); one kernel writes W for as many rows
 at a time as fit in a fixed scratch, and the product is cuBLAS's.
 """
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import cdiv, power_of_2, processors
+from dftfast.kernels.triton.chip import cdiv, power_of_2, processors
 
 # Not tuned on a card. Larger tiles, or pipelining, spill: three-term tf32 needs many registers.
 TILE = dict(BLOCK=64, BLOCK_D=16, num_warps=4, num_stages=1)
@@ -19,7 +20,9 @@ SCRATCH = 1 << 24  # fp32 entries of W at a time: 64 MiB
 
 
 @triton.jit
-def _squared_distances(x, y, x2, y2, rows, columns, n, m, d, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
+def _squared_distances(
+    x, y, x2, y2, rows, columns, n, m, d, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr
+):
     row_ok, column_ok = rows < n, columns < m
     dim = tl.arange(0, BLOCK_D)
     x_at = x + rows.to(tl.int64)[:, None] * d + dim[None, :]
@@ -39,9 +42,22 @@ def _squared_distances(x, y, x2, y2, rows, columns, n, m, d, BLOCK: tl.constexpr
 
 @triton.jit
 def _forward(
-    x, y, x2, y2, rates, partial, n, m, d, share,
-    K: tl.constexpr, K_BLOCK: tl.constexpr, EXCLUDE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
+    x,
+    y,
+    x2,
+    y2,
+    rates,
+    partial,
+    n,
+    m,
+    d,
+    share,
+    K: tl.constexpr,
+    K_BLOCK: tl.constexpr,
+    EXCLUDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
     rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     bandwidth = tl.arange(0, K_BLOCK)
     sums = tl.zeros([BLOCK, K_BLOCK], tl.float32)
@@ -62,9 +78,22 @@ def _forward(
 
 @triton.jit
 def _weights(
-    x, y, x2, y2, rates, grad, weights, n, m, d, first_row,
-    K: tl.constexpr, EXCLUDE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr,
-):  # fmt: skip
+    x,
+    y,
+    x2,
+    y2,
+    rates,
+    grad,
+    weights,
+    n,
+    m,
+    d,
+    first_row,
+    K: tl.constexpr,
+    EXCLUDE: tl.constexpr,
+    BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
     """weights[i, j] = sum_k grad[first_row + i, k] exp2(rate_k d_ij^2); grad already carries 1 / (h^2 m)."""
     rows = first_row + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -107,13 +136,30 @@ def rbf_witness_forward(
     splits, share = _split(n, m, TILE["BLOCK"], x.device)
     partial = torch.empty(splits, n, k, dtype=torch.float32, device=x.device)
     _forward[(cdiv(n, TILE["BLOCK"]), splits)](
-        x, y, x2, y2, rates, partial, n, m, d, share, K=k, K_BLOCK=power_of_2(k), EXCLUDE=exclude_diagonal, **TILE
+        x,
+        y,
+        x2,
+        y2,
+        rates,
+        partial,
+        n,
+        m,
+        d,
+        share,
+        K=k,
+        K_BLOCK=power_of_2(k),
+        EXCLUDE=exclude_diagonal,
+        **TILE,
     )
     return partial.sum(0) / pairs
 
 
 def rbf_witness_backward(
-    grad: torch.Tensor, x: torch.Tensor, y: torch.Tensor, bandwidths: torch.Tensor, exclude_diagonal: bool
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    bandwidths: torch.Tensor,
+    exclude_diagonal: bool,
 ) -> torch.Tensor:
     """dx [n, d] for grad [n, k]."""
     (n, d), m, k = x.shape, y.shape[0], bandwidths.numel()
@@ -128,9 +174,23 @@ def rbf_witness_backward(
     for first in range(0, n, step):
         rows = min(step, n - first)
         _weights[(cdiv(rows, TILE["BLOCK"]), cdiv(m, TILE["BLOCK"]))](
-            centred, targets, x2, y2, rates, scaled, weights, first + rows, m, d, first,
-            K=k, EXCLUDE=exclude_diagonal, **TILE,
-        )  # fmt: skip
+            centred,
+            targets,
+            x2,
+            y2,
+            rates,
+            scaled,
+            weights,
+            first + rows,
+            m,
+            d,
+            first,
+            K=k,
+            EXCLUDE=exclude_diagonal,
+            **TILE,
+        )
         w = weights[:rows]
-        dx[first : first + rows] = w @ targets - w.sum(1, keepdim=True) * centred[first : first + rows]
+        dx[first : first + rows] = (
+            w @ targets - w.sum(1, keepdim=True) * centred[first : first + rows]
+        )
     return dx

@@ -3,13 +3,14 @@
 A program holds whole rows in registers. The backward pass walks the rows in a fixed grid, so that each program keeps
 its share of the weight's gradient in registers; the shares are summed afterwards, in a fixed order.
 """
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import power_of_2, processors
+from dftfast.kernels.triton.chip import power_of_2, processors
 
 
 @triton.jit
@@ -31,9 +32,19 @@ def _forward(x, residual, weight, y, total, d, eps, ADD: tl.constexpr, BLOCK: tl
 
 @triton.jit
 def _backward(
-    dy, dtotal, x, weight, dx, dweight, rows, d, eps,
-    ADD: tl.constexpr, WEIGHT_GRAD: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
+    dy,
+    dtotal,
+    x,
+    weight,
+    dx,
+    dweight,
+    rows,
+    d,
+    eps,
+    ADD: tl.constexpr,
+    WEIGHT_GRAD: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     column = tl.arange(0, BLOCK)
     inside = column < d
     program = tl.program_id(0)
@@ -70,7 +81,18 @@ def _launch_forward(x, residual, weight, eps):
     total = None if residual is None else torch.empty_like(x)
     block, warps = _block(d)
     if rows:
-        _forward[(rows,)](x, residual, weight, y, total, d, eps, ADD=residual is not None, BLOCK=block, num_warps=warps)
+        _forward[(rows,)](
+            x,
+            residual,
+            weight,
+            y,
+            total,
+            d,
+            eps,
+            ADD=residual is not None,
+            BLOCK=block,
+            num_warps=warps,
+        )
     return y, total
 
 
@@ -80,13 +102,26 @@ def _launch_backward(dy, dtotal, x, weight, eps, weight_grad):
     rows, d = x.shape
     dx = torch.empty_like(x)
     programs = min(rows, 4 * processors(x.device))
-    dweight = torch.empty(programs, d, dtype=torch.float32, device=x.device) if weight_grad else None
+    dweight = (
+        torch.empty(programs, d, dtype=torch.float32, device=x.device) if weight_grad else None
+    )
     block, warps = _block(d)
     if rows:
         _backward[(programs,)](
-            dy, dtotal, x, weight, dx, dweight, rows, d, eps,
-            ADD=dtotal is not None, WEIGHT_GRAD=weight_grad, BLOCK=block, num_warps=warps,
-        )  # fmt: skip
+            dy,
+            dtotal,
+            x,
+            weight,
+            dx,
+            dweight,
+            rows,
+            d,
+            eps,
+            ADD=dtotal is not None,
+            WEIGHT_GRAD=weight_grad,
+            BLOCK=block,
+            num_warps=warps,
+        )
     return dx, dweight.sum(0).to(weight.dtype) if weight_grad else None
 
 
@@ -94,7 +129,9 @@ def rms_norm_forward(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch
     return _launch_forward(x, None, weight, eps)[0]
 
 
-def rms_norm_backward(dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, eps: float, weight_grad: bool = True):
+def rms_norm_backward(
+    dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, eps: float, weight_grad: bool = True
+):
     """(dx, dweight or None); the inverse root mean square is computed again from x, which has to be read anyway."""
     return _launch_backward(dy, None, x, weight, eps, weight_grad)
 
@@ -105,8 +142,12 @@ def add_rms_norm_forward(x: torch.Tensor, residual: torch.Tensor, weight: torch.
 
 
 def add_rms_norm_backward(
-    dy: torch.Tensor, dtotal: torch.Tensor, total: torch.Tensor, weight: torch.Tensor, eps: float,
+    dy: torch.Tensor,
+    dtotal: torch.Tensor,
+    total: torch.Tensor,
+    weight: torch.Tensor,
+    eps: float,
     weight_grad: bool = True,
-):  # fmt: skip
+):
     """(gradient of x, which is the gradient of residual as well, and dweight or None)."""
     return _launch_backward(dy, dtotal, total, weight, eps, weight_grad)

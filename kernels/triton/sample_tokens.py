@@ -1,12 +1,13 @@
 """Draws one token a row, with the log-probabilities and the entropy that training needs, in a fixed number of passes.
 
 Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits are kept or dropped together, the rule
-of `dftfast.kernels.sample_tokens`. The top-k and top-p thresholds are the
+of `dftfast.kernels._sample_tokens`. The top-k and top-p thresholds are the
 largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
 bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
 sorted. Sums stay in the lanes until a pass is over: a reduction across warps in every block would cost more than its
 loads. The draw inverts the distribution function over the kept tokens in vocabulary order.
 """
+
 from __future__ import annotations
 
 import torch
@@ -25,7 +26,9 @@ def _float_of(key):
 
 
 @triton.jit
-def _threshold(row, V, floor, maximum, inverse_temperature, target, MASS: tl.constexpr, BLOCK: tl.constexpr):
+def _threshold(
+    row, V, floor, maximum, inverse_temperature, target, MASS: tl.constexpr, BLOCK: tl.constexpr
+):
     """Largest t with sum over logits >= max(t, floor) of (MASS: exp((x - maximum) / temperature), else 1) >= target."""
     candidate = tl.arange(0, 16).to(tl.int64)
     found = tl.zeros([1], tl.int64)
@@ -79,10 +82,21 @@ def _rescaled(m, z, s, base):
 
 @triton.jit
 def _sample(
-    logits, temperature, top_k, top_p, min_p, seed, request_id, position,
-    token_out, logprob_out, sampler_logprob_out, entropy_out, V,
+    logits,
+    temperature,
+    top_k,
+    top_p,
+    min_p,
+    seed,
+    request_id,
+    position,
+    token_out,
+    logprob_out,
+    sampler_logprob_out,
+    entropy_out,
+    V,
     BLOCK: tl.constexpr,
-):  # fmt: skip
+):
     index = tl.program_id(0)
     row = logits + index.to(tl.int64) * V
 
@@ -110,7 +124,9 @@ def _sample(
     sampler_logprob = 0.0
 
     t = tl.load(temperature + index)
-    if t >= 1.1754943508222875e-38:  # below the normal numbers 1 / t may be infinite: greedy as well
+    if (
+        t >= 1.1754943508222875e-38
+    ):  # below the normal numbers 1 / t may be infinite: greedy as well
         inverse = 1.0 / t
         floor = float("-inf")
         k = tl.load(top_k + index)
@@ -130,7 +146,9 @@ def _sample(
 
         running = 0.0
         drawn = V
-        last = tl.zeros([BLOCK], tl.int32)  # rounding may leave the sum of the kept below the target: then the last of them
+        last = tl.zeros(
+            [BLOCK], tl.int32
+        )  # rounding may leave the sum of the kept below the target: then the last of them
         for start in range(0, V, BLOCK):
             column = start + tl.arange(0, BLOCK)
             x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
@@ -148,15 +166,24 @@ def _sample(
     token = tl.where(defined, token, 0)
     sampler_logprob = tl.where(defined, sampler_logprob, float("nan"))
     tl.store(token_out + index, token.to(tl.int64))
-    tl.store(logprob_out + index, tl.where(defined, tl.load(row + token).to(tl.float32) - m - log_z, float("nan")))
+    tl.store(
+        logprob_out + index,
+        tl.where(defined, tl.load(row + token).to(tl.float32) - m - log_z, float("nan")),
+    )
     tl.store(sampler_logprob_out + index, sampler_logprob)
     tl.store(entropy_out + index, log_z - s / z)
 
 
 def sample_tokens_forward(
-    logits: torch.Tensor, temperature: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor,
-    seed: torch.Tensor, request_id: torch.Tensor, position: torch.Tensor,
-):  # fmt: skip
+    logits: torch.Tensor,
+    temperature: torch.Tensor,
+    top_k: torch.Tensor,
+    top_p: torch.Tensor,
+    min_p: torch.Tensor,
+    seed: torch.Tensor,
+    request_id: torch.Tensor,
+    position: torch.Tensor,
+):
     """(token, logprob, sampler_logprob, entropy), each [B]."""
     logits = logits.contiguous()
     B, V = logits.shape
@@ -164,7 +191,20 @@ def sample_tokens_forward(
     logprob, sampler_logprob, entropy = (torch.empty(B, device=logits.device) for _ in range(3))
     if B:
         _sample[(B,)](
-            logits, temperature, top_k, top_p, min_p, seed, request_id, position,
-            token, logprob, sampler_logprob, entropy, V, BLOCK=BLOCK, num_warps=8,
-        )  # fmt: skip
+            logits,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            seed,
+            request_id,
+            position,
+            token,
+            logprob,
+            sampler_logprob,
+            entropy,
+            V,
+            BLOCK=BLOCK,
+            num_warps=8,
+        )
     return token, logprob, sampler_logprob, entropy

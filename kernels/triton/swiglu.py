@@ -1,11 +1,12 @@
 """silu(gate) * up, elementwise on the packed output of the gate/up projection."""
+
 from __future__ import annotations
 
 import torch
 import triton
 import triton.language as tl
 
-from .chip import cdiv
+from dftfast.kernels.triton.chip import cdiv
 
 BLOCK = 1024
 
@@ -17,7 +18,9 @@ def _forward(gate_up, y, width, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     gate = tl.load(gate_up + row * 2 * width + column, mask=inside, other=0.0).to(tl.float32)
     up = tl.load(gate_up + row * 2 * width + width + column, mask=inside, other=0.0).to(tl.float32)
-    tl.store(y + row * width + column, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=inside)
+    tl.store(
+        y + row * width + column, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=inside
+    )
 
 
 @triton.jit
@@ -32,7 +35,9 @@ def _backward(dy, gate_up, dgate_up, width, BLOCK: tl.constexpr):
     dgate = g * up * s * (1.0 + gate * (1.0 - s))
     dup = g * gate * s
     tl.store(dgate_up + row * 2 * width + column, dgate.to(dgate_up.dtype.element_ty), mask=inside)
-    tl.store(dgate_up + row * 2 * width + width + column, dup.to(dgate_up.dtype.element_ty), mask=inside)
+    tl.store(
+        dgate_up + row * 2 * width + width + column, dup.to(dgate_up.dtype.element_ty), mask=inside
+    )
 
 
 def swiglu_forward(gate_up: torch.Tensor) -> torch.Tensor:
@@ -49,5 +54,7 @@ def swiglu_backward(dy: torch.Tensor, gate_up: torch.Tensor) -> torch.Tensor:
     rows, width = dy.shape
     dgate_up = torch.empty_like(gate_up)
     if dy.numel():
-        _backward[(rows, cdiv(width, BLOCK))](dy, gate_up, dgate_up, width, BLOCK=BLOCK, num_warps=4)
+        _backward[(rows, cdiv(width, BLOCK))](
+            dy, gate_up, dgate_up, width, BLOCK=BLOCK, num_warps=4
+        )
     return dgate_up

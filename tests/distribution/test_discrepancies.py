@@ -21,8 +21,16 @@ from dftfast.distribution.energy import (
     RepetitionEnergy,
     mean_distance,
 )
-from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD, median_bandwidth, mmd2_unbiased, signed_root
-from dftfast.distribution.ngram import NGramL2
+from dftfast.distribution.mmd import (
+    MMD,
+    ConditionalMMD,
+    LexicalMMD,
+    StyleMMD,
+    median_bandwidth,
+    mmd2_unbiased,
+    signed_root,
+)
+from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.samples import Samples
 from dftfast.distribution.style import STYLE_FEATURES, style_features
 
@@ -49,13 +57,21 @@ def fitted(discrepancy, human):
 def test_mmd_equals_the_sums_of_its_definition(factors):
     x, y = random_samples(9, 1, shift=0.5), random_samples(12, 2)
     median = median_bandwidth(y.embeddings)
-    expected = np.mean([
-        mmd2_by_loops(x.embeddings.double(), y.embeddings.double(), lambda a, b: kernel(a, b, factor * median))
-        for factor in factors
-    ])  # fmt: skip
+    expected = np.mean(
+        [
+            mmd2_by_loops(
+                x.embeddings.double(),
+                y.embeddings.double(),
+                lambda a, b: kernel(a, b, factor * median),
+            )
+            for factor in factors
+        ]
+    )
     mmd = fitted(MMD(factors), y)
     assert mmd.value(x) == pytest.approx(expected, rel=1e-4)
-    assert mmd2_unbiased(x.embeddings, y.embeddings, mmd.bandwidths) == pytest.approx(expected, rel=1e-4)
+    assert mmd2_unbiased(x.embeddings, y.embeddings, mmd.bandwidths) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_conditional_mmd_is_that_of_the_product_kernel():
@@ -74,11 +90,18 @@ def of_tokens(tokens):
 def test_lexical_mmd_is_that_of_scaled_log_counts():
     """Up to the projection, which keeps distances to about 1/sqrt(512)."""
     rng = np.random.default_rng(5)
-    draw = lambda count, top: [rng.integers(0, top, rng.integers(20, 40)).tolist() for _ in range(count)]
+    draw = lambda count, top: [
+        rng.integers(0, top, rng.integers(20, 40)).tolist() for _ in range(count)
+    ]
     x, y = of_tokens(draw(40, 200)), of_tokens(draw(50, 300))
 
     def points(samples):
-        counts = torch.stack([torch.bincount(torch.tensor(samples.tokens_of(i)), minlength=300) for i in range(len(samples))])
+        counts = torch.stack(
+            [
+                torch.bincount(torch.tensor(samples.tokens_of(i)), minlength=300)
+                for i in range(len(samples))
+            ]
+        )
         return torch.nn.functional.normalize(counts.double().log1p(), dim=1)
 
     h = median_bandwidth(points(y))
@@ -94,7 +117,9 @@ def test_lexical_mmd_sees_what_repeats_within_a_text():
     once = lambda: of_tokens([rng.integers(0, 60, 30).tolist() for _ in range(600)])
     twice = of_tokens([rng.integers(0, 60, 15).repeat(2).tolist() for _ in range(600)])
     human, plain = once(), once()
-    assert fitted(NGramL2(60, sizes=(1,)), human).value(twice) < 2 * fitted(NGramL2(60, sizes=(1,)), human).value(plain)
+    assert fitted(NGramL2(60, sizes=(1,)), human).value(twice) < 2 * fitted(
+        NGramL2(60, sizes=(1,)), human
+    ).value(plain)
     lexical = fitted(LexicalMMD(), human)
     assert lexical.value(twice) > 0.005 > 0.0008 > abs(lexical.value(plain))
 
@@ -107,7 +132,9 @@ def test_conditional_mmd_sees_right_texts_at_wrong_prompts():
     of = lambda e, p: Samples.of(e, [[0]] * len(e), [""] * len(e), p)
     human, right = of(texts[:200], prompts[:200]), of(texts[200:], prompts[200:])
     wrong = of(texts[200:].roll(1, 0), prompts[200:])
-    assert fitted(MMD(), human).value(wrong) == pytest.approx(fitted(MMD(), human).value(right), abs=1e-6)
+    assert fitted(MMD(), human).value(wrong) == pytest.approx(
+        fitted(MMD(), human).value(right), abs=1e-6
+    )
     conditional = fitted(ConditionalMMD(), human)
     assert conditional.value(wrong) > 10 * abs(conditional.value(right)) > 0
     with pytest.raises(ValueError, match="prompt_embeddings"):
@@ -123,13 +150,26 @@ def test_mmd_is_unbiased_between_halves_of_one_distribution():
 
 
 def test_signed_root_keeps_the_sign():
-    assert signed_root(0.04) == pytest.approx(0.2) and signed_root(-0.04) == pytest.approx(-0.2) and signed_root(0.0) == 0
+    assert (
+        signed_root(0.04) == pytest.approx(0.2)
+        and signed_root(-0.04) == pytest.approx(-0.2)
+        and signed_root(0.0) == 0
+    )
 
 
 @pytest.mark.parametrize(
     "make",
-    [MMD, lambda: MMD((0.5, 2.0)), ConditionalMMD, StyleMMD, LengthEnergy, CoverageEnergy, RepetitionEnergy, PhraseEnergy,
-     AskedLengthEnergy],  # fmt: skip
+    [
+        MMD,
+        lambda: MMD((0.5, 2.0)),
+        ConditionalMMD,
+        StyleMMD,
+        LengthEnergy,
+        CoverageEnergy,
+        RepetitionEnergy,
+        PhraseEnergy,
+        AskedLengthEnergy,
+    ],
 )
 def test_kernel_witness_is_minus_the_first_variation(make):
     """With weights q on the samples, moving ε of the mass to sample i changes the metric by −ε (r_i − ⟨q, r⟩).
@@ -142,8 +182,12 @@ def test_kernel_witness_is_minus_the_first_variation(make):
     def gram(a, b):
         if isinstance(discrepancy, Energy):
             return -torch.cdist(discrepancy.feature(a)[:, None], discrepancy.feature(b)[:, None])
-        squared = torch.cdist(discrepancy.features(a).double(), discrepancy.features(b).double()).square()
-        return sum(torch.exp(-squared / (2 * h * h)) for h in discrepancy.bandwidths.double()) / len(discrepancy.bandwidths)
+        squared = torch.cdist(
+            discrepancy.features(a).double(), discrepancy.features(b).double()
+        ).square()
+        return sum(
+            torch.exp(-squared / (2 * h * h)) for h in discrepancy.bandwidths.double()
+        ) / len(discrepancy.bandwidths)
 
     kxx, kxy, n = gram(x, x), gram(x, y).mean(1), len(x)
     kxx = kxx - kxx.diag().diag()
@@ -153,7 +197,9 @@ def test_kernel_witness_is_minus_the_first_variation(make):
     for i in range(n):
         moved = (1 - eps) * q
         moved[i] += eps
-        assert (metric(moved) - metric(q)) / eps == pytest.approx(-float(r[i] - q @ r), rel=1e-3, abs=1e-5)
+        assert (metric(moved) - metric(q)) / eps == pytest.approx(
+            -float(r[i] - q @ r), rel=1e-3, abs=1e-5
+        )
 
 
 def l2_squared_by_counting(samples, human, n):
@@ -188,7 +234,10 @@ def test_ngram_witness_is_minus_the_first_variation():
         assert float(change) == pytest.approx(-float(rewards[place]), rel=1e-3, abs=1e-6)
 
 
-@given(st.lists(st.floats(-5, 5), min_size=1, max_size=30), st.lists(st.floats(-5, 5), min_size=1, max_size=30))
+@given(
+    st.lists(st.floats(-5, 5), min_size=1, max_size=30),
+    st.lists(st.floats(-5, 5), min_size=1, max_size=30),
+)
 @settings(deadline=None, max_examples=50)
 def test_mean_distance_equals_the_mean_of_all_distances(a, b):
     a, b = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
@@ -206,9 +255,14 @@ def test_length_energy_is_twice_the_cramer_distance_for_large_samples():
 
 
 def test_asked_length_is_the_log_ratio_of_words_written_and_asked_for():
-    texts, prompts = ["one two", "One, two: three; don't", ""], ["Length: about 4 words", "No length\n", "5 words"]
+    texts, prompts = (
+        ["one two", "One, two: three; don't", ""],
+        ["Length: about 4 words", "No length\n", "5 words"],
+    )
     of = lambda prompts: Samples.of(torch.zeros(3, 1), [[0]] * 3, texts, prompts=prompts)
-    assert fitted(AskedLengthEnergy(), of(prompts)).feature(of(prompts)).exp().tolist() == pytest.approx([1 / 2, 1, 1 / 5])
+    assert fitted(AskedLengthEnergy(), of(prompts)).feature(
+        of(prompts)
+    ).exp().tolist() == pytest.approx([1 / 2, 1, 1 / 5])
     with pytest.raises(ValueError, match="prompts"):
         AskedLengthEnergy().fit(of(None))
 
@@ -220,12 +274,21 @@ def test_repetition_is_the_share_of_words_that_the_text_has_used_before():
 
 
 def test_phrases_are_shared_with_the_human_texts_for_other_prompts():
-    of = lambda texts, prompts: Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts)
+    of = lambda texts, prompts: Samples.of(
+        torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts
+    )
     human = of(["Thanks for the update, Ann", "thanks for the note", "Thank you."], ["a", "b", "c"])
     phrases = fitted(PhraseEnergy(), human)
     assert phrases.feature(human).tolist() == pytest.approx([1 / 3, 1 / 2, 0])
-    texts = ["thanks for the note", "Thanks for the note", "the update, Ann: for the update", "two words"]
-    assert phrases.feature(of(texts, ["b", "new", "new", "new"])).tolist() == pytest.approx([1 / 2, 1, 1 / 2, 0])
+    texts = [
+        "thanks for the note",
+        "Thanks for the note",
+        "the update, Ann: for the update",
+        "two words",
+    ]
+    assert phrases.feature(of(texts, ["b", "new", "new", "new"])).tolist() == pytest.approx(
+        [1 / 2, 1, 1 / 2, 0]
+    )
     with pytest.raises(ValueError, match="prompts"):
         PhraseEnergy().fit(of(["one"], None))
 
@@ -233,9 +296,13 @@ def test_phrases_are_shared_with_the_human_texts_for_other_prompts():
 def test_coverage_is_the_share_of_the_prompts_own_words_that_the_text_has():
     prompts = ["Write this: Lunch with Maria, 2001", "Write this: budget", "Write this: the cat"]
     texts = ["LUNCH at noon, maria? Budget write", "The Budget.", "Nothing"]
-    of = lambda texts, prompts: Samples.of(torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts)
+    of = lambda texts, prompts: Samples.of(
+        torch.zeros(len(texts), 1), [[0]] * len(texts), texts, prompts=prompts
+    )
     coverage = fitted(CoverageEnergy(), of(texts, prompts))
-    assert coverage.feature(of(texts, prompts)).tolist() == pytest.approx([2 / 4, 1, 1])  # no word of its own: covered
+    assert coverage.feature(of(texts, prompts)).tolist() == pytest.approx(
+        [2 / 4, 1, 1]
+    )  # no word of its own: covered
     assert coverage.feature(of(texts[::-1], prompts)).tolist() == pytest.approx([0, 1, 1])
     with pytest.raises(ValueError, match="prompts"):
         CoverageEnergy().fit(of(texts, None))
@@ -247,13 +314,23 @@ def test_style_features_have_their_names_and_hand_counted_values():
     words = 16
     assert found["log words"] == pytest.approx(math.log1p(words))
     assert found["log paragraphs"] == pytest.approx(math.log1p(2))
-    assert found["commas"] == pytest.approx(1 / words) and found["em dashes"] == pytest.approx(2 / words)
-    assert found["semicolons and colons"] == pytest.approx(1 / words) and found["question marks"] == pytest.approx(1 / words)
-    assert found["first person"] == pytest.approx(2 / words) and found["contractions"] == pytest.approx(2 / words)
+    assert found["commas"] == pytest.approx(1 / words) and found["em dashes"] == pytest.approx(
+        2 / words
+    )
+    assert found["semicolons and colons"] == pytest.approx(1 / words) and found[
+        "question marks"
+    ] == pytest.approx(1 / words)
+    assert found["first person"] == pytest.approx(2 / words) and found[
+        "contractions"
+    ] == pytest.approx(2 / words)
     assert found["same start"] == pytest.approx(1 / 2)  # three sentences: I, I, She
-    assert found["digits"] == pytest.approx(2 / len(text)) and found["not ASCII"] == pytest.approx(2 / len(text))
+    assert found["digits"] == pytest.approx(2 / len(text)) and found["not ASCII"] == pytest.approx(
+        2 / len(text)
+    )
     assert found["repeated trigrams"] == 0
-    assert dict(zip(STYLE_FEATURES, style_features("go on and " * 5)))["repeated trigrams"] == pytest.approx(1 - 3 / 13)
+    assert dict(zip(STYLE_FEATURES, style_features("go on and " * 5)))[
+        "repeated trigrams"
+    ] == pytest.approx(1 - 3 / 13)
 
 
 @given(st.text(max_size=200))
@@ -270,7 +347,11 @@ def test_style_sees_what_is_written_in_another_manner():
     embedding = Embedding([*texts, *(text.replace(".", "!") for text in texts)])
     style = fitted(StyleMMD(), embedding.samples(texts[:half]))
     alike = style.value(embedding.samples(texts[half:]))
-    assert style.value(embedding.samples([text.replace(".", "!") for text in texts[half:]])) > alike + 0.02 > 0
+    assert (
+        style.value(embedding.samples([text.replace(".", "!") for text in texts[half:]]))
+        > alike + 0.02
+        > 0
+    )
 
 
 def test_density_ratio_ranks_human_like_samples_higher_and_is_blind_to_equal_sets():
@@ -282,10 +363,13 @@ def test_density_ratio_ranks_human_like_samples_higher_and_is_blind_to_equal_set
     assert abs(ratio.value(random_samples(300, 11))) < 0.15
 
 
-def test_density_ratio_takes_a_bank_far_larger_than_the_samples():
-    """Balanced classes: the logits do not shift with the size of the bank."""
+def test_density_ratio_takes_a_reference_far_larger_than_the_samples():
+    """Balanced classes: the logits do not shift with the size of the reference."""
     model = random_samples(200, 10, shift=0.6)
-    small, large = fitted(DensityRatio(), random_samples(200, 9)), fitted(DensityRatio(), random_samples(4000, 9))
+    small, large = (
+        fitted(DensityRatio(), random_samples(200, 9)),
+        fitted(DensityRatio(), random_samples(4000, 9)),
+    )
     assert large.value(model) == pytest.approx(small.value(model), abs=0.4)
     assert large.value(model) > 0.3
 
@@ -304,11 +388,16 @@ def test_selected_samples_keep_their_rows_together(index):
     selected = samples.select(index)
     assert len(selected) == len(index)
     for place, i in enumerate(index):
-        assert selected.tokens_of(place) == samples.tokens_of(i) and selected.texts[place] == samples.texts[i]
+        assert (
+            selected.tokens_of(place) == samples.tokens_of(i)
+            and selected.texts[place] == samples.texts[i]
+        )
         assert torch.equal(selected.embeddings[place], samples.embeddings[i])
         assert torch.equal(selected.prompt_embeddings[place], samples.prompt_embeddings[i])
         assert selected.prompts[place] == samples.prompts[i]
     both = Samples.concat([samples.select([i]) for i in index])
     assert torch.equal(both.tokens, selected.tokens) and torch.equal(both.offsets, selected.offsets)
-    assert both.texts == selected.texts and torch.equal(both.prompt_embeddings, selected.prompt_embeddings)
+    assert both.texts == selected.texts and torch.equal(
+        both.prompt_embeddings, selected.prompt_embeddings
+    )
     assert both.prompts == selected.prompts

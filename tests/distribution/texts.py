@@ -12,8 +12,20 @@ import torch
 from dftfast.distribution.samples import Samples
 
 VOCAB = 50
-MODULES = ("argparse", "asyncio.events", "datetime", "decimal", "email.message", "http.client", "logging", "pathlib",
-           "subprocess", "tarfile", "zipfile", "threading")  # fmt: skip
+MODULES = (
+    "argparse",
+    "asyncio.events",
+    "datetime",
+    "decimal",
+    "email.message",
+    "http.client",
+    "logging",
+    "pathlib",
+    "subprocess",
+    "tarfile",
+    "zipfile",
+    "threading",
+)
 
 
 def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
@@ -22,7 +34,10 @@ def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
     embeddings = torch.from_numpy(rng.normal(shift, 1, size=(count, dimensions))).float()
     prompts = torch.from_numpy(rng.normal(size=(count, 3))).float()
     words = lambda numbers: " ".join(f"{number:04}" for number in numbers)
-    brief = lambda: f"Prompt, {rng.integers(1, 12)} words: " + words(rng.integers(0, vocab, size=rng.integers(1, 9)))
+    brief = lambda: (
+        f"Prompt, {rng.integers(1, 12)} words: "
+        + words(rng.integers(0, vocab, size=rng.integers(1, 9)))
+    )
     briefs = [brief() for _ in range(count)]
     return Samples.of(embeddings, tokens, list(map(words, tokens)), prompts, briefs)
 
@@ -51,4 +66,6 @@ class Embedding:
 
     def samples(self, texts):
         embeddings = torch.from_numpy(self.vectorizer.transform(texts).toarray()).float()
-        return Samples.of(embeddings, [[*(self.ids[w] for w in t.split()), self.vocab - 1] for t in texts], texts)
+        return Samples.of(
+            embeddings, [[*(self.ids[w] for w in t.split()), self.vocab - 1] for t in texts], texts
+        )

@@ -1,4 +1,5 @@
 """Requests to an API that fails in every way: each is repeated, counted or reported, none is paid for twice."""
+
 import json
 import signal
 import subprocess
@@ -9,14 +10,17 @@ import pytest
 from chat_server import ChatServer, completion
 
 from dftfast.endpoint import AnswerCache, Budget, Calls, ChatClient, ChatRequest, Endpoint, Limits
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 FAST = Limits(concurrency=4, timeout=0.5, attempts=5, first_wait=0.01, longest_wait=0.1)
 KEY = "sk-secret-5f2c"
 
 
 def requests(count, **parameters):
-    return [ChatRequest(f"k{i}", [{"role": "user", "content": f"Question {i}"}], 16, parameters) for i in range(count)]
+    return [
+        ChatRequest(f"k{i}", [{"role": "user", "content": f"Question {i}"}], 16, parameters)
+        for i in range(count)
+    ]
 
 
 def number_of(body):
@@ -25,16 +29,31 @@ def number_of(body):
 
 def calls(server, tmp_path, limits=FAST, budget=None, prices=None, droppable=("temperature",)):
     endpoint = Endpoint("mine", server.url, "m", prices)
-    return Calls(ChatClient(endpoint, limits.timeout, droppable), AnswerCache(tmp_path / "a.jsonl"), limits, budget or Budget())
+    return Calls(
+        ChatClient(endpoint, limits.timeout, droppable),
+        AnswerCache(tmp_path / "a.jsonl"),
+        limits,
+        budget or Budget(),
+    )
 
 
 def echo(body, number):
     return completion(f"answer {number_of(body)}")
 
 
-TROUBLE = [(429, {"error": {"message": "slow down"}}), (500, {"error": {"message": "oops"}}), (503, b"<html>busy</html>"), 30.0,
-           (200, b"not json", {"Content-Type": "application/json"}), (200, b"<html>hello</html>", {"Content-Type": "text/html"}),
-           {"choices": []}, {"choices": [{"message": None}]}, [1, 2], (200, b"", {"Content-Length": "100"}), None]
+TROUBLE = [
+    (429, {"error": {"message": "slow down"}}),
+    (500, {"error": {"message": "oops"}}),
+    (503, b"<html>busy</html>"),
+    30.0,
+    (200, b"not json", {"Content-Type": "application/json"}),
+    (200, b"<html>hello</html>", {"Content-Type": "text/html"}),
+    {"choices": []},
+    {"choices": [{"message": None}]},
+    [1, 2],
+    (200, b"", {"Content-Length": "100"}),
+    None,
+]
 
 
 @pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: str(t)[:30])
@@ -61,22 +80,34 @@ def test_answers_are_kept_and_asked_for_once(tmp_path):
     with ChatServer(echo) as server:
         first = calls(server, tmp_path, prices=(1.0, 2.0)).run(requests(5))
         again = calls(server, tmp_path, prices=(1.0, 2.0))
-        assert again.run(requests(7)) [:5] == first and len(server.requests) == 7
-    assert again.tally.kept == 5 and again.tally.spent == pytest.approx(2 * 102e-6) and again.tally.cost == pytest.approx(7 * 102e-6)
+        assert again.run(requests(7))[:5] == first and len(server.requests) == 7
+    assert (
+        again.tally.kept == 5
+        and again.tally.spent == pytest.approx(2 * 102e-6)
+        and again.tally.cost == pytest.approx(7 * 102e-6)
+    )
 
 
 def test_a_run_that_dies_goes_on_from_its_answers(tmp_path):
     """The endpoint goes away after three answers; the last line on disk is cut short, as a crash leaves it."""
-    behave = lambda body, number: echo(body, number) if number < 3 else (503, {"error": {"message": "gone"}})
+    behave = lambda body, number: (
+        echo(body, number) if number < 3 else (503, {"error": {"message": "gone"}})
+    )
     one = Limits(concurrency=1, timeout=20, attempts=2, first_wait=0.01)
     with ChatServer(behave) as server:
-        with pytest.raises(UserError, match="3 requests in a row failed 2 times each.*gone.*goes on from there"):
+        with pytest.raises(
+            UserError, match="3 requests in a row failed 2 times each.*gone.*goes on from there"
+        ):
             calls(server, tmp_path, one).run(requests(10))
     path = tmp_path / "a.jsonl"
     path.write_bytes(path.read_bytes()[:-8])
     with ChatServer(echo) as server:
-        answers = calls(server, tmp_path, Limits(timeout=20)).run(requests(10))  # patient: a busy machine answers late
-        assert [a.text for a in answers] == [f"answer {i}" for i in range(10)] and len(server.requests) == 8
+        answers = calls(server, tmp_path, Limits(timeout=20)).run(
+            requests(10)
+        )  # patient: a busy machine answers late
+        assert [a.text for a in answers] == [f"answer {i}" for i in range(10)] and len(
+            server.requests
+        ) == 8
     assert len(AnswerCache(path)._answers) == 10
 
 
@@ -90,13 +121,16 @@ Calls(ChatClient(Endpoint("mine", sys.argv[1], "m")), AnswerCache(sys.argv[2]), 
 
 def test_a_killed_process_loses_only_what_was_under_way(tmp_path):
     """SIGKILL at the twentieth request; another process goes on."""
+
     def behave(body, number):
         if number == 20:
             process.kill()
         return echo(body, number)
 
     with ChatServer(behave) as server:
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, server.url, str(tmp_path / "a.jsonl")])
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, server.url, str(tmp_path / "a.jsonl")]
+        )
         assert process.wait(120) == -signal.SIGKILL
         asked = len(server.requests)
         c = calls(server, tmp_path)
@@ -105,18 +139,36 @@ def test_a_killed_process_loses_only_what_was_under_way(tmp_path):
 
 
 def test_one_refused_request_does_not_stop_the_others(tmp_path):
-    behave = lambda body, number: (400, {"error": {"message": "content policy"}}) if number_of(body) == 2 else echo(body, number)
+    behave = lambda body, number: (
+        (400, {"error": {"message": "content policy"}})
+        if number_of(body) == 2
+        else echo(body, number)
+    )
     with ChatServer(behave) as server:
         c = calls(server, tmp_path)
         answers = c.run(requests(5))
-        assert [a is None for a in answers] == [False, False, True, False, False] and c.tally.failed == 1 and len(server.requests) == 5
+        assert (
+            [a is None for a in answers] == [False, False, True, False, False]
+            and c.tally.failed == 1
+            and len(server.requests) == 5
+        )
 
 
-@pytest.mark.parametrize("status, body, complaint", [
-    (401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}, r"not allowed: .*\[key\].* MINE_API_KEY"),
-    (404, {"error": {"message": "no model m"}}, "nothing there for model 'm'"),
-    (429, {"error": {"message": "pay first", "code": "insufficient_quota"}}, "no credit")])
-def test_what_fails_every_request_stops_at_once_and_shows_no_key(status, body, complaint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "status, body, complaint",
+    [
+        (
+            401,
+            {"error": {"message": f"Incorrect API key provided: {KEY}"}},
+            r"not allowed: .*\[key\].* MINE_API_KEY",
+        ),
+        (404, {"error": {"message": "no model m"}}, "nothing there for model 'm'"),
+        (429, {"error": {"message": "pay first", "code": "insufficient_quota"}}, "no credit"),
+    ],
+)
+def test_what_fails_every_request_stops_at_once_and_shows_no_key(
+    status, body, complaint, tmp_path, monkeypatch
+):
     monkeypatch.setenv("MINE_API_KEY", KEY)
     with ChatServer(lambda *_: (status, body)) as server:
         with pytest.raises(UserError, match=complaint) as error:
@@ -125,8 +177,13 @@ def test_what_fails_every_request_stops_at_once_and_shows_no_key(status, body, c
 
 
 def test_keys_go_to_their_own_endpoint_and_nowhere_else(tmp_path, monkeypatch, caplog):
-    for name, value in {"OPENAI_API_KEY": "sk-other", "OPENAI_ORG_ID": "org-x", "OPENAI_PROJECT_ID": "proj-x", "OPENAI_ADMIN_KEY": "sk-admin",
-                        "OTHER_API_KEY": "sk-third"}.items():
+    for name, value in {
+        "OPENAI_API_KEY": "sk-other",
+        "OPENAI_ORG_ID": "org-x",
+        "OPENAI_PROJECT_ID": "proj-x",
+        "OPENAI_ADMIN_KEY": "sk-admin",
+        "OTHER_API_KEY": "sk-third",
+    }.items():
         monkeypatch.setenv(name, value)
     caplog.set_level("DEBUG")
     with ChatServer(echo) as server:
@@ -136,7 +193,9 @@ def test_keys_go_to_their_own_endpoint_and_nowhere_else(tmp_path, monkeypatch, c
         without, own = server.headers
     assert own["authorization"] == f"Bearer {KEY}" and without["authorization"] == "Bearer none"
     sent = json.dumps(server.headers)
-    assert not any(secret in sent for secret in ("sk-other", "org-x", "proj-x", "sk-admin", "sk-third"))
+    assert not any(
+        secret in sent for secret in ("sk-other", "org-x", "proj-x", "sk-admin", "sk-third")
+    )
     assert KEY not in caplog.text and KEY not in (tmp_path / "a.jsonl").read_text()
     assert Endpoint("any", "https://api.openai.com/v1", "m").key() == "sk-other"
     assert Endpoint("any", "https://api.openai.com.evil.example/v1", "m").key() is None
@@ -150,10 +209,14 @@ def test_the_cap_holds_whatever_happens(tmp_path):
         c = calls(server, tmp_path, limits, Budget(0.105), prices=(0.0, 1000.0))
         answers = c.run(requests(40))
     assert c.tally.capped and c.tally.spent <= 0.105 and c.budget.spent == c.tally.spent
-    assert sum(a is not None for a in answers) == round((c.tally.spent - 0.016) / 0.01) >= 7  # the hang cost 16 tokens
+    assert (
+        sum(a is not None for a in answers) == round((c.tally.spent - 0.016) / 0.01) >= 7
+    )  # the hang cost 16 tokens
     with ChatServer(behave) as server:
         more = calls(server, tmp_path, limits, Budget(10.0), prices=(0.0, 1000.0))
-        assert all(more.run(requests(40))) and more.tally.kept == sum(a is not None for a in answers)
+        assert all(more.run(requests(40))) and more.tally.kept == sum(
+            a is not None for a in answers
+        )
         with pytest.raises(UserError, match="--max-cost: mine has no prices"):
             calls(server, tmp_path, budget=Budget(1.0))
 
@@ -171,26 +234,37 @@ def test_rate_and_the_servers_own_pause(tmp_path):
     with ChatServer(echo) as server:
         calls(server, tmp_path, Limits(concurrency=8, per_minute=1200, timeout=5)).run(requests(8))
         assert server.times[-1] - server.times[0] >= 7 * 0.05 * 0.9
-    busy = lambda body, number: (429, {"error": {"message": "wait"}}, {"Retry-After": "0.4"}) if number == 0 else echo(body, number)
+    busy = lambda body, number: (
+        (429, {"error": {"message": "wait"}}, {"Retry-After": "0.4"})
+        if number == 0
+        else echo(body, number)
+    )
     with ChatServer(busy) as server:
         start = time.monotonic()
-        calls(server, tmp_path / "b", Limits(concurrency=1, timeout=5, longest_wait=5)).run(requests(2))
+        calls(server, tmp_path / "b", Limits(concurrency=1, timeout=5, longest_wait=5)).run(
+            requests(2)
+        )
         assert server.times[1] - server.times[0] >= 0.4 and time.monotonic() - start < 5
 
 
 def test_parameters_that_an_endpoint_does_not_take(tmp_path):
     """As models do that reason: neither a temperature nor max_tokens."""
+
     def behave(body, number):
         for name in ("temperature", "max_tokens"):
             if name in body:
                 hint = "use max_completion_tokens" if name == "max_tokens" else ""
-                return 400, {"error": {"message": f"Unsupported parameter: {name}. {hint}", "param": name}}
+                return 400, {
+                    "error": {"message": f"Unsupported parameter: {name}. {hint}", "param": name}
+                }
         return echo(body, number)
 
     with ChatServer(behave) as server:
         c = calls(server, tmp_path, Limits(concurrency=1))
         assert all(c.run(requests(3, temperature=0))) and len(server.requests) == 5
-        assert server.requests[-1]["max_completion_tokens"] == 16 and c.client.dropped == {"temperature"}
+        assert server.requests[-1]["max_completion_tokens"] == 16 and c.client.dropped == {
+            "temperature"
+        }
         refused = calls(server, tmp_path / "b", droppable=())
         assert refused.run(requests(2, temperature=0)) == [None, None] and refused.tally.failed == 2
 
@@ -201,8 +275,23 @@ def test_thoughts_are_no_part_of_the_answer(tmp_path):
         assert [a.text for a in calls(server, tmp_path).run(requests(3))] == ["B", "", "plain"]
 
 
-@pytest.mark.parametrize("text", ["gpt", "=http://x,m", "a b=http://x,m", "gpt=ftp://x,m", "gpt=http://x", "gpt=http://x,m,1", "gpt=http://x,m,1,-2",
-                                  "gpt=http://x,m,1,nan", "gpt=http://user:pw@x,m", "gpt=http://x:port,m", "gpt=http:///v1,m", "gpt=http://x,,1,2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gpt",
+        "=http://x,m",
+        "a b=http://x,m",
+        "gpt=ftp://x,m",
+        "gpt=http://x",
+        "gpt=http://x,m,1",
+        "gpt=http://x,m,1,-2",
+        "gpt=http://x,m,1,nan",
+        "gpt=http://user:pw@x,m",
+        "gpt=http://x:port,m",
+        "gpt=http:///v1,m",
+        "gpt=http://x,,1,2",
+    ],
+)
 def test_endpoints_that_cannot_be(text):
     with pytest.raises(UserError, match="--judge"):
         Endpoint.parse("--judge", text)
@@ -210,5 +299,11 @@ def test_endpoints_that_cannot_be(text):
 
 def test_endpoint_of_an_option():
     e = Endpoint.parse("--judge", "my-gpt.4=https://host:8000/v1/, some/model:free, 0.5, 2")
-    assert (e.name, e.url, e.model, e.prices, e.host) == ("my-gpt.4", "https://host:8000/v1", "some/model:free", (0.5, 2.0), "host:8000")
+    assert (e.name, e.url, e.model, e.prices, e.host) == (
+        "my-gpt.4",
+        "https://host:8000/v1",
+        "some/model:free",
+        (0.5, 2.0),
+        "host:8000",
+    )
     assert e.key_variable == "MY_GPT_4_API_KEY" and e.cost(10**6, 10**6) == 2.5

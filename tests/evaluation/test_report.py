@@ -7,7 +7,7 @@ import pytest
 
 from dftfast.evaluation import Reference, evaluate, write_report
 from dftfast.evaluation.report.names import sampler_of, short
-from dftfast.evaluation.report.samples import highlight
+from dftfast.evaluation.report.shown_samples import highlight
 
 _VOID = {"meta", "br", "line", "circle", "rect", "path"}
 
@@ -32,9 +32,13 @@ def run(sets):
     human = sets(40, 0)
     reference = Reference(human, rounds=40)
     names = [f"sft T={t:g} top-p=1 top-k=0" for t in (0.6, 0.8, 1.0)]
-    generations = {n: sets(40, k + 1, shift=0.5) for k, n in enumerate(names)} | {"dft": sets(40, 9)}
+    generations = {n: sets(40, k + 1, shift=0.5) for k, n in enumerate(names)} | {
+        "dft": sets(40, 9)
+    }
     generations["dft"].texts[0] = "<script>alert('&')</script> Once upon a time."
-    return {n: evaluate(g, reference) for n, g in generations.items()}, generations | {"human": human}
+    return {n: evaluate(g, reference) for n, g in generations.items()}, generations | {
+        "human": human
+    }
 
 
 def test_page_is_whole_self_contained_and_escaped(run, tmp_path):
@@ -72,8 +76,15 @@ def test_page_without_a_candidate_without_embeddings(run, tmp_path):
     assert "set of texts can be told from the human texts" in page
 
 
-HOSTILE = ("</p></main><script>alert(1)</script>", '"><img src=x onerror="alert(1)">', "| a | b |\n# head\n```", "{{ 7 * 7 }} {% raw %}",
-           "\u202egnirts\x00\x1b[31m", "\ud800 lone", "[x](javascript:alert(1)) <!-- " + "long " * 3000)
+HOSTILE = (
+    "</p></main><script>alert(1)</script>",
+    '"><img src=x onerror="alert(1)">',
+    "| a | b |\n# head\n```",
+    "{{ 7 * 7 }} {% raw %}",
+    "\u202egnirts\x00\x1b[31m",
+    "\ud800 lone",
+    "[x](javascript:alert(1)) <!-- " + "long " * 3000,
+)
 
 
 def test_hostile_outputs_prompts_and_names_stay_text(run, tmp_path):
@@ -82,26 +93,56 @@ def test_hostile_outputs_prompts_and_names_stay_text(run, tmp_path):
     generations["human"].prompts[:] = [HOSTILE[i % len(HOSTILE)] for i in range(40)]
     name = 'sft <b onclick="x">T=2</b> & | `'
     results[name], generations[name] = results["dft"], generations["dft"]
-    page = write_report(tmp_path, results, generations, candidate=name, token_name=lambda t: HOSTILE[t % len(HOSTILE)],
-                        about={"embedder": HOSTILE[0]}, samples=40).read_text(encoding="utf-8")
+    page = write_report(
+        tmp_path,
+        results,
+        generations,
+        candidate=name,
+        token_name=lambda t: HOSTILE[t % len(HOSTILE)],
+        about={"embedder": HOSTILE[0]},
+        samples=40,
+    ).read_text(encoding="utf-8")
     parser = _Balance()
     parser.feed(page)
     assert parser.open == [] and parser.links == []
-    assert not {"script", "img", "b onclick"} & set(re.findall(r"<([a-z ]+)", page)) and " 49 " not in page
+    assert (
+        not {"script", "img", "b onclick"} & set(re.findall(r"<([a-z ]+)", page))
+        and " 49 " not in page
+    )
     assert len(page) < 3_000_000
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in text and "\n# head" not in text
-    assert len({row.replace("\\|", "").count("|") for row in text.split("## All figures")[1].splitlines() if row.startswith("|")}) == 1
+    assert (
+        len(
+            {
+                row.replace("\\|", "").count("|")
+                for row in text.split("## All figures")[1].splitlines()
+                if row.startswith("|")
+            }
+        )
+        == 1
+    )
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["candidate"] == name
 
 
 def test_sweep_is_drawn_along_each_parameter_and_by_data(sets, tmp_path):
     human = sets(30, 0)
     reference = Reference(human, rounds=30)
-    names = [f"lora lr=0.001 data={d:g} T={t:g} top-p={p:g} top-k={k}" for d in (0.25, 1) for t in (0.7, 1) for p in (0.9, 1) for k in (0, 50)]
-    generations = {n: sets(30, i + 1, shift=0.3) for i, n in enumerate(names)} | {"dft": sets(30, 99), "human": human}
+    names = [
+        f"lora lr=0.001 data={d:g} T={t:g} top-p={p:g} top-k={k}"
+        for d in (0.25, 1)
+        for t in (0.7, 1)
+        for p in (0.9, 1)
+        for k in (0, 50)
+    ]
+    generations = {n: sets(30, i + 1, shift=0.3) for i, n in enumerate(names)} | {
+        "dft": sets(30, 99),
+        "human": human,
+    }
     results = {n: evaluate(g, reference) for n, g in generations.items() if n != "human"}
-    page = write_report(tmp_path, results, generations, candidate="dft", reference=reference).read_text(encoding="utf-8")
+    page = write_report(
+        tmp_path, results, generations, candidate="dft", reference=reference
+    ).read_text(encoding="utf-8")
     for title in ("By temperature", "By top-p", "By top-k"):
         assert f"<h2>{title}</h2>" in page
     top_k = page.split("<h2>By top-k</h2>")[1].split("</details>\n")[0]
@@ -113,8 +154,10 @@ def test_sweep_is_drawn_along_each_parameter_and_by_data(sets, tmp_path):
 
 def test_training_curves_come_from_the_log(run, tmp_path):
     results, generations = run
-    (tmp_path / "log.jsonl").write_text('{"stage": "sft/a", "step": 1, "loss": 3.0}\n{"stage": "sft/a", "step": 2, "loss": 2.5}\n'
-                                        '{"stage": "dft", "phase": 0, "score": 1.0}\n{"stage": "dft", "pha')
+    (tmp_path / "log.jsonl").write_text(
+        '{"stage": "sft/a", "step": 1, "loss": 3.0}\n{"stage": "sft/a", "step": 2, "loss": 2.5}\n'
+        '{"stage": "dft", "phase": 0, "score": 1.0}\n{"stage": "dft", "pha'
+    )
     page = write_report(tmp_path, results, generations, candidate="dft").read_text(encoding="utf-8")
     assert "Training loss" in page and "by phase" in page
 
@@ -122,17 +165,33 @@ def test_training_curves_come_from_the_log(run, tmp_path):
 def test_every_phase_is_shown_and_why_one_was_given_up(run, tmp_path):
     results, generations = run
     (tmp_path / "dft").mkdir()
-    tuning = {"mmd": 0.001, "ngram": 0.002, "style": 0.01, "length_distance": 0.02}
-    records = [{"phase": 0, "score": 0.0, "tuning": tuning, "health": {"length": 50.5, "entropy": 2.5}},
-               {"phase": 1, "score": -0.25, "tuning": tuning, "health": {"length": 51.5, "entropy": 2.25, "kl": 0.0625}},
-               {"phase": 2, "dropped": ["entropy 1.0 nats a token, <at> the start 2.5"]}]
+    validation = {"mmd": 0.001, "ngram": 0.002, "style": 0.01, "length_distance": 0.02}
+    records = [
+        {
+            "phase": 0,
+            "score": 0.0,
+            "validation": validation,
+            "collapse": {"length": 50.5, "entropy": 2.5},
+        },
+        {
+            "phase": 1,
+            "score": -0.25,
+            "validation": validation,
+            "collapse": {"length": 51.5, "entropy": 2.25, "kl": 0.0625},
+        },
+        {"phase": 2, "dropped": ["entropy 1.0 nats a token, <at> the start 2.5"]},
+    ]
     (tmp_path / "dft" / "phases.json").write_text(json.dumps(records))
     write_report(tmp_path, results, generations, candidate="dft")
     page = (tmp_path / "report.html").read_text()
-    assert "51.5" in page and "-0.25" in page and "0.0625" in page and page.count("<td>kept</td>") == 2
+    assert (
+        "51.5" in page and "-0.25" in page and "0.0625" in page and page.count("<td>kept</td>") == 2
+    )
     assert "entropy 1.0 nats a token, &lt;at&gt; the start" in page
     phases = json.loads((tmp_path / "report.json").read_text())["phases"]
-    assert [row["kept"] for row in phases] == [True, True, False] and phases[2]["dropped"] == records[2]["dropped"]
+    assert [row["kept"] for row in phases] == [True, True, False] and phases[2][
+        "dropped"
+    ] == records[2]["dropped"]
     assert "| 2 |" in (tmp_path / "report.md").read_text()
     (tmp_path / "dft" / "phases.json").write_text('[{"phase"')
     write_report(tmp_path, results, generations, candidate="dft")
@@ -140,17 +199,29 @@ def test_every_phase_is_shown_and_why_one_was_given_up(run, tmp_path):
 
 
 def test_highlight_marks_words_not_parts_and_escapes():
-    assert str(highlight("A <b> Delve, into it; delver", ["delve into"])) == "A &lt;b&gt; <mark>Delve, into</mark> it; delver"
+    assert (
+        str(highlight("A <b> Delve, into it; delver", ["delve into"]))
+        == "A &lt;b&gt; <mark>Delve, into</mark> it; delver"
+    )
     assert str(highlight("no. change", ["no change"])) == "no. change"
 
 
 def test_names_tell_the_sampler():
-    assert sampler_of("sft-lr0.001 T=0.8 top-p=0.95 top-k=0") == {"temperature": 0.8, "top_p": 0.95, "top_k": 0}
-    assert short("sft T=1 top-p=1 top-k=0") == "sft T=1" and short("sft T=1 top-p=0.9 top-k=50") == "sft T=1 top-p=0.9 top-k=50"
+    assert sampler_of("sft-lr0.001 T=0.8 top-p=0.95 top-k=0") == {
+        "temperature": 0.8,
+        "top_p": 0.95,
+        "top_k": 0,
+    }
+    assert (
+        short("sft T=1 top-p=1 top-k=0") == "sft T=1"
+        and short("sft T=1 top-p=0.9 top-k=50") == "sft T=1 top-p=0.9 top-k=50"
+    )
 
 
 def test_one_temperature_and_equal_values_still_plot():
     from dftfast.evaluation.report.plots import lines, scatter, strip
 
     assert "circle" in lines({"a": [(1.0, 0.0, None, None)]}, x_title="temperature")
-    assert "NaN" not in strip([("ours", 0.0, 0.0, 0.0)], None) and "nan" not in scatter({"a": np.zeros((3, 2))})
+    assert "NaN" not in strip([("ours", 0.0, 0.0, 0.0)], None) and "nan" not in scatter(
+        {"a": np.zeros((3, 2))}
+    )

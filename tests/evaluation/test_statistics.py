@@ -1,19 +1,36 @@
 """Properties of the figures as estimates, their intervals and tests; what is undefined; MAUVE."""
+
 import math
 
 import numpy as np
 import pytest
 
-from dftfast.errors import UserError
-from dftfast.evaluation import METRICS, Reference, analyse, compare, embedding, evaluate, ngrams, overlap, quadratic
+from dftfast.evaluation import (
+    METRICS,
+    Reference,
+    analyse,
+    compare,
+    embedding,
+    evaluate,
+    ngrams,
+    overlap,
+    quadratic,
+)
 from dftfast.evaluation.two_samples import TwoSamples
+from dftfast.runtime.errors import UserError
 
 
 def test_every_figure_has_an_interval_that_holds_it(sets):
     outputs, human = sets(60, 1, shift=0.2), sets(60, 0)
     figures = evaluate(outputs, Reference(human, rounds=100, corpus=sets(20, 5).texts))
     unseen = {"mmd_unseen", "mmd2_unseen", "c2st_unseen"}
-    asked_for = unseen | {"mauve", "called_human", "length_error", "em_dash_error", "outline_coverage"}
+    asked_for = unseen | {
+        "mauve",
+        "called_human",
+        "length_error",
+        "em_dash_error",
+        "outline_coverage",
+    }
     assert set(METRICS) - set(figures) == asked_for | {m for m in METRICS if m.startswith("jmq")}
     for name, f in figures.items():
         assert f.reason is None and f.low <= f.value <= f.high and len(f.rounds) == 100, name
@@ -34,7 +51,10 @@ def test_equal_sets_are_at_zero_in_every_distance(sets):
     for name in ("token_l2_1", "token_l2_2", "token_l2_3", "jsd"):
         assert figures[name].value == 0, name
     assert figures["frechet"].value == pytest.approx(0, abs=1e-9)
-    assert figures["mmd2"].value <= 0 and figures["mmd2"].p == figures["style_mmd"].p == figures["token_l2_1"].p == 1
+    assert (
+        figures["mmd2"].value <= 0
+        and figures["mmd2"].p == figures["style_mmd"].p == figures["token_l2_1"].p == 1
+    )
     for name in ("mtld", "length_mean", "not_but", "sentence_length", "punctuation"):
         assert figures[name].value == figures[name].human and figures[name].p == 1, name
 
@@ -43,16 +63,22 @@ def test_mean_over_repeated_human_halves_is_zero(sets):
     """MMD² between random halves of one set, over embeddings and over style, has its mean within its interval of 0."""
     human = sets(80, 0)
     reference = Reference(human, rounds=400)
-    for gram in (embedding.rbf(human.embeddings, human.embeddings, reference.bandwidth),
-                 embedding.rbf(reference.style.human, reference.style.human, reference.style.bandwidth)):
+    for gram in (
+        embedding.rbf(human.embeddings, human.embeddings, reference.bandwidth),
+        embedding.rbf(reference.style.human, reference.style.human, reference.style.bandwidth),
+    ):
         values = quadratic.split_mmd2(gram, reference.halves)
         assert abs(values.mean()) < 3 * values.std() / math.sqrt(len(values))
 
 
 def test_classifier_cannot_tell_human_from_human(sets):
     """Accuracy on two samples of one population: 1/2 within the interval, over many simulations as often as it says."""
-    inside = [(f := evaluate(bare(sets, 2 * k), Reference(bare(sets, 2 * k + 1), rounds=200))["c2st"]).low <= 0.5 <= f.high
-              for k in range(20)]
+    inside = [
+        (f := evaluate(bare(sets, 2 * k), Reference(bare(sets, 2 * k + 1), rounds=200))["c2st"]).low
+        <= 0.5
+        <= f.high
+        for k in range(20)
+    ]
     assert sum(inside) >= 15  # of 20 at 95%; 14 or fewer has a probability below 1e-4
 
 
@@ -71,7 +97,9 @@ def test_paired_comparison_knows_that_prompts_are_shared(sets):
     """Two systems that differ by a constant on every prompt: the paired interval is far narrower than either's own."""
     human = sets(80, 0)
     reference = Reference(human, rounds=300)
-    first, longer = (sets(80, 1, texts=[t + " One word more." * k for t in sets(80, 1).texts]) for k in (8, 9))
+    first, longer = (
+        sets(80, 1, texts=[t + " One word more." * k for t in sets(80, 1).texts]) for k in (8, 9)
+    )
     a, b = (evaluate(x, reference)["length_mean"] for x in (first, longer))
     c = compare("length_mean", a, b)
     assert c.gain == pytest.approx(abs(b.value - b.human) - abs(a.value - a.human))
@@ -81,29 +109,56 @@ def test_paired_comparison_knows_that_prompts_are_shared(sets):
 @pytest.mark.parametrize("seed", range(6))
 def test_one_text_in_a_thousand_is_no_evidence_and_ten_are(sets, seed):
     s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000, seed=seed))
-    none, one, ten = (s.mean((np.arange(1000) < k).astype(float), np.zeros(1000)) for k in (0, 1, 10))
-    assert np.quantile(one.rounds, 0.025) == 0 and compare("foreign_script", one, none).verdict == "level"
-    assert ten.low > 0 and np.quantile(ten.rounds, 0.025) > 0 and compare("foreign_script", ten, none).verdict == "worse"
+    none, one, ten = (
+        s.mean((np.arange(1000) < k).astype(float), np.zeros(1000)) for k in (0, 1, 10)
+    )
+    assert (
+        np.quantile(one.rounds, 0.025) == 0
+        and compare("foreign_script", one, none).verdict == "level"
+    )
+    assert (
+        ten.low > 0
+        and np.quantile(ten.rounds, 0.025) > 0
+        and compare("foreign_script", ten, none).verdict == "worse"
+    )
 
 
-def test_a_share_has_an_interval_where_no_text_counts_and_where_a_mean_has_that_of_the_bootstrap(sets):
+def test_a_share_has_an_interval_where_no_text_counts_and_where_a_mean_has_that_of_the_bootstrap(
+    sets,
+):
     from scipy.stats import binomtest
 
     s = TwoSamples(sets(1000, 1), Reference(sets(1000, 0), rounds=1000))
     some = np.r_[np.nan, np.arange(999) < 30]
     none, few = s.mean(np.zeros(1000), np.zeros(1000)), s.mean(some, np.zeros(1000))
-    for (low, high), count, n in (((none.low, none.high), 0, 1000), ((none.human_low, none.human_high), 0, 1000), ((few.low, few.high), 30, 999)):
+    for (low, high), count, n in (
+        ((none.low, none.high), 0, 1000),
+        ((none.human_low, none.human_high), 0, 1000),
+        ((few.low, few.high), 30, 999),
+    ):
         expected = binomtest(count, n).proportion_ci(method="wilson")
         assert (low, high) == pytest.approx((expected.low, expected.high), rel=1e-12)
     half = s.mean(some / 2, np.zeros(1000))
-    assert (half.low, half.high) == pytest.approx((few.low / 2, few.high / 2), rel=0.2) and half.low != few.low / 2
+    assert (half.low, half.high) == pytest.approx(
+        (few.low / 2, few.high / 2), rel=0.2
+    ) and half.low != few.low / 2
 
 
 def test_a_constant_or_collapsed_model_is_far_and_not_undefined(sets):
     human = sets(40, 0)
-    one = sets(40, 1, texts=["The same."] * 40, token_ids=[[1, 2]] * 40, embeddings=np.zeros((40, 8), np.float32) + 3)
+    one = sets(
+        40,
+        1,
+        texts=["The same."] * 40,
+        token_ids=[[1, 2]] * 40,
+        embeddings=np.zeros((40, 8), np.float32) + 3,
+    )
     figures = evaluate(one, Reference(human, rounds=50))
-    assert figures["mmd2"].p < 0.05 and figures["near_duplicates"].value == 1 and figures["self_bleu"].value == 1
+    assert (
+        figures["mmd2"].p < 0.05
+        and figures["near_duplicates"].value == 1
+        and figures["self_bleu"].value == 1
+    )
     assert figures["c2st"].value > 0.9 and figures["frechet"].value > 1
 
 
@@ -111,13 +166,32 @@ def test_empty_outputs_leave_figures_undefined_never_wrong(sets):
     human = sets(30, 0)
     empty = sets(30, 1, texts=[""] * 30, token_ids=[[]] * 30)
     figures = evaluate(empty, Reference(human, rounds=50, corpus=["one text of the corpus"]))
-    for name in ("token_l2_1", "token_l2_2", "token_l2_3", "jsd", "mtld", "type_token_ratio", "sentence_length",
-                 "sentence_spread", "paragraph_length", "punctuation", "longest_copy", "copied"):
+    for name in (
+        "token_l2_1",
+        "token_l2_2",
+        "token_l2_3",
+        "jsd",
+        "mtld",
+        "type_token_ratio",
+        "sentence_length",
+        "sentence_spread",
+        "paragraph_length",
+        "punctuation",
+        "longest_copy",
+        "copied",
+    ):
         assert figures[name].value is None and figures[name].reason, name
-    assert figures["length_mean"].value == 0 and figures["bleu"].value == figures["chrf"].value == figures["self_bleu"].value == 0
+    assert (
+        figures["length_mean"].value == 0
+        and figures["bleu"].value == figures["chrf"].value == figures["self_bleu"].value == 0
+    )
     assert all(f.value is None or math.isfinite(f.value) for f in figures.values())
     slop = analyse(empty, Reference(human, rounds=50))
-    assert slop.phrases == slop.shares == [] and not slop.lengths[0].outputs and len(slop.duplicates) == 15
+    assert (
+        slop.phrases == slop.shares == []
+        and not slop.lengths[0].outputs
+        and len(slop.duplicates) == 15
+    )
     some = sets(30, 1)
     some.texts[4], some.token_ids[4] = "", []
     assert all(f.reason is None for f in evaluate(some, Reference(human, rounds=50)).values())
@@ -137,7 +211,10 @@ def test_figures_of_the_second_embedding_come_from_it_alone(sets):
     figures = evaluate(sets(60, 1, embeddings=shifted, unseen_embeddings=alike), reference)
     turned = evaluate(sets(60, 1, embeddings=alike, unseen_embeddings=shifted), reference)
     for name in ("mmd", "mmd2", "c2st"):
-        assert figures[name].value == turned[f"{name}_unseen"].value and turned[name].value == figures[f"{name}_unseen"].value
+        assert (
+            figures[name].value == turned[f"{name}_unseen"].value
+            and turned[name].value == figures[f"{name}_unseen"].value
+        )
     assert figures["c2st"].value > 0.8 and 0.25 < figures["c2st_unseen"].value < 0.75
     assert figures["c2st_unseen"].human_low <= 0.5 <= figures["c2st_unseen"].human_high
 
@@ -168,9 +245,16 @@ def test_mauve_is_that_of_mauve_text_with_an_interval(sets):
     mauve = pytest.importorskip("mauve")
     x, y = sets(80, 1, shift=0.4), sets(80, 0)
     found = evaluate(x, Reference(y, rounds=100), mauve=True)["mauve"]
-    expected = mauve.compute_mauve(p_features=y.embeddings, q_features=x.embeddings, seed=0, verbose=False).mauve
-    assert found.value == pytest.approx(expected, rel=1e-6) and 0 < found.low < found.value < found.high
-    assert evaluate(y, Reference(y, rounds=50), mauve=True)["mauve"].value == pytest.approx(1, abs=0.02)
+    expected = mauve.compute_mauve(
+        p_features=y.embeddings, q_features=x.embeddings, seed=0, verbose=False
+    ).mauve
+    assert (
+        found.value == pytest.approx(expected, rel=1e-6)
+        and 0 < found.low < found.value < found.high
+    )
+    assert evaluate(y, Reference(y, rounds=50), mauve=True)["mauve"].value == pytest.approx(
+        1, abs=0.02
+    )
 
 
 def test_mauve_without_the_extra_says_what_to_install(sets, monkeypatch):
@@ -180,6 +264,8 @@ def test_mauve_without_the_extra_says_what_to_install(sets, monkeypatch):
 
 
 def test_self_bleu_and_ngram_counts_of_odd_sets():
-    assert overlap.self_bleu(["", ""]).tolist() == [0, 0] and overlap.self_bleu(["a b", "a b"]).tolist() == [1, 1]
+    assert overlap.self_bleu(["", ""]).tolist() == [0, 0] and overlap.self_bleu(
+        ["a b", "a b"]
+    ).tolist() == [1, 1]
     with pytest.raises(ValueError, match="do not fit"):
         ngrams.ngram_keys([[1, 2, 3]], 4, 2**20)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dftfast.errors import UserError
 from dftfast.evaluation import METRICS, Reference, evaluate, super_baseline, verdicts
+from dftfast.runtime.errors import UserError
 
 
 def test_every_figure_of_alike_and_shifted_sets(sets):
@@ -26,7 +26,9 @@ def test_identical_sets_are_at_the_floor(sets):
         assert figures[name].value == 0
     assert figures["frechet"].value == pytest.approx(0, abs=1e-9)
     assert figures["mmd2"].value <= 0 and figures["mmd2"].p == 1
-    assert figures["chrf"].value == pytest.approx(100) and figures["bleu"].value == pytest.approx(100)
+    assert figures["chrf"].value == pytest.approx(100) and figures["bleu"].value == pytest.approx(
+        100
+    )
 
 
 def test_order_of_either_set_does_not_matter(sets):
@@ -51,7 +53,9 @@ def test_without_common_prompts_the_sets_are_independent_samples(sets):
 
 
 def test_what_is_missing_is_undefined_with_a_reason(sets):
-    figures = evaluate(sets(20, 1, embeddings=None, token_ids=None, finish_reason=None), sets(20, 0), rounds=40)
+    figures = evaluate(
+        sets(20, 1, embeddings=None, token_ids=None, finish_reason=None), sets(20, 0), rounds=40
+    )
     for name in ("mmd", "mmd2", "frechet", "c2st", "token_l2_1", "jsd", "cut_by_length"):
         assert figures[name].value is None and figures[name].reason
     assert figures["mtld"].value is not None
@@ -80,12 +84,20 @@ def test_bad_input_is_refused(sets):
 def test_super_baseline_takes_the_best_of_each_metric(sets):
     human = sets(50, 0)
     reference = Reference(human, rounds=60)
-    results = {"far": evaluate(sets(50, 1, shift=1.0), reference), "near": evaluate(sets(50, 2, shift=0.2), reference)}
+    results = {
+        "far": evaluate(sets(50, 1, shift=1.0), reference),
+        "near": evaluate(sets(50, 2, shift=0.2), reference),
+    }
     best = super_baseline(results)
-    for metric, (name, figure) in best.items():
-        value = lambda f: {"lower": f.value, "higher": -f.value if f.value is not None else None}.get(
-            METRICS[metric].better, abs(f.value - figure.human) if METRICS[metric].better == "human" else None)
-        assert value(figure) == min(value(r[metric]) for r in results.values())
+    for metric, (name, estimate) in best.items():
+        value = lambda f: {
+            "lower": f.value,
+            "higher": -f.value if f.value is not None else None,
+        }.get(
+            METRICS[metric].better,
+            abs(f.value - estimate.human) if METRICS[metric].better == "human" else None,
+        )
+        assert value(estimate) == min(value(r[metric]) for r in results.values())
     assert best["mmd"][0] == "near"
     verdict = verdicts({**results, "dft": evaluate(sets(50, 3), reference)}, "dft")
     assert verdict["mmd"][0] == "near" and verdict["mmd"][1].gain > 0
@@ -102,5 +114,3 @@ def test_json_has_no_nan(sets, tmp_path):
     assert json.loads(path.read_text())["systems"]["a"]["mmd"]["value"] is None
     assert read_results(path) == results
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
-
-

@@ -14,7 +14,7 @@ from families import save_random_model
 
 from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, StyleMMD
-from dftfast.distribution.ngram import NGramL2
+from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.integrations.trl import DiscrepancyReward
 from dftfast.model.embedder import Embedder
 
@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
     core = tokenizers.Tokenizer(tokenizers.models.BPE(vocab, []))
     core.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = tokenizers.decoders.ByteLevel()
-    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="<pad>", eos_token="<end>"
+    )
     fast.save_pretrained(folder)
     return folder
 
@@ -60,9 +62,17 @@ def test_grpo_trainer_takes_the_rewards(folder, tmp_path):
         DiscrepancyReward(NGramL2(tokenizer.vocab_size), HUMAN, tokenize=tokenizer.encode),
     ]
     settings = trl.GRPOConfig(
-        str(tmp_path), per_device_train_batch_size=4, num_generations=4, max_completion_length=8, max_steps=2,
-        report_to="none", logging_steps=1, save_strategy="no", use_cpu=True, bf16=False,
-    )  # fmt: skip
+        str(tmp_path),
+        per_device_train_batch_size=4,
+        num_generations=4,
+        max_completion_length=8,
+        max_steps=2,
+        report_to="none",
+        logging_steps=1,
+        save_strategy="no",
+        use_cpu=True,
+        bf16=False,
+    )
     model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     before = model.model.layers[0].mlp.down_proj.weight.detach().clone()
     data = Dataset.from_dict({"prompt": ["Write:", "Say:"] * 4})
@@ -70,7 +80,9 @@ def test_grpo_trainer_takes_the_rewards(folder, tmp_path):
     trainer.train()
     logged = [entry for entry in trainer.state.log_history if "rewards/MMD reward/mean" in entry]
     assert logged and all("rewards/NGramL2 reward/mean" in entry for entry in logged)
-    assert not torch.equal(trainer.model.model.layers[0].mlp.down_proj.weight.detach().cpu(), before)
+    assert not torch.equal(
+        trainer.model.model.layers[0].mlp.down_proj.weight.detach().cpu(), before
+    )
 
 
 def test_example_trainer_has_the_loss_of_trainer(folder, tmp_path):
@@ -83,12 +95,18 @@ def test_example_trainer_has_the_loss_of_trainer(folder, tmp_path):
     plain = transformers.Trainer(
         model=transformers.AutoModelForCausalLM.from_pretrained(folder),
         args=transformers.TrainingArguments(
-            str(tmp_path / "b"), per_device_train_batch_size=8, num_train_epochs=1, report_to="none", **options
+            str(tmp_path / "b"),
+            per_device_train_batch_size=8,
+            num_train_epochs=1,
+            report_to="none",
+            **options,
         ),
         train_dataset=ours.train_dataset,
         data_collator=ours.data_collator,
     )
     plain.train()
-    losses = [[e["loss"] for e in trainer.state.log_history if "loss" in e] for trainer in (ours, plain)]
+    losses = [
+        [e["loss"] for e in trainer.state.log_history if "loss" in e] for trainer in (ours, plain)
+    ]
     assert len(losses[0]) == 5 and losses[0][-1] < losses[0][0]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)

@@ -19,32 +19,49 @@ def oracle(q, k, v, offsets):
     out = []
     for begin, end in zip(offsets.tolist(), offsets.tolist()[1:]):
         group = q.shape[1] // k.shape[1]
-        queries, keys, values = q[begin:end], *(x[begin:end].repeat_interleave(group, 1) for x in (k, v))
+        queries, keys, values = (
+            q[begin:end],
+            *(x[begin:end].repeat_interleave(group, 1) for x in (k, v)),
+        )
         scores = torch.einsum("qhd,khd->hqk", queries, keys) * q.shape[2] ** -0.5
         future = torch.ones(end - begin, end - begin, dtype=torch.bool).triu(1)
-        out.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(future, -torch.inf).softmax(-1), values))
+        out.append(
+            torch.einsum("hqk,khd->qhd", scores.masked_fill(future, -torch.inf).softmax(-1), values)
+        )
     return torch.cat(out)
 
 
 def documents(lengths, heads, kv_heads, dim, dtype, seed=0):
     g = torch.Generator().manual_seed(seed)
     tokens = sum(lengths)
-    q, k, v = (torch.randn(tokens, h, dim, generator=g).to(dtype) for h in (heads, kv_heads, kv_heads))
+    q, k, v = (
+        torch.randn(tokens, h, dim, generator=g).to(dtype) for h in (heads, kv_heads, kv_heads)
+    )
     return q, k, v, torch.tensor([0, *lengths]).cumsum(0)
 
 
 def run(function, q, k, v, offsets, dtype=None):
     leaves = [t.detach().to(dtype or t.dtype).requires_grad_() for t in (q, k, v)]
     out = function(*leaves, offsets)
-    cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(out.dtype)
+    cotangent = (
+        torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(out.dtype)
+    )
     return [out, *torch.autograd.grad(out, leaves, cotangent)]
 
 
 def compare(inputs, mutated=None):
     """Against the oracle, the gradient of q, k or v off by 1 % where `mutated` is 1, 2 or 3."""
     exact, torchs = run(oracle, *inputs, torch.float64), run(plain, *inputs)
-    for i, (found, expected, usual) in enumerate(zip(run(causal_attention, *inputs), exact, torchs)):
-        assert_close("causal_attention", inputs[0].dtype, 1.01 * found if i == mutated else found, expected, usual)
+    for i, (found, expected, usual) in enumerate(
+        zip(run(causal_attention, *inputs), exact, torchs)
+    ):
+        assert_close(
+            "causal_attention",
+            inputs[0].dtype,
+            1.01 * found if i == mutated else found,
+            expected,
+            usual,
+        )
 
 
 @settings(max_examples=40, deadline=None)
@@ -96,7 +113,9 @@ def test_empty_and_non_contiguous():
     q, k, v, offsets = documents([7, 9], 4, 2, 8, torch.float32)
     expected = run(causal_attention, q, k, v, offsets)
     strided = [t.transpose(0, 1).contiguous().transpose(0, 1) for t in (q, k, v)]
-    assert all(torch.equal(a, b) for a, b in zip(run(causal_attention, *strided, offsets), expected))
+    assert all(
+        torch.equal(a, b) for a, b in zip(run(causal_attention, *strided, offsets), expected)
+    )
     for none in (torch.tensor([0]), torch.tensor([0, 0])):
         assert all(t.shape[0] == 0 for t in run(causal_attention, q[:0], k[:0], v[:0], none))
 

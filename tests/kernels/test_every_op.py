@@ -19,7 +19,15 @@ def angles(tokens: int, half: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def sampling(rows: int) -> list[torch.Tensor]:
     columns = (0.8, 4, 0.9, 0.01, 3, 5, 7)
-    dtypes = (torch.float32, torch.int32, torch.float32, torch.float32, torch.int64, torch.int64, torch.int64)
+    dtypes = (
+        torch.float32,
+        torch.int32,
+        torch.float32,
+        torch.float32,
+        torch.int64,
+        torch.int64,
+        torch.int64,
+    )
     return [torch.full((rows,), value, dtype=dtype) for value, dtype in zip(columns, dtypes)]
 
 
@@ -32,7 +40,7 @@ KEYS, COUNTS = integers(11, 12, 21), integers(1, 2, 1)
 TABLE, OFFSETS, LENGTHS = (
     integers(*values, dtype=torch.int32).view(shape)
     for values, shape in (((2, 0, 1, 1), (2, 2)), ((0, 1, 4), (3,)), ((5, 3), (2,)))
-)  # fmt: skip
+)
 CACHES = randn(2, 3, 4, 2, 8).unbind()
 TARGET = integers(1, 4, 0, 6)
 
@@ -44,37 +52,83 @@ OPS = {
     "add_rms_norm_backward": ((randn(4, 8), randn(4, 8), randn(4, 8), randn(8), 1e-5, True), 0),
     "qk_norm_rope": ((randn(4, 56), randn(8), randn(8), *angles(4, 4), 3, 2, 1e-6), 3),
     "qk_norm_rope_backward": (
-        (randn(4, 3, 8), randn(4, 2, 8), randn(4, 2, 8), randn(4, 56), randn(8), randn(8), *angles(4, 4), 3, 2, 1e-6, True), 0
+        (
+            randn(4, 3, 8),
+            randn(4, 2, 8),
+            randn(4, 2, 8),
+            randn(4, 56),
+            randn(8),
+            randn(8),
+            *angles(4, 4),
+            3,
+            2,
+            1e-6,
+            True,
+        ),
+        0,
     ),
     "swiglu": ((randn(4, 16),), 1),
     "swiglu_backward": ((randn(4, 8), randn(4, 16)), 0),
-    "lora_linear": ((randn(4, 8), randn(6, 8), randn(4, 8), randn(6, 2), 0.7, randn(6), [4, 2], 0.0, 0), 0),
+    "lora_linear": (
+        (randn(4, 8), randn(6, 8), randn(4, 8), randn(6, 2), 0.7, randn(6), [4, 2], 0.0, 0),
+        0,
+    ),
     "lora_linear_backward": (
-        (randn(4, 6), randn(4, 8), randn(4, 4), randn(6, 8), randn(4, 8), randn(6, 2), 0.7, [4, 2], 0.0, 0, [True, False, True]), 0
+        (
+            randn(4, 6),
+            randn(4, 8),
+            randn(4, 4),
+            randn(6, 8),
+            randn(4, 8),
+            randn(6, 2),
+            0.7,
+            [4, 2],
+            0.0,
+            0,
+            [True, False, True],
+        ),
+        0,
     ),
     "linear_logprob": ((randn(4, 8), randn(7, 8), TARGET, 0.8), 2),
-    "linear_logprob_backward": ((*randn(2, 4), randn(4, 8), randn(7, 8), TARGET, *randn(2, 4), 0.8, True), 0),
+    "linear_logprob_backward": (
+        (*randn(2, 4), randn(4, 8), randn(7, 8), TARGET, *randn(2, 4), 0.8, True),
+        0,
+    ),
     "linear_cross_entropy": ((randn(4, 8), randn(7, 8), TARGET, randn(4), 0.8, True), 2),
     "rbf_witness": ((randn(4, 8), randn(5, 8), torch.tensor([1.0, 3.0]), False), 1),
-    "rbf_witness_backward": ((randn(4, 2), randn(4, 8), randn(5, 8), torch.tensor([1.0, 3.0]), False), 0),
+    "rbf_witness_backward": (
+        (randn(4, 2), randn(4, 8), randn(5, 8), torch.tensor([1.0, 3.0]), False),
+        0,
+    ),
     "ngram_counts": ((TOKENS, BOUNDS, 2, 9, integers(3)), 0),
     "ngram_distances": ((KEYS, COUNTS, KEYS + 1, COUNTS), 0),
     "ngram_lookup": ((TOKENS, BOUNDS, 2, 9, KEYS, COUNTS.float(), 0.0), 0),
     "causal_attention": ((randn(8, 4, 8), randn(8, 2, 8), randn(8, 2, 8), BOUNDS), 3),
     "causal_attention_backward": (
-        (randn(8, 4, 8), randn(8, 4, 8), randn(8, 2, 8), randn(8, 2, 8), BOUNDS, 3 + randn(8, 4).abs()), 0
+        (
+            randn(8, 4, 8),
+            randn(8, 4, 8),
+            randn(8, 2, 8),
+            randn(8, 2, 8),
+            BOUNDS,
+            3 + randn(8, 4).abs(),
+        ),
+        0,
     ),
     "paged_attention": ((randn(4, 4, 8), *CACHES, TABLE, OFFSETS, LENGTHS, 0.3), 0),
     "store_kv": ((randn(3, 2, 8), randn(3, 2, 8), *CACHES, integers(3, -1, 0)), 0),
     "sample_tokens": ((randn(3, 40), *sampling(3)), 0),
-}  # fmt: skip
+}
 TRAINED = {"lora_linear": (0, 2, 3)}
 PRODUCTS = ("lora_", "linear_", "rbf_")  # ops whose matrix products are the library's
 
 
 def test_every_registered_op_is_in_the_table():
-    registered = {name.removeprefix("dftfast::").split(".")[0] for name in torch._C._dispatch_get_all_op_names()
-                  if name.startswith("dftfast::")}  # fmt: skip
+    registered = {
+        name.removeprefix("dftfast::").split(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("dftfast::")
+    }
     assert registered == set(OPS)
 
 
@@ -99,8 +153,10 @@ def test_rows_that_lie_far_apart(op):
     arguments, _ = OPS[op]
     far = [far_apart(arguments[0]), *arguments[1:]]
     function = getattr(torch.ops.dftfast, op)
-    flat = lambda result: [result] if torch.is_tensor(result) else result  # noqa: E731
-    tolerance = 1e-5 if op.startswith(PRODUCTS) else 0  # a BLAS may sum in another order for another stride
+    flat = lambda result: [result] if torch.is_tensor(result) else result
+    tolerance = (
+        1e-5 if op.startswith(PRODUCTS) else 0
+    )  # a BLAS may sum in another order for another stride
     for a, b in zip(flat(function(*far)), flat(function(*arguments)), strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 

@@ -19,8 +19,26 @@ HERE = Path(__file__).parent
 def test_narrower_instruction_set(name):
     environment = {**os.environ, "DFTFAST_ISA": name}
     script = f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; sys.exit(pytest.main(sys.argv[1:]))"
-    ops = ("rbf_witness", "linear_logprob", "row_ops", "sample_tokens", "packed_linear", "attention", "paged_attention")
+    ops = (
+        "rbf_witness",
+        "linear_logprob",
+        "row_ops",
+        "sample_tokens",
+        "packed_linear",
+        "attention",
+        "paged_attention",
+    )
     files = [str(HERE / f"test_{op}.py") for op in ops]
-    command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", *files, "-k", "oracle or special"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *files,
+        "-k",
+        "oracle or special",
+    ]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -26,7 +26,11 @@ def head(tokens, vocab, d, dtype, seed=0):
 
 def oracle(h, weight, target, temperature, cotangents):
     """Values and gradients in fp64 NumPy, from the formulas."""
-    h, weight, (by_logprob, by_entropy) = h.double().numpy(), weight.double().numpy(), cotangents.double().numpy()
+    h, weight, (by_logprob, by_entropy) = (
+        h.double().numpy(),
+        weight.double().numpy(),
+        cotangents.double().numpy(),
+    )
     z = h @ weight.T / temperature
     z = z - z.max(1, keepdims=True)
     logp = z - np.log(np.exp(z).sum(1, keepdims=True))
@@ -48,7 +52,10 @@ def run_logprob(function, h, weight, target, temperature, cotangents):
 
 def compare_logprob(h, weight, target, cotangents, temperature, mutated=None):
     arguments = h, weight, target, temperature, cotangents
-    actual, plain = run_logprob(linear_logprob, *arguments), run_logprob(reference.linear_logprob, *arguments)
+    actual, plain = (
+        run_logprob(linear_logprob, *arguments),
+        run_logprob(reference.linear_logprob, *arguments),
+    )
     for i, (a, o, p) in enumerate(zip(actual, oracle(*arguments), plain)):
         assert_close("linear_logprob", h.dtype, 1.01 * a if i == mutated else a, o, p)
 
@@ -95,7 +102,7 @@ def test_oracle_cross_entropy(tokens, vocab, d, dtype, temperature):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_oracle_over_several_blocks_of_an_odd_vocabulary(dtype, monkeypatch):
-    monkeypatch.setattr(sys.modules["dftfast.kernels.linear_logprob"], "BUFFER_BYTES", 100_000)
+    monkeypatch.setattr(sys.modules["dftfast.kernels._linear_logprob"], "BUFFER_BYTES", 100_000)
     compare_logprob(*head(50, 9001, 24, dtype), 1.3)
     compare_cross_entropy(*head(50, 9001, 24, dtype), 1.3)
 
@@ -118,13 +125,17 @@ def test_a_frozen_head_gets_no_gradient_and_no_grad_mode_no_graph():
     loss.backward()
     assert weight.grad is None and leaf.grad.any()
     with torch.no_grad():
-        assert not linear_cross_entropy(leaf, weight, target, torch.full((5,), 0.2))[0].requires_grad
+        assert not linear_cross_entropy(leaf, weight, target, torch.full((5,), 0.2))[
+            0
+        ].requires_grad
 
 
 def test_an_adapter_on_the_head_is_trained_through_its_effective_weight():
     h, weight, target, _ = head(6, 30, 8, torch.float32)
     a, b = torch.randn(2, 8).requires_grad_(), torch.randn(30, 2).requires_grad_()
-    expected = torch.autograd.grad(reference.linear_logprob(h, weight + b @ a, target)[0].sum(), (a, b))
+    expected = torch.autograd.grad(
+        reference.linear_logprob(h, weight + b @ a, target)[0].sum(), (a, b)
+    )
     actual = torch.autograd.grad(linear_logprob(h, weight + b @ a, target)[0].sum(), (a, b))
     for left, right in zip(actual, expected):
         assert torch.allclose(left, right, rtol=1e-4, atol=1e-5)
@@ -163,7 +174,9 @@ def test_special_huge_logits_do_not_overflow():
 
 def test_empty_one_row_and_non_contiguous():
     h, weight, target, cotangents = head(4, 30, 8, torch.float32)
-    one_word = run_logprob(linear_logprob, h[:1], weight[:1], torch.tensor([0]), 1.0, cotangents[:, :1])
+    one_word = run_logprob(
+        linear_logprob, h[:1], weight[:1], torch.tensor([0]), 1.0, cotangents[:, :1]
+    )
     assert all(torch.allclose(result, torch.zeros(()), atol=1e-5) for result in one_word)
     for actual, expected in zip(
         run_logprob(linear_logprob, h[:1], weight, target[:1], 1.0, cotangents[:, :1]),
@@ -176,7 +189,9 @@ def test_empty_one_row_and_non_contiguous():
     loss.backward()
     assert loss.item() == 0 and leaf.grad.shape == (0, 8)
     expected = linear_logprob(h, weight, target)
-    strided = linear_logprob(h.t().contiguous().t(), weight.t().contiguous().t(), target.repeat_interleave(2)[::2])
+    strided = linear_logprob(
+        h.t().contiguous().t(), weight.t().contiguous().t(), target.repeat_interleave(2)[::2]
+    )
     for left, right in zip(strided, expected):
         assert torch.allclose(left, right)
     leaf = h.clone().requires_grad_()
@@ -204,9 +219,12 @@ def test_bad_input_is_refused():
 def test_reference_gradcheck():
     h, weight, target, cotangents = head(3, 7, 4, torch.float64)
     h, weight = h.requires_grad_(), weight.requires_grad_()
-    assert torch.autograd.gradcheck(lambda h, w: reference.linear_logprob(h, w, target, 0.8), (h, weight))
     assert torch.autograd.gradcheck(
-        lambda h, w: reference.linear_cross_entropy(h, w, target, cotangents[0].double(), 0.8)[0], (h, weight)
+        lambda h, w: reference.linear_logprob(h, w, target, 0.8), (h, weight)
+    )
+    assert torch.autograd.gradcheck(
+        lambda h, w: reference.linear_cross_entropy(h, w, target, cotangents[0].double(), 0.8)[0],
+        (h, weight),
     )
 
 
@@ -215,7 +233,11 @@ def test_compiles_without_graph_breaks():
 
     def step(h):
         logprob, entropy = linear_logprob(h * 2, weight, target)
-        return linear_cross_entropy(h, weight, target, cotangents[0])[0] + logprob.sum() + entropy.sum()
+        return (
+            linear_cross_entropy(h, weight, target, cotangents[0])[0]
+            + logprob.sum()
+            + entropy.sum()
+        )
 
     first, second = h.clone().requires_grad_(), h.clone().requires_grad_()
     torch.compile(step, fullgraph=True, backend="aot_eager")(first).backward()

@@ -44,7 +44,9 @@ def decode(keys, n, vocab):
 )
 def test_counts_are_those_of_a_counter(sequences, n, vocab, exclude):
     sequences = [[vocab - 1 if t == 6 else t for t in s] for s in sequences]
-    keys, counts = ngram_counts(*ragged(sequences), n, vocab, torch.tensor(exclude, dtype=torch.int64))
+    keys, counts = ngram_counts(
+        *ragged(sequences), n, vocab, torch.tensor(exclude, dtype=torch.int64)
+    )
     expected = counter(sequences, n, exclude)
     assert dict(zip(decode(keys, n, vocab), counts.tolist())) == expected
     assert decode(keys, n, vocab) == sorted(expected)
@@ -65,7 +67,9 @@ def test_distances_are_those_of_the_dense_histograms(first, second, n, vocab):
     entropy = -(f * np.log2(f, where=f > 0, out=np.zeros_like(f))).sum(0)
     mean = f.mean(1)
     assert ngram_l2(*histograms) == pytest.approx(np.linalg.norm(f[:, 0] - f[:, 1]), abs=1e-12)
-    assert ngram_jsd(*histograms) == pytest.approx(-(mean * np.log2(mean)).sum() - entropy.mean(), abs=1e-12)
+    assert ngram_jsd(*histograms) == pytest.approx(
+        -(mean * np.log2(mean)).sum() - entropy.mean(), abs=1e-12
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -86,15 +90,21 @@ def test_a_large_corpus_matches_numpy():
     offsets = np.minimum(np.cumsum(np.concatenate([[0], lengths])), len(tokens))
     offsets[-1] = len(tokens)
     pieces = [tokens[a:b] for a, b in zip(offsets, offsets[1:])]
-    grams = np.concatenate([(p[:-2] * 49152 + p[1:-1]) * 49152 + p[2:] for p in pieces if len(p) > 2])
+    grams = np.concatenate(
+        [(p[:-2] * 49152 + p[1:-1]) * 49152 + p[2:] for p in pieces if len(p) > 2]
+    )
     expected_keys, expected_counts = np.unique(grams, return_counts=True)
     keys, counts = ngram_counts(torch.from_numpy(tokens), torch.from_numpy(offsets), 3, 49152)
     assert np.array_equal(keys.numpy(), expected_keys)
     assert np.array_equal(counts.numpy(), expected_counts)
     values = torch.from_numpy(generator.standard_normal(len(keys))).float()
-    found = ngram_lookup(torch.from_numpy(tokens), torch.from_numpy(offsets), 3, 49152, keys, values)
+    found = ngram_lookup(
+        torch.from_numpy(tokens), torch.from_numpy(offsets), 3, 49152, keys, values
+    )
     ends = np.concatenate([np.arange(a + 2, b) for a, b in zip(offsets, offsets[1:]) if b - a > 2])
-    assert np.array_equal(found.numpy()[ends], values.numpy()[np.searchsorted(expected_keys, grams)])
+    assert np.array_equal(
+        found.numpy()[ends], values.numpy()[np.searchsorted(expected_keys, grams)]
+    )
 
 
 def test_identical_and_disjoint_histograms():
@@ -109,7 +119,9 @@ def test_bad_input_is_refused_with_its_place():
     with pytest.raises(ValueError, match=r"token 9 at position 2.*vocabulary of 9"):
         ngram_counts(torch.tensor([1, 2, 9]), offsets, 2, 9)
     with pytest.raises(ValueError, match=r"token -1 at position 0"):
-        ngram_lookup(torch.tensor([-1, 2, 3]), offsets, 2, 9, torch.tensor([1]), torch.tensor([1.0]))
+        ngram_lookup(
+            torch.tensor([-1, 2, 3]), offsets, 2, 9, torch.tensor([1]), torch.tensor([1.0])
+        )
     with pytest.raises(ValueError, match=r"offsets"):
         ngram_counts(torch.tensor([1, 2, 3]), torch.tensor([0, 2]), 2, 9)
     with pytest.raises(ValueError, match=r"offsets"):
@@ -117,7 +129,9 @@ def test_bad_input_is_refused_with_its_place():
     with pytest.raises(ValueError, match="n = 1 to 4"):
         ngram_counts(torch.tensor([1, 2, 3]), offsets, 5, 9)
     with pytest.raises(ValueError, match=r"\[u, 2\]"):
-        ngram_lookup(torch.tensor([1, 2, 3]), offsets, 4, 151936, torch.tensor([1]), torch.tensor([1.0]))
+        ngram_lookup(
+            torch.tensor([1, 2, 3]), offsets, 4, 151936, torch.tensor([1]), torch.tensor([1.0])
+        )
 
 
 def test_non_contiguous_input():
@@ -129,5 +143,7 @@ def test_non_contiguous_input():
 def test_compiles_without_graph_breaks():
     tokens, offsets = ragged([[1, 2, 3, 1, 2], [3]])
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        counted = torch.compile(lambda t, o: ngram_counts(t, o, 2, 9)[1] * 2, fullgraph=True, backend="aot_eager")
+        counted = torch.compile(
+            lambda t, o: ngram_counts(t, o, 2, 9)[1] * 2, fullgraph=True, backend="aot_eager"
+        )
         assert counted(tokens, offsets).tolist() == [4, 2, 2]

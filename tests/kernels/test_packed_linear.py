@@ -13,9 +13,14 @@ from dftfast.kernels import pack_weight, packed_linear
 @given(st.integers(0, 40), st.integers(1, 150), st.integers(1, 90), st.booleans(), st.booleans())
 def test_oracle(rows, out, inner, with_bias, wide):
     g = torch.Generator().manual_seed(rows + out + inner)
-    x, weight, bias = (torch.randn(*shape, generator=g).bfloat16() for shape in ((rows, inner), (out, inner), (out,)))
+    x, weight, bias = (
+        torch.randn(*shape, generator=g).bfloat16()
+        for shape in ((rows, inner), (out, inner), (out,))
+    )
     bias = bias if with_bias else None
-    exact = torch.nn.functional.linear(*(None if t is None else t.double() for t in (x, weight, bias)))
+    exact = torch.nn.functional.linear(
+        *(None if t is None else t.double() for t in (x, weight, bias))
+    )
     dtype = torch.float32 if wide else torch.bfloat16
     y = packed_linear(x, pack_weight(weight), bias, dtype)
     assert y.dtype == dtype

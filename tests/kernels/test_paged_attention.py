@@ -28,7 +28,9 @@ def inputs(work, heads, kv_heads, dim, page, dtype, seed=0):
         slots = mine[positions // page] * page + positions % page
         k, v = torch.randn(2, length, kv_heads, dim, generator=g).to(dtype)
         store_kv(k, v, *caches, slots)
-        assert torch.equal(caches[0].flatten(0, 1)[slots], k) and torch.equal(caches[1].flatten(0, 1)[slots], v)
+        assert torch.equal(caches[0].flatten(0, 1)[slots], k) and torch.equal(
+            caches[1].flatten(0, 1)[slots], v
+        )
     lengths, queries = torch.tensor(work, dtype=torch.int32).T
     offsets = torch.cat([torch.zeros(1, dtype=torch.int32), queries.cumsum(0, dtype=torch.int32)])
     q = torch.randn(int(offsets[-1]), heads, dim, generator=g).to(dtype)
@@ -39,9 +41,14 @@ def oracle(q, k_cache, v_cache, table, offsets, lengths, scale):
     out = []
     for s, length in enumerate(lengths.tolist()):
         queries = q[offsets[s] : offsets[s + 1]].double()
-        slots = [int(table[s, p // k_cache.shape[1]]) * k_cache.shape[1] + p % k_cache.shape[1] for p in range(length)]
+        slots = [
+            int(table[s, p // k_cache.shape[1]]) * k_cache.shape[1] + p % k_cache.shape[1]
+            for p in range(length)
+        ]
         group = q.shape[1] // k_cache.shape[2]
-        keys, values = (c.flatten(0, 1)[slots].double().repeat_interleave(group, 1) for c in (k_cache, v_cache))
+        keys, values = (
+            c.flatten(0, 1)[slots].double().repeat_interleave(group, 1) for c in (k_cache, v_cache)
+        )
         scores = torch.einsum("qhd,khd->hqk", queries, keys) * scale
         last = length - len(queries) + torch.arange(len(queries))
         future = torch.arange(length) > last[:, None]
@@ -52,12 +59,22 @@ def oracle(q, k_cache, v_cache, table, offsets, lengths, scale):
 
 def compare(arguments, mutation=1.0):
     expected, usual = oracle(*arguments), reference.paged_attention(*arguments)
-    assert_close("paged_attention", arguments[0].dtype, paged_attention(*arguments) * mutation, expected, usual)
+    assert_close(
+        "paged_attention",
+        arguments[0].dtype,
+        paged_attention(*arguments) * mutation,
+        expected,
+        usual,
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.integers(1, 70).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))), min_size=1, max_size=4),
+    st.lists(
+        st.integers(1, 70).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))),
+        min_size=1,
+        max_size=4,
+    ),
     st.sampled_from([(1, 1), (3, 1), (4, 4), (6, 2), (50, 1)]),
     st.sampled_from([8, 20, 64, 80, 96]),
     st.sampled_from([1, 4, 16]),
@@ -68,8 +85,12 @@ def test_oracle_any_shape(work, heads, dim, page, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("heads,kv_heads,dim", [(9, 3, 64), (9, 3, 80), (4, 4, 96), (8, 2, 128), (4, 1, 256)])
-@pytest.mark.parametrize("work", [[(1, 1), (17, 1), (300, 1)], [(5, 5), (40, 1), (130, 60)]], ids=["decode", "prefill"])
+@pytest.mark.parametrize(
+    "heads,kv_heads,dim", [(9, 3, 64), (9, 3, 80), (4, 4, 96), (8, 2, 128), (4, 1, 256)]
+)
+@pytest.mark.parametrize(
+    "work", [[(1, 1), (17, 1), (300, 1)], [(5, 5), (40, 1), (130, 60)]], ids=["decode", "prefill"]
+)
 def test_oracle_head_sizes_on_threads(work, heads, kv_heads, dim, dtype):
     arguments = inputs(work, heads, kv_heads, dim, 16, dtype)
     before = torch.get_num_threads()
@@ -89,7 +110,9 @@ def test_a_sequence_does_not_see_the_others():
     for s in range(len(work)):
         begin, end = offsets[s : s + 2].tolist()
         own = torch.tensor([0, end - begin], dtype=torch.int32)
-        alone = paged_attention(q[begin:end], k_cache, v_cache, table[s : s + 1], own, lengths[s : s + 1], scale)
+        alone = paged_attention(
+            q[begin:end], k_cache, v_cache, table[s : s + 1], own, lengths[s : s + 1], scale
+        )
         assert torch.equal(alone, together[begin:end])
 
 
@@ -97,14 +120,22 @@ def test_skipped_slots_and_no_tokens():
     k, v = torch.randn(2, 3, 2, 8)
     caches = torch.zeros(2, 2, 4, 2, 8)
     store_kv(k, v, *caches, torch.tensor([-1, 5, -1]))
-    assert torch.equal(caches[0, 1, 1], k[1]) and torch.equal(caches[1, 1, 1], v[1]) and caches.count_nonzero() == 32
+    assert (
+        torch.equal(caches[0, 1, 1], k[1])
+        and torch.equal(caches[1, 1, 1], v[1])
+        and caches.count_nonzero() == 32
+    )
     store_kv(k[:0], v[:0], *caches, torch.empty(0, dtype=torch.int64))
     none = torch.zeros(1, dtype=torch.int32)
-    assert paged_attention(torch.empty(0, 4, 8), *caches, none[:0, None], none, none[:0], 1.0).shape == (0, 4, 8)
+    assert paged_attention(
+        torch.empty(0, 4, 8), *caches, none[:0, None], none, none[:0], 1.0
+    ).shape == (0, 4, 8)
 
 
 def test_bad_input_is_refused():
-    q, k_cache, v_cache, table, offsets, lengths, scale = inputs([(5, 1), (9, 4)], 4, 2, 8, 4, torch.float32)
+    q, k_cache, v_cache, table, offsets, lengths, scale = inputs(
+        [(5, 1), (9, 4)], 4, 2, 8, 4, torch.float32
+    )
     caches = (k_cache, v_cache)
     with pytest.raises(ValueError, match="multiple of 2"):
         paged_attention(q[:, :3], *caches, table, offsets, lengths, scale)

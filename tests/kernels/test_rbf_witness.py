@@ -41,7 +41,9 @@ def oracle(x, y, bandwidths, exclude_diagonal, cotangent):
         kernel[np.arange(len(x)), np.arange(len(x))] = 0
     count = len(y) - exclude_diagonal
     pull = (kernel / h**2 * cotangent.double().numpy()[:, None]).sum(-1) / count
-    return torch.from_numpy(kernel.sum(1) / count), torch.from_numpy(-(pull[:, :, None] * difference).sum(1))
+    return torch.from_numpy(kernel.sum(1) / count), torch.from_numpy(
+        -(pull[:, :, None] * difference).sum(1)
+    )
 
 
 def compare(x, y, bandwidths, exclude_diagonal=False, mutation=1.0):
@@ -58,7 +60,13 @@ def compare(x, y, bandwidths, exclude_diagonal=False, mutation=1.0):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 37), st.sampled_from(DTYPES), st.integers(0, 5))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 37),
+    st.sampled_from(DTYPES),
+    st.integers(0, 5),
+)
 def test_oracle(n, m, d, dtype, seed):
     compare(*points(n, m, d, dtype, seed))
 
@@ -70,7 +78,7 @@ def test_oracle_without_the_diagonal(n, d, dtype):
 
 
 def test_oracle_over_several_tiles(monkeypatch):
-    module = sys.modules["dftfast.kernels.rbf_witness"]
+    module = sys.modules["dftfast.kernels._rbf_witness"]
     monkeypatch.setattr(module, "ROWS", 7)
     monkeypatch.setattr(module, "COLUMNS", 19)
     compare(*points(30, 50, 20, torch.float32))
@@ -81,7 +89,9 @@ def test_oracle_far_from_the_origin():
     """Plain three-term distances lose every digit here; the bound is that of points near the origin."""
     x, y, bandwidths = points(20, 30, 16, torch.float32, offset=1000.0)
     value, _ = oracle(x, y, bandwidths, False, torch.zeros(20, 3))
-    assert_close("rbf_witness", torch.float32, kernels.rbf_witness(x, y, bandwidths), value, value.float())
+    assert_close(
+        "rbf_witness", torch.float32, kernels.rbf_witness(x, y, bandwidths), value, value.float()
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -113,7 +123,10 @@ def test_special_infinities_and_nan():
     assert kernels.rbf_witness(x, y, bandwidths).isnan().all()
     clean, _, _ = points(6, 9, 5, torch.float32)
     x[4, 4] = torch.nan
-    assert kernels.rbf_witness(x, clean, bandwidths).isnan().any(1).tolist() == [False] * 4 + [True, False]
+    assert kernels.rbf_witness(x, clean, bandwidths).isnan().any(1).tolist() == [False] * 4 + [
+        True,
+        False,
+    ]
 
 
 def test_empty_one_row_and_non_contiguous():
@@ -122,7 +135,9 @@ def test_empty_one_row_and_non_contiguous():
     assert kernels.rbf_witness(x, y, bandwidths[:0]).shape == (4, 0)
     expected = kernels.rbf_witness(x, y, bandwidths)
     assert torch.allclose(kernels.rbf_witness(x[1:2], y, bandwidths), expected[1:2])
-    assert torch.equal(kernels.rbf_witness(x.t().contiguous().t(), y.repeat(1, 2)[:, :8], bandwidths), expected)
+    assert torch.equal(
+        kernels.rbf_witness(x.t().contiguous().t(), y.repeat(1, 2)[:, :8], bandwidths), expected
+    )
     leaf = x.t().contiguous().requires_grad_()
     kernels.rbf_witness(leaf.t(), y, bandwidths).sum().backward()
     assert leaf.grad.shape == leaf.shape and leaf.grad.any()
@@ -145,7 +160,9 @@ def test_bad_input_is_refused():
 @pytest.mark.parametrize("exclude_diagonal", [False, True])
 def test_reference_gradcheck(exclude_diagonal):
     x, y, bandwidths = points(3, 3, 4, torch.float64)
-    assert torch.autograd.gradcheck(lambda x: reference(x, y, bandwidths, exclude_diagonal), x.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda x: reference(x, y, bandwidths, exclude_diagonal), x.requires_grad_()
+    )
 
 
 def test_compiles_without_graph_breaks():

@@ -22,10 +22,12 @@ REFERENCE = {
 }
 
 
-def arguments(op: str, rows: int, size: int, dtype: torch.dtype, master: torch.dtype = torch.float32) -> list:
+def arguments(
+    op: str, rows: int, size: int, dtype: torch.dtype, master: torch.dtype = torch.float32
+) -> list:
     """Tensors first, of which the floating ones in dtype or master train; then the numbers."""
     g = torch.Generator().manual_seed(rows * 1000 + size)
-    draw = lambda *shape: torch.randn(*shape, generator=g).to(dtype)  # noqa: E731
+    draw = lambda *shape: torch.randn(*shape, generator=g).to(dtype)
     if op == "rms_norm":
         return [draw(rows, size), draw(size), 1e-5]
     if op == "add_rms_norm":
@@ -35,10 +37,27 @@ def arguments(op: str, rows: int, size: int, dtype: torch.dtype, master: torch.d
     if op == "qk_norm_rope":
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         angle = torch.rand(rows, size, generator=g).to(wide) * 6
-        return [draw(rows, 7 * 2 * size), draw(2 * size), draw(2 * size), angle.cos(), angle.sin(), 3, 2, 1e-6]
+        return [
+            draw(rows, 7 * 2 * size),
+            draw(2 * size),
+            draw(2 * size),
+            angle.cos(),
+            angle.sin(),
+            3,
+            2,
+            1e-6,
+        ]
     splits = [size, 2 * size, 3]
     a, b = draw(3 * 4, size).to(master) / size**0.5, draw(sum(splits), 4).to(master)
-    return [draw(rows, size), draw(sum(splits), size) / size**0.5, a, b, 0.7, draw(sum(splits)), splits]
+    return [
+        draw(rows, size),
+        draw(sum(splits), size) / size**0.5,
+        a,
+        b,
+        0.7,
+        draw(sum(splits)),
+        splits,
+    ]
 
 
 FROZEN = {"lora_linear": (1, 5), "qk_norm_rope": (3, 4)}
@@ -69,7 +88,9 @@ def compare(op: str, inputs: list, mutated: int | None = None) -> int:
     outputs = len(found) - sum(torch.is_tensor(t) for t in inputs) + len(FROZEN.get(op, ()))
     for i, (actual, oracle, torchs) in enumerate(zip(found, exact, plain)):
         assert actual.dtype == torchs.dtype
-        assert_close(op, inputs[0].dtype, 1.01 * actual if i - outputs == mutated else actual, oracle, torchs)
+        assert_close(
+            op, inputs[0].dtype, 1.01 * actual if i - outputs == mutated else actual, oracle, torchs
+        )
     return len(found) - outputs
 
 
@@ -101,8 +122,10 @@ def test_empty_and_non_contiguous(op):
     strided = [t.t().contiguous().t() if torch.is_tensor(t) and t.dim() == 2 else t for t in inputs]
     for a, b in zip(run(getattr(kernels, op), op, strided), expected):
         assert torch.allclose(a, b, atol=1e-5)
-    empty = [t[:0] if i < {"add_rms_norm": 2}.get(op, 1) or i in (3, 4) and op == "qk_norm_rope" else t
-             for i, t in enumerate(inputs)]  # fmt: skip
+    empty = [
+        t[:0] if i < {"add_rms_norm": 2}.get(op, 1) or (i in (3, 4) and op == "qk_norm_rope") else t
+        for i, t in enumerate(inputs)
+    ]
     results = run(getattr(kernels, op), op, empty)
     assert results[0].shape[0] == 0 and all(not t.any() for t in results)
 
@@ -114,7 +137,7 @@ def test_special_infinities_and_nan_stay_in_their_row(op):
     inputs[0][1, 0], inputs[0][2, 3] = torch.nan, torch.inf
     dirty = getattr(kernels, op)(*inputs)
     expected = REFERENCE[op](*inputs)
-    first = lambda y: y if torch.is_tensor(y) else y[0]  # noqa: E731
+    first = lambda y: y if torch.is_tensor(y) else y[0]
     clean, dirty, expected = map(first, (clean, dirty, expected))
     assert torch.equal(dirty[[0, 3]], clean[[0, 3]])
     assert torch.equal(dirty.isnan(), expected.isnan())
@@ -141,10 +164,14 @@ def test_compiles_without_graph_breaks(op):
 def test_no_qk_norm():
     qkv, _, _, *rest = arguments("qk_norm_rope", 6, 16, torch.float32)
     leaf = qkv.clone().requires_grad_()
-    found, expected = (f(leaf, None, None, *rest) for f in (kernels.qk_norm_rope, REFERENCE["qk_norm_rope"]))
+    found, expected = (
+        f(leaf, None, None, *rest) for f in (kernels.qk_norm_rope, REFERENCE["qk_norm_rope"])
+    )
     for a, b in zip(found, expected):
         assert torch.allclose(a, b, atol=1e-6)
-        gradients = [torch.autograd.grad(y.square().sum(), leaf, retain_graph=True)[0] for y in (a, b)]
+        gradients = [
+            torch.autograd.grad(y.square().sum(), leaf, retain_graph=True)[0] for y in (a, b)
+        ]
         assert torch.allclose(*gradients, atol=1e-5)
 
 
@@ -154,8 +181,12 @@ def test_frozen_weights_get_no_gradient_and_change_none(op):
     x = inputs[0].clone().requires_grad_()
     outputs = getattr(kernels, op)(x, *inputs[1:])
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
-    (found,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs], retain_graph=True)
-    trained = [t.clone().requires_grad_() if torch.is_tensor(t) and t.dim() == 1 else t for t in inputs[1:]]
+    (found,) = torch.autograd.grad(
+        outputs, x, [torch.ones_like(y) for y in outputs], retain_graph=True
+    )
+    trained = [
+        t.clone().requires_grad_() if torch.is_tensor(t) and t.dim() == 1 else t for t in inputs[1:]
+    ]
     outputs = getattr(kernels, op)(x, *trained)
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
     (expected,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs])
@@ -163,8 +194,17 @@ def test_frozen_weights_get_no_gradient_and_change_none(op):
     saved = [t.detach() if torch.is_tensor(t) else t for t in (inputs[0], *inputs[1:])]
     backward = getattr(torch.ops.dftfast, f"{op}_backward")
     ups = [torch.ones_like(y) for y in outputs]
-    assert len(backward(*ups, *saved[: 1] if op != "add_rms_norm" else [outputs[1].detach()],
-                        *saved[2 if op == "add_rms_norm" else 1 :], False)) == 1  # fmt: skip
+    assert (
+        len(
+            backward(
+                *ups,
+                *saved[:1] if op != "add_rms_norm" else [outputs[1].detach()],
+                *saved[2 if op == "add_rms_norm" else 1 :],
+                False,
+            )
+        )
+        == 1
+    )
 
 
 def test_lora_gradients_only_where_needed():
@@ -176,12 +216,21 @@ def test_lora_gradients_only_where_needed():
 
 def test_lora_dropout():
     x, weight, a, b, scale, bias, splits = arguments("lora_linear", 200, 64, torch.float32)
-    call = lambda x, a, b, seed: kernels.lora_linear(x, weight, a, b, scale, bias, splits, 0.3, seed)  # noqa: E731
-    assert torch.equal(call(x, a, b, 5), call(x, a, b, 5)) and not torch.equal(call(x, a, b, 5), call(x, a, b, 6))
+    call = lambda x, a, b, seed: kernels.lora_linear(
+        x, weight, a, b, scale, bias, splits, 0.3, seed
+    )
+    assert torch.equal(call(x, a, b, 5), call(x, a, b, 5)) and not torch.equal(
+        call(x, a, b, 5), call(x, a, b, 6)
+    )
     # The mask, read off with weight 0 and a, b the identity; then the op against plain torch with that mask.
     one = torch.eye(64)
-    factor = kernels.lora_linear(torch.ones(200, 64), torch.zeros(64, 64), one, one, 1.0, dropout=0.3, seed=5)
-    assert set(factor.unique().tolist()) == {0.0, factor.max().item()} and factor.max().item() == pytest.approx(1 / 0.7)
+    factor = kernels.lora_linear(
+        torch.ones(200, 64), torch.zeros(64, 64), one, one, 1.0, dropout=0.3, seed=5
+    )
+    assert set(factor.unique().tolist()) == {
+        0.0,
+        factor.max().item(),
+    } and factor.max().item() == pytest.approx(1 / 0.7)
     assert (factor == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
     leaves = [t.clone().requires_grad_() for t in (x, a, b)]
     u = ((leaves[0] * factor) @ leaves[1].t()).split(4, -1)
@@ -191,7 +240,9 @@ def test_lora_dropout():
     mine = [t.clone().requires_grad_() for t in (x, a, b)]
     y = call(*mine, 5)
     assert torch.allclose(y, expected, atol=1e-4)
-    for g, h in zip(torch.autograd.grad(y, mine, cotangent), torch.autograd.grad(expected, leaves, cotangent)):
+    for g, h in zip(
+        torch.autograd.grad(y, mine, cotangent), torch.autograd.grad(expected, leaves, cotangent)
+    ):
         assert torch.allclose(g, h, atol=1e-3)
 
 
@@ -206,8 +257,14 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="2F"):
         kernels.swiglu(x[:, :7])
     with pytest.raises(ValueError, match="cos"):
-        kernels.qk_norm_rope(torch.randn(3, 56), None, None, torch.zeros(3, 3), torch.zeros(3, 3), 3, 2, 1e-6)
+        kernels.qk_norm_rope(
+            torch.randn(3, 56), None, None, torch.zeros(3, 3), torch.zeros(3, 3), 3, 2, 1e-6
+        )
     with pytest.raises(ValueError, match="splits"):
-        kernels.lora_linear(x, torch.randn(4, 8), torch.randn(4, 8), torch.randn(4, 2), 1.0, splits=[1, 2])
+        kernels.lora_linear(
+            x, torch.randn(4, 8), torch.randn(4, 8), torch.randn(4, 2), 1.0, splits=[1, 2]
+        )
     with pytest.raises(ValueError, match="frozen"):
-        kernels.lora_linear(x, torch.randn(4, 8, requires_grad=True), torch.randn(2, 8), torch.randn(4, 2), 1.0)
+        kernels.lora_linear(
+            x, torch.randn(4, 8, requires_grad=True), torch.randn(2, 8), torch.randn(4, 2), 1.0
+        )

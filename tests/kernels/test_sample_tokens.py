@@ -18,8 +18,15 @@ ROWS, VOCAB = 64, 1003
 def arguments(rows: int, **cut) -> list[torch.Tensor]:
     values = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, **cut}
     types = (torch.float32, torch.int32, torch.float32, torch.float32)
-    columns = [torch.full((rows,), value, dtype=dtype) for value, dtype in zip(values.values(), types)]
-    return [*columns, torch.full((rows,), 3), torch.arange(rows), torch.arange(rows) * 7 + (5 << 32)]
+    columns = [
+        torch.full((rows,), value, dtype=dtype) for value, dtype in zip(values.values(), types)
+    ]
+    return [
+        *columns,
+        torch.full((rows,), 3),
+        torch.arange(rows),
+        torch.arange(rows) * 7 + (5 << 32),
+    ]
 
 
 def truncated(logits, temperature, top_k, top_p, min_p):
@@ -46,9 +53,15 @@ def compare(logits, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, function=sam
     uniform = philox_uniform(*args[-3:]).double().numpy()
     for i, row in enumerate(logits.double().numpy()):
         model = truncated(row, 1.0, 0, 1.0, 0.0)
-        kept = truncated(row, temperature, top_k, top_p, min_p) if temperature else np.where(row == row.max(), 0.0, -np.inf)
+        kept = (
+            truncated(row, temperature, top_k, top_p, min_p)
+            if temperature
+            else np.where(row == row.max(), 0.0, -np.inf)
+        )
         entropy = -sum(np.exp(lp) * lp for lp in model if lp > -np.inf)
-        assert [f[i] for f in figures] == pytest.approx([model[token[i]], kept[token[i]], entropy], rel=2e-6, abs=1e-5)
+        assert [f[i] for f in figures] == pytest.approx(
+            [model[token[i]], kept[token[i]], entropy], rel=2e-6, abs=1e-5
+        )
         if temperature:
             below = np.exp(kept[: token[i]]).sum()
             assert below - 2e-6 <= uniform[i] <= below + np.exp(kept[token[i]]) + 2e-6
@@ -77,13 +90,23 @@ def some_logits(rows, vocab, dtype, spread=3.0, seed=0):
     st.integers(0, 3),
 )
 def test_oracle(rows, vocab, dtype, spread, temperature, top_k, top_p, min_p, seed):
-    logits = some_logits(rows, vocab, dtype, spread, seed)  # in the narrow dtypes a good many are equal
+    logits = some_logits(
+        rows, vocab, dtype, spread, seed
+    )  # in the narrow dtypes a good many are equal
     compare(logits, temperature, top_k, top_p, min_p)
     compare(logits, temperature, top_k, top_p, min_p, reference)
 
 
-CUTS = [{}, {"temperature": 0.6}, {"top_k": 7}, {"top_k": 900}, {"top_p": 0.6}, {"top_p": 0.97}, {"min_p": 0.05},
-        {"temperature": 1.4, "top_k": 50, "top_p": 0.8, "min_p": 0.02}]  # fmt: skip
+CUTS = [
+    {},
+    {"temperature": 0.6},
+    {"top_k": 7},
+    {"top_k": 900},
+    {"top_p": 0.6},
+    {"top_p": 0.97},
+    {"min_p": 0.05},
+    {"temperature": 1.4, "top_k": 50, "top_p": 0.8, "min_p": 0.02},
+]
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=str)
@@ -102,22 +125,38 @@ def test_same_tokens_as_the_plain_op(cut):
 def test_oracle_equal_logits_are_kept_or_dropped_together(function):
     """Three of five are the likeliest: cuts that ask for one or two of them keep all three, and no fourth."""
     logits = torch.tensor([1.0, 3.0, 0.0, 3.0, 3.0]).repeat(200, 1)
-    for cut in ({"top_k": 1}, {"top_k": 2}, {"top_p": 0.1}, {"top_p": 0.0}, {"top_p": 0.5}, {"min_p": 1.0}):
+    for cut in (
+        {"top_k": 1},
+        {"top_k": 2},
+        {"top_p": 0.1},
+        {"top_p": 0.0},
+        {"top_p": 0.5},
+        {"min_p": 1.0},
+    ):
         token, _, sampler_logprob, _ = function(logits, *arguments(200, **cut))
         assert set(token.tolist()) == {1, 3, 4}, cut
         assert sampler_logprob.tolist() == pytest.approx([-np.log(3)] * 200)
     assert function(logits, *arguments(200, temperature=0.0))[0].unique().tolist() == [1]
-    bands = torch.arange(5.0).repeat(300).repeat(100, 1)  # each value 300 times, over several of the kernel's shares
+    bands = (
+        torch.arange(5.0).repeat(300).repeat(100, 1)
+    )  # each value 300 times, over several of the kernel's shares
     token, _, sampler_logprob, _ = function(bands, *arguments(100, top_k=301))
     assert set((token % 5).tolist()) == {3, 4}
-    assert sampler_logprob.exp().unique().tolist() == pytest.approx(np.exp([-1, 0]) / (300 * (1 + np.exp(-1))))
+    assert sampler_logprob.exp().unique().tolist() == pytest.approx(
+        np.exp([-1, 0]) / (300 * (1 + np.exp(-1)))
+    )
 
 
 @pytest.mark.parametrize("function", [sample_tokens, reference])
 def test_special_infinities_and_nan(function):
     """No distribution: token 0 and NaN, in that row only. Finite logits of any size have one."""
     logits = torch.randn(7, 700)
-    logits[0, 30], logits[1, 699], logits[2], logits[3, 600] = torch.nan, torch.nan, -torch.inf, torch.inf
+    logits[0, 30], logits[1, 699], logits[2], logits[3, 600] = (
+        torch.nan,
+        torch.nan,
+        -torch.inf,
+        torch.inf,
+    )
     logits[4] *= 1e37
     logits[5] = -torch.inf
     logits[5, 699] = -3e38
@@ -137,8 +176,12 @@ def test_empty_one_row_one_word_and_non_contiguous():
     assert not token.any() and not any(figure.any() for figure in figures)
     logits, args = torch.randn(300, 6), arguments(6, top_k=20)
     strided = [value.repeat_interleave(2)[::2] for value in args]
-    assert all(torch.equal(a, b) for a, b in zip(sample_tokens(logits.t(), *strided),
-                                                 sample_tokens(logits.t().contiguous(), *args)))  # fmt: skip
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            sample_tokens(logits.t(), *strided), sample_tokens(logits.t().contiguous(), *args)
+        )
+    )
 
 
 def test_philox_known_answer():

@@ -22,8 +22,20 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]
 ISAS = NAMES[: NAMES.index(_C.isa()) + 1]  # those of this processor
-OPS = ("attention", "linear_logprob", "ngram", "packed_linear", "paged_attention", "rbf_witness", "row_ops", "sample_tokens")
-FILES = [*(HERE / f"test_{op}.py" for op in OPS), ROOT / "tests" / "rollout" / "test_cpu_decoder.py"]
+OPS = (
+    "attention",
+    "linear_logprob",
+    "ngram",
+    "packed_linear",
+    "paged_attention",
+    "rbf_witness",
+    "row_ops",
+    "sample_tokens",
+)
+FILES = [
+    *(HERE / f"test_{op}.py" for op in OPS),
+    ROOT / "tests" / "rollout" / "test_cpu_decoder.py",
+]
 LEFT_OUT = "compile or gradcheck or instruction_set"  # what is not about C++, or starts processes of its own
 
 LOAD = """
@@ -43,7 +55,10 @@ module.swiglu(0, x.data_ptr(), y.data_ptr(), 4, 64, 1)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3000),
-    pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="needs g++ and its sanitizers, on Linux"),
+    pytest.mark.skipif(
+        sys.platform != "linux" or not shutil.which("g++"),
+        reason="needs g++ and its sanitizers, on Linux",
+    ),
 ]
 
 
@@ -57,14 +72,24 @@ def module(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sanitized")
     flags = "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, str(ROOT)]
-    options = {"build-dir": folder / "build", "cmake.build-type": "None", "cmake.define.CMAKE_CXX_FLAGS": flags}
+    options = {
+        "build-dir": folder / "build",
+        "cmake.build-type": "None",
+        "cmake.define.CMAKE_CXX_FLAGS": flags,
+    }
     for key, value in options.items():
         command += ["-C", f"{key}={value}"]
-    built = subprocess.run(command, env={**os.environ, "CXX": "g++"}, capture_output=True, text=True)
+    built = subprocess.run(
+        command, env={**os.environ, "CXX": "g++"}, capture_output=True, text=True
+    )
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.startswith("dftfast/_C") and name.endswith(".so"))
+        (name,) = (
+            name
+            for name in archive.namelist()
+            if name.startswith("dftfast/_C") and name.endswith(".so")
+        )
         return Path(archive.extract(name, folder))
 
 
@@ -83,7 +108,9 @@ def run(script: str, module: Path, isa: str, *arguments) -> subprocess.Completed
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_kernels_under_sanitizers(module, isa):
-    result = run(TESTS, module, isa, "-q", "-p", "no:cacheprovider", *FILES, "-k", f"not ({LEFT_OUT})")
+    result = run(
+        TESTS, module, isa, "-q", "-p", "no:cacheprovider", *FILES, "-k", f"not ({LEFT_OUT})"
+    )
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-20_000:]
 
 

@@ -43,17 +43,21 @@ def errors(actual: Tensor, oracle: Tensor) -> tuple[float, float, float]:
     return rms, (difference.abs().max() / oracle.abs().max()).item(), scale
 
 
-def assert_close(op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, plain: Tensor) -> None:
+def assert_close(
+    op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, plain: Tensor
+) -> None:
     """Raise where the op is further off than allowed. The scale of a few numbers is no better than their own rounding: it
     may be off by three standard deviations of that as well, which vanish as the tensor grows.
 
     actual: the op's result for inputs of `dtype`; plain: plain torch's for the same inputs in the same dtype;
     oracle: float64, computed from the same (rounded) inputs by an independent formula."""
-    assert actual.shape == oracle.shape, f"{op}: shape {tuple(actual.shape)}, not {tuple(oracle.shape)}"
-    finite = oracle.isfinite()
-    assert torch.equal(actual.double()[~finite].nan_to_num(nan=0.5), oracle[~finite].nan_to_num(nan=0.5)), (
-        f"{op}: infinities or NaN differ from the oracle's"
+    assert actual.shape == oracle.shape, (
+        f"{op}: shape {tuple(actual.shape)}, not {tuple(oracle.shape)}"
     )
+    finite = oracle.isfinite()
+    assert torch.equal(
+        actual.double()[~finite].nan_to_num(nan=0.5), oracle[~finite].nan_to_num(nan=0.5)
+    ), f"{op}: infinities or NaN differ from the oracle's"
     floors = FLOOR_BY_OP.get((op, dtype), FLOOR[dtype])
     found = errors(actual[finite], oracle[finite])
     allowed = errors(plain[finite], oracle[finite])
@@ -61,7 +65,9 @@ def assert_close(op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, pl
     rounding = torch.finfo(dtype).eps * (squares.norm() / squares.sum().clamp_min(1e-300)).item()
     floors = (*floors[:2], floors[2] + rounding)
     for name, error, torchs, floor in zip(("rms", "max", "scale"), found, allowed, floors):
-        assert error <= 2 * torchs + floor, f"{op}: {name} error {error:.2e} exceeds 2 x {torchs:.2e} + {floor:.1e}"
+        assert error <= 2 * torchs + floor, (
+            f"{op}: {name} error {error:.2e} exceeds 2 x {torchs:.2e} + {floor:.1e}"
+        )
 
 
 def assert_own_memory(outputs: list[Tensor] | tuple[Tensor, ...]) -> None:

@@ -9,8 +9,8 @@ import torch
 from families import FAMILIES, packed_logits, save_random_model
 from safetensors.torch import load_file, save_file
 
-from dftfast.errors import UserError
 from dftfast.model.weights import load_decoder, save_decoder
+from dftfast.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -38,9 +38,9 @@ def test_recomputed_layers_give_the_same_gradient(tmp_path):
     decoder = load_decoder(tmp_path, torch.float32)
     document = [torch.randint(0, 259, (33,))]
     gradients = []
-    for recompute in (False, True):
+    for checkpointing in (False, True):
         for layer in decoder.layers:
-            layer.recompute = recompute
+            layer.activation_checkpointing = checkpointing
         weight = decoder.embed.requires_grad_().grad = None
         packed_logits(decoder, document)[0].square().mean().backward()
         gradients.append(decoder.embed.grad.clone())
@@ -56,9 +56,18 @@ def damage(folder, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda t: t.pop("model.layers.1.mlp.up_proj.weight"), "layers.1.mlp.up_proj.weight is missing"),
-        (lambda t: t.update({"model.extra.weight": torch.ones(2)}), "model.extra.weight is not part"),
-        (lambda t: t.update({"model.norm.weight": torch.ones(7)}), r"model.norm.weight has shape \(7,\)"),
+        (
+            lambda t: t.pop("model.layers.1.mlp.up_proj.weight"),
+            "layers.1.mlp.up_proj.weight is missing",
+        ),
+        (
+            lambda t: t.update({"model.extra.weight": torch.ones(2)}),
+            "model.extra.weight is not part",
+        ),
+        (
+            lambda t: t.update({"model.norm.weight": torch.ones(7)}),
+            r"model.norm.weight has shape \(7,\)",
+        ),
     ],
 )
 def test_wrong_tensors_are_named(tmp_path, change, message):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from families import FAMILIES, packed_logits, save_random_model
 
-from dftfast.errors import UserError
 from dftfast.model.adapter import Adapter
 from dftfast.model.lora import lora_layers
 from dftfast.model.policy import Policy
 from dftfast.model.weights import save_decoder
+from dftfast.runtime.errors import UserError
 
 DOCUMENT = torch.arange(3, 40)
 
@@ -48,19 +48,23 @@ def test_export_loads_in_peft_and_transformers(family, tmp_path):
 
 def test_adapter_of_peft_is_imported(tmp_path):
     model = save_random_model("qwen3", tmp_path / "base")
-    config = peft.LoraConfig(r=4, lora_alpha=6, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=6, target_modules=["q_proj", "down_proj"], init_lora_weights=False
+    )
     with_adapter = peft.get_peft_model(model, config)
     with_adapter.save_pretrained(tmp_path / "adapter")
     policy = Policy(tmp_path / "base", torch.float32)
     adapter = Adapter.load(tmp_path / "adapter")
     adapter.check(policy.decoder)
     policy.adapters.append(adapter)
-    policy.materialise()
+    policy.merge_weights()
     theirs = with_adapter(DOCUMENT[None]).logits[0]
     assert (logits(policy) - theirs).abs().max() <= 2e-5 * theirs.abs().max()
 
 
-@pytest.mark.parametrize("targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head", "up_proj"]])
+@pytest.mark.parametrize(
+    "targets", [["embed_tokens"], ["lm_head"], ["embed_tokens", "lm_head", "up_proj"]]
+)
 def test_adapter_of_embedding_and_head_is_imported_and_exported(targets, tmp_path):
     model = save_random_model("qwen3-untied", tmp_path / "base")
     config = peft.LoraConfig(r=4, lora_alpha=6, target_modules=targets, init_lora_weights=False)
@@ -71,7 +75,7 @@ def test_adapter_of_embedding_and_head_is_imported_and_exported(targets, tmp_pat
     adapter = Adapter.load(tmp_path / "adapter")
     adapter.check(policy.decoder)
     policy.adapters.append(adapter)
-    policy.materialise()
+    policy.merge_weights()
     theirs = with_adapter(DOCUMENT[None]).logits[0]
     assert (logits(policy) - theirs).abs().max() <= 2e-5 * theirs.abs().max()
     assert (before - theirs).abs().max() > 1e-2 * theirs.abs().max()
@@ -110,12 +114,17 @@ def test_hundred_phases_do_not_drift(tmp_path):
     """bf16 weights after 100 phases equal the fp64 sum of base and adapters, rounded once."""
     save_random_model("qwen3", tmp_path)
     policy = Policy(tmp_path, torch.bfloat16)
-    base = {name: m.weight.double() for name, m in lora_layers(Policy(tmp_path, torch.float32).decoder).items()}
+    base = {
+        name: m.weight.double()
+        for name, m in lora_layers(Policy(tmp_path, torch.float32).decoder).items()
+    }
     for phase in range(100):
         train_at_random(policy, seed=phase, size=0.01)
         for name, module in lora_layers(policy.decoder).items():
             pairs = zip(module.a.chunk(len(module.splits)), module.b.split(module.splits))
-            base[name] += module.scale * torch.cat([b.double() @ a.double() for a, b in pairs]).detach()
+            base[name] += (
+                module.scale * torch.cat([b.double() @ a.double() for a, b in pairs]).detach()
+            )
         if phase < 99:
             policy.adapters.append(policy_adapter(policy))
         else:
@@ -141,8 +150,8 @@ def test_baked_temperature_divides_the_logits(tmp_path):
     policy = Policy(tmp_path, torch.float32)
     before = logits(policy)
     policy.temperature = 0.8
-    policy.materialise()
+    policy.merge_weights()
     assert torch.allclose(logits(policy), before / 0.8, rtol=1e-4, atol=1e-4)
     policy.temperature = 1.0
-    policy.materialise()
+    policy.merge_weights()
     assert torch.equal(logits(policy), before)

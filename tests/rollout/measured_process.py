@@ -16,10 +16,23 @@ from dftfast.model.lora import add_adapter
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
 MIDDLE = ModelConfig(
-    model_type="qwen3", vocab_size=4000, hidden_size=512, intermediate_size=1536, num_layers=8, num_heads=8,
-    num_kv_heads=4, head_dim=64, rms_norm_eps=1e-6, rope_theta=1e4, rope_scaling=None, tie_word_embeddings=True,
-    qk_norm=True, attention_bias=False, max_position_embeddings=4096, eos_token_ids=(),
-)  # fmt: skip
+    model_type="qwen3",
+    vocab_size=4000,
+    hidden_size=512,
+    intermediate_size=1536,
+    num_layers=8,
+    num_heads=8,
+    num_kv_heads=4,
+    head_dim=64,
+    rms_norm_eps=1e-6,
+    rope_theta=1e4,
+    rope_scaling=None,
+    tie_word_embeddings=True,
+    qk_norm=True,
+    attention_bias=False,
+    max_position_embeddings=4096,
+    eos_token_ids=(),
+)
 RANK, SEQUENCES, LENGTH, UPDATE = 16, 16, 256, 1024
 
 
@@ -35,9 +48,13 @@ def measure(config: ModelConfig, sequences: int) -> list[int]:
         for parameter in decoder.parameters():
             parameter.normal_(std=0.02)
     weights = resident() - start
-    engine = RolloutEngine(decoder, cache_tokens=sequences * LENGTH, max_sequences=sequences, max_step_tokens=64)
+    engine = RolloutEngine(
+        decoder, cache_tokens=sequences * LENGTH, max_sequences=sequences, max_step_tokens=64
+    )
     before = resident()
-    requests = [Request(i, [i] + [7] * (LENGTH - 3), Sampler(max_tokens=2)) for i in range(sequences)]
+    requests = [
+        Request(i, [i] + [7] * (LENGTH - 3), Sampler(max_tokens=2)) for i in range(sequences)
+    ]
     engine.generate(requests)
     cache = resident() - before
     engine.release()
@@ -68,5 +85,7 @@ def packed_copy(config: ModelConfig) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    measure(replace(MIDDLE, num_layers=1), 1)  # libraries load, and allocate for themselves, at their first use
+    measure(
+        replace(MIDDLE, num_layers=1), 1
+    )  # libraries load, and allocate for themselves, at their first use
     print(*measure(MIDDLE, SEQUENCES))

@@ -12,9 +12,18 @@ from dftfast.model.weights import load_decoder
 from dftfast.rollout import Request, Sampler
 
 SIZES = dict(
-    vocab_size=211, hidden_size=64, intermediate_size=96, num_attention_heads=4, num_key_value_heads=2, head_dim=32,
-    num_hidden_layers=2, max_position_embeddings=512, eos_token_id=None, bos_token_id=None, pad_token_id=0,
-)  # fmt: skip
+    vocab_size=211,
+    hidden_size=64,
+    intermediate_size=96,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=32,
+    num_hidden_layers=2,
+    max_position_embeddings=512,
+    eos_token_id=None,
+    bos_token_id=None,
+    pad_token_id=0,
+)
 
 
 def tiny_reference(family: str, folder):
@@ -28,7 +37,9 @@ def tiny_reference(family: str, folder):
     reference = getattr(transformers, f"{kind}ForCausalLM")(config).float().eval()
     with torch.no_grad():
         for parameter in reference.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)  # the default start is nearly uniform in its logits
+            parameter.add_(
+                torch.randn_like(parameter) * 0.1
+            )  # the default start is nearly uniform in its logits
     reference.save_pretrained(folder)
     return load_decoder(folder, torch.float32, "cpu"), reference
 
@@ -73,7 +84,9 @@ def requests_for_fuzz(seed: int, count: int, vocab: int) -> list[Request]:
     common = [rng.randrange(vocab) for _ in range(20)]
     requests = []
     for i in range(count):
-        prompt = (common if rng.random() < 0.5 else []) + [rng.randrange(vocab) for _ in range(rng.randint(1, 25))]
+        prompt = (common if rng.random() < 0.5 else []) + [
+            rng.randrange(vocab) for _ in range(rng.randint(1, 25))
+        ]
         sampler = Sampler(
             temperature=rng.choice([0.0, 0.7, 1.0, 1.3]),
             top_k=rng.choice([0, 0, 5]),
@@ -84,7 +97,9 @@ def requests_for_fuzz(seed: int, count: int, vocab: int) -> list[Request]:
             banned_token_ids=rng.choice([(), (3, 4)]),
             logit_bias=rng.choice([{}, {7: 2.0}]),
         )
-        requests.append(Request(i, prompt, sampler, seed=rng.choice([0, 7]), n=rng.choice([1, 1, 2, 4])))
+        requests.append(
+            Request(i, prompt, sampler, seed=rng.choice([0, 7]), n=rng.choice([1, 1, 2, 4]))
+        )
     return requests
 
 

@@ -34,7 +34,9 @@ class PoolMachine(RuleBasedStateMachine):
         block = self.pool.take()
         assert self.owners[block] == 0
         if any(block not in self.registered for block in free):
-            assert block not in self.registered, "cached content was given up while an empty block was free"
+            assert block not in self.registered, (
+                "cached content was given up while an empty block was free"
+            )
         self.owners[block] = 1
         self.registered.pop(block, None)
         self.content[block] = b"private"
@@ -80,7 +82,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.pool.references == [self.owners[block] for block in range(SIZE)]
         assert self.pool.num_free == sum(owners == 0 for owners in self.owners.values())
         for block in range(SIZE):
-            assert self.pool.writable(block) == (self.owners[block] == 1 and block not in self.registered)
+            assert self.pool.writable(block) == (
+                self.owners[block] == 1 and block not in self.registered
+            )
 
 
 PoolMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
@@ -111,5 +115,9 @@ def test_digest_names_the_whole_prefix_and_the_version():
     root = version_digest(0)
     first = block_digest(root, [1, 2])
     assert first == block_digest(root, [1, 2])
-    others = [block_digest(version_digest(1), [1, 2]), block_digest(first, [1, 2]), block_digest(root, [2, 1])]
+    others = [
+        block_digest(version_digest(1), [1, 2]),
+        block_digest(first, [1, 2]),
+        block_digest(root, [2, 1]),
+    ]
     assert len({first, *others}) == 4

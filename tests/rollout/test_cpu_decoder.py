@@ -26,10 +26,16 @@ SHAPES = {  # query heads, kv heads, head size: groups of 1, 3, and one larger t
 }
 
 
-def decoder_of(family: str, heads: int, kv_heads: int, head_dim: int, dtype=torch.bfloat16) -> Decoder:
+def decoder_of(
+    family: str, heads: int, kv_heads: int, head_dim: int, dtype=torch.bfloat16
+) -> Decoder:
     config = tiny_decoder(family, dtype).config
     config = replace(
-        config, num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim, attention_bias=family == "llama"
+        config,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        attention_bias=family == "llama",
     )
     decoder = Decoder(config, torch.float32)
     generator = torch.Generator().manual_seed(1)
@@ -65,10 +71,14 @@ class Steps:
             table.append(blocks)
         wide, narrow = {"dtype": torch.int64}, {"dtype": torch.int32}
         inputs = Inputs(
-            torch.tensor(tokens, **wide), torch.tensor(positions, **wide), torch.tensor(slots, **wide),
-            torch.tensor(table, **narrow), torch.tensor(offsets, **narrow), torch.tensor(lengths, **narrow),
+            torch.tensor(tokens, **wide),
+            torch.tensor(positions, **wide),
+            torch.tensor(slots, **wide),
+            torch.tensor(table, **narrow),
+            torch.tensor(offsets, **narrow),
+            torch.tensor(lengths, **narrow),
             torch.arange(len(tokens)),
-        )  # fmt: skip
+        )
         with torch.no_grad():
             return self.backend.logits(inputs)
 
@@ -82,7 +92,9 @@ def documents(vocab: int) -> list[list[int]]:
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_oracle(family, shape):
-    exact, decoder = (decoder_of(family, *SHAPES[shape], dtype) for dtype in (torch.float32, torch.bfloat16))
+    exact, decoder = (
+        decoder_of(family, *SHAPES[shape], dtype) for dtype in (torch.float32, torch.bfloat16)
+    )
     for document in documents(decoder.config.vocab_size):
         tokens, bounds = torch.tensor(document), torch.tensor([0, len(document)])
         expected, plain = (
@@ -102,7 +114,9 @@ def test_a_token_does_not_depend_on_its_company(shape):
     for i, text in enumerate(texts):
         assert torch.equal(Steps(decoder).logits({i: text}), together[i])
         one_by_one = Steps(decoder)
-        assert torch.equal(torch.cat([one_by_one.logits({i: [token]}) for token in text]), together[i])
+        assert torch.equal(
+            torch.cat([one_by_one.logits({i: [token]}) for token in text]), together[i]
+        )
     chunked = Steps(decoder)
     first = chunked.logits({2: texts[2][:9], 3: texts[3][:50]}).split([9, 50])
     second = chunked.logits({3: texts[3][50:], 0: texts[0], 2: texts[2][9:]}).split([40, 1, 28])
@@ -113,6 +127,18 @@ def test_a_token_does_not_depend_on_its_company(shape):
 @pytest.mark.parametrize("name", NAMES[: NAMES.index(_C.isa())])
 def test_narrower_instruction_set(name):
     script = f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; sys.exit(pytest.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", script, "-q", "-p", "no:cacheprovider", __file__, "-k", "oracle or company"]
-    result = subprocess.run(command, env={**os.environ, "DFTFAST_ISA": name}, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "oracle or company",
+    ]
+    result = subprocess.run(
+        command, env={**os.environ, "DFTFAST_ISA": name}, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout + result.stderr

@@ -66,7 +66,10 @@ def test_draws_follow_the_exact_distribution(name):
     np.testing.assert_allclose(batch.sampler_logprobs.numpy(), np.log(at), atol=1e-4)
     wanted = expected * counts.sum()
     rare = wanted < 5  # pooled into one class
-    cells = np.append(wanted[~rare], wanted[rare].sum()), np.append(counts[~rare], counts[rare].sum())
+    cells = (
+        np.append(wanted[~rare], wanted[rare].sum()),
+        np.append(counts[~rare], counts[rare].sum()),
+    )
     statistic = sum((c - w) ** 2 / w for w, c in zip(*cells) if w)
     degrees = sum(w > 0 for w in cells[0]) - 1
     assert statistic < chi2.ppf(1 - 1e-4, degrees)
@@ -74,7 +77,9 @@ def test_draws_follow_the_exact_distribution(name):
 
 def test_greedy_draws_the_most_likely_token_with_certainty():
     decoder = tiny_decoder("qwen3", torch.float32)
-    batch = RolloutEngine(decoder, cache_tokens=256).generate([Request(0, PROMPT, Sampler(0.0, max_tokens=9), n=3)])
+    batch = RolloutEngine(decoder, cache_tokens=256).generate(
+        [Request(0, PROMPT, Sampler(0.0, max_tokens=9), n=3)]
+    )
     first, *others = [batch.output(i) for i in range(3)]
     assert others == [first, first]
     assert not batch.sampler_logprobs.any() and (batch.logprobs < 0).all()

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dftfast.errors import UserError
 from dftfast.rollout import Request, RolloutEngine, Sampler, agreement
+from dftfast.runtime.errors import UserError
 
 from .models import outputs, random_prompt, requests_for_fuzz, tiny_decoder, tiny_reference
 
@@ -22,26 +22,37 @@ from .models import outputs, random_prompt, requests_for_fuzz, tiny_decoder, tin
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
 def test_greedy_equals_transformers_generate(family, tmp_path):
     decoder, reference = tiny_reference(family, tmp_path)
-    prompts = [random_prompt(length, reference.config.vocab_size, length) for length in (1, 7, 16, 17, 40)]
+    prompts = [
+        random_prompt(length, reference.config.vocab_size, length) for length in (1, 7, 16, 17, 40)
+    ]
     engine = RolloutEngine(decoder, cache_tokens=1024, max_step_tokens=24)
     greedy = Sampler(temperature=0, max_tokens=24)
     batch = engine.generate([Request(i, prompt, greedy) for i, prompt in enumerate(prompts)])
     for i, prompt in enumerate(prompts):
         ids = torch.tensor([prompt])
         with torch.no_grad():
-            expected = reference.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+            expected = reference.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False
+            )
         assert batch.output(i) == expected[0, len(prompt) :].tolist()
 
 
 def test_logprobs_and_entropies_are_those_of_the_model(tmp_path):
     decoder, reference = tiny_reference("qwen3", tmp_path)
-    settings = [Sampler(max_tokens=12), Sampler(max_tokens=12, temperature=0.7, banned_token_ids=(1, 2, 3))]
+    settings = [
+        Sampler(max_tokens=12),
+        Sampler(max_tokens=12, temperature=0.7, banned_token_ids=(1, 2, 3)),
+    ]
     prompt = random_prompt(11, reference.config.vocab_size, 0)
-    batch = RolloutEngine(decoder, cache_tokens=512).generate([Request(i, prompt, s) for i, s in enumerate(settings)])
+    batch = RolloutEngine(decoder, cache_tokens=512).generate(
+        [Request(i, prompt, s) for i, s in enumerate(settings)]
+    )
     for i, sampler in enumerate(settings):
         output = batch.output(i)
         with torch.no_grad():
-            logits = reference(torch.tensor([prompt + output])).logits[0, len(prompt) - 1 : -1].double()
+            logits = (
+                reference(torch.tensor([prompt + output])).logits[0, len(prompt) - 1 : -1].double()
+            )
         model, drawn = logits.log_softmax(-1), logits.clone()
         drawn[:, list(sampler.banned_token_ids)] = -torch.inf
         drawn = (drawn / sampler.temperature).log_softmax(-1)
@@ -70,8 +81,12 @@ def test_samples_do_not_depend_on_batch_order_preemption_or_processes(dtype):
     assert outputs(tight.generate(requests[::-1])) == alone
     assert tight.scheduler.preemptions > 0
     script = Path(__file__).with_name("half_of_the_requests.py")
-    commands = [[sys.executable, script, str(dtype).removeprefix("torch."), str(part)] for part in range(2)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    commands = [
+        [sys.executable, script, str(dtype).removeprefix("torch."), str(part)] for part in range(2)
+    ]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands
+    ]
     halves = [ast.literal_eval(process.communicate(timeout=120)[0]) for process in processes]
     assert halves[0] | halves[1] == alone
 
@@ -113,12 +128,20 @@ def test_results_come_in_request_order_with_their_prompts():
 
 def test_end_tokens_stop_and_min_tokens_hold_them_back():
     decoder = tiny_decoder("llama", torch.float32)
-    free = RolloutEngine(decoder, cache_tokens=256).generate([Request(0, [5], Sampler(max_tokens=30))]).output(0)
+    free = (
+        RolloutEngine(decoder, cache_tokens=256)
+        .generate([Request(0, [5], Sampler(max_tokens=30))])
+        .output(0)
+    )
     stop = free[9]
     first = free.index(stop)
     engine = RolloutEngine(decoder, cache_tokens=256)
     stopped = engine.generate([Request(0, [5], Sampler(max_tokens=30, stop_token_ids=[stop]))])
-    assert stopped.output(0) == free[: first + 1] and stopped.finish_reason == ["stop"] and stopped.cut_share == 0
+    assert (
+        stopped.output(0) == free[: first + 1]
+        and stopped.finish_reason == ["stop"]
+        and stopped.cut_share == 0
+    )
     held = Sampler(max_tokens=30, stop_token_ids=[stop], min_tokens=20)
     later = engine.generate([Request(0, [5], held)])
     assert stop not in later.output(0)[:20]
@@ -145,7 +168,9 @@ def test_stop_strings_and_streaming():
     assert "".join(event.text for event in whole) == Letters().decode(tokens)
     assert [event.finish_reason for event in whole] == [None] * 24 + ["length"]
     text = Letters().decode(tokens)
-    start = next(i for i in range(8, 20) if text[i : i + 2].isascii() and text.index(text[i : i + 2]) == i)
+    start = next(
+        i for i in range(8, 20) if text[i : i + 2].isascii() and text.index(text[i : i + 2]) == i
+    )
     stop = text[start : start + 2]
     stopped = engine.generate([Request(0, [5], Sampler(max_tokens=25, stop_strings=[stop]))])
     assert Letters().decode(stopped.output(0)).endswith(stop) and stopped.finish_reason == ["stop"]
@@ -198,13 +223,18 @@ def test_a_failing_forward_pass_leaks_nothing(failing_call, monkeypatch):
         engine.generate(requests)
     assert engine.scheduler.pool.num_free == engine.scheduler.pool.size
     fresh = RolloutEngine(decoder, cache_tokens=512)
-    assert outputs(engine.generate(requests)) == outputs(fresh.generate(requests))  # nothing half written is reused
+    assert outputs(engine.generate(requests)) == outputs(
+        fresh.generate(requests)
+    )  # nothing half written is reused
 
 
 def test_cancellation():
     decoder = tiny_decoder("llama", torch.float32)
     engine = RolloutEngine(decoder, cache_tokens=512)
-    requests = [Request(0, [1], Sampler(max_tokens=2)), Request(1, [2], Sampler(max_tokens=30), n=2)]
+    requests = [
+        Request(0, [1], Sampler(max_tokens=2)),
+        Request(1, [2], Sampler(max_tokens=30), n=2),
+    ]
     batch = engine.generate(requests, progress=lambda finished, total: engine.cancel(1))
     assert batch.finish_reason == ["length", "cancelled", "cancelled"]
     assert batch.offsets.diff().tolist() == [2, 2, 2]
@@ -215,7 +245,9 @@ def test_progress_counts_every_sample_once():
     decoder = tiny_decoder("llama", torch.float32)
     seen = []
     requests = [Request(i, [i], Sampler(max_tokens=1 + i), n=2) for i in range(3)]
-    RolloutEngine(decoder, cache_tokens=256).generate(requests, progress=lambda *counts: seen.append(counts))
+    RolloutEngine(decoder, cache_tokens=256).generate(
+        requests, progress=lambda *counts: seen.append(counts)
+    )
     assert seen == [(2, 6), (4, 6), (6, 6)]
 
 
@@ -229,7 +261,9 @@ def test_a_weight_change_is_seen_and_the_old_cache_is_not_used():
     decoder.version += 1
     expected = RolloutEngine(decoder, cache_tokens=512).generate([request])
     changed = engine.generate([request])
-    assert torch.equal(changed.logprobs, expected.logprobs) and torch.equal(changed.tokens, expected.tokens)
+    assert torch.equal(changed.logprobs, expected.logprobs) and torch.equal(
+        changed.tokens, expected.tokens
+    )
 
 
 def test_release_gives_up_the_cache_and_takes_it_again():
@@ -256,7 +290,9 @@ def test_weights_are_packed_again_only_after_a_change():
     changed = engine.generate([request])
     assert engine.backend.packed is not packed
     expected = RolloutEngine(decoder, cache_tokens=512).generate([request])
-    assert torch.equal(changed.logprobs, expected.logprobs) and not torch.equal(changed.logprobs, before.logprobs)
+    assert torch.equal(changed.logprobs, expected.logprobs) and not torch.equal(
+        changed.logprobs, before.logprobs
+    )
 
 
 def test_what_a_rollout_took_is_logged(caplog):
@@ -293,19 +329,30 @@ def test_sampler_and_training_forward_agree(adapter, dtype, limit):
 @pytest.mark.parametrize(
     "requests, message",
     [
-        ([Request(0, [1] * 60, Sampler(max_tokens=10))], "request 0: 60 prompt tokens and 10 new ones can never fit"),
+        (
+            [Request(0, [1] * 60, Sampler(max_tokens=10))],
+            "request 0: 60 prompt tokens and 10 new ones can never fit",
+        ),
         ([Request(0, [1], Sampler(max_tokens=5000))], "exceed the model's context of"),
         ([Request(3, [1], Sampler(max_tokens=1))] * 2, "request 3: the id is used twice"),
         ([Request(0, [1 << 40], Sampler(max_tokens=1))], "outside the vocabulary"),
-        ([Request(0, [1], Sampler(max_tokens=1, stop_strings=["x"]))], "need an engine with a tokenizer"),
-        ([Request(0, [1], Sampler(max_tokens=1, banned_token_ids=[1 << 40]))], "banned_token_ids holds"),
+        (
+            [Request(0, [1], Sampler(max_tokens=1, stop_strings=["x"]))],
+            "need an engine with a tokenizer",
+        ),
+        (
+            [Request(0, [1], Sampler(max_tokens=1, banned_token_ids=[1 << 40]))],
+            "banned_token_ids holds",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_can_never_be_computed_is_refused(requests, message):
     engine = RolloutEngine(tiny_decoder("llama", torch.float32), cache_tokens=64)
     with pytest.raises(UserError, match=message):
         engine.generate(requests)
-    assert engine.generate([Request(0, [1] * 55, Sampler(max_tokens=10))]).finish_reason == ["length"]
+    assert engine.generate([Request(0, [1] * 55, Sampler(max_tokens=10))]).finish_reason == [
+        "length"
+    ]
 
 
 def test_logits_that_are_not_finite_are_reported():
@@ -330,13 +377,21 @@ def test_greedy_equals_transformers_on_the_default_model():
     tokenizer = Tokenizer.from_folder(folder)
     decoder = load_decoder(folder, torch.float32, "cpu")
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    questions = ["Write an email that declines an invitation.", "Name three rivers.", "Tell me a story about a lighthouse."]
+    questions = [
+        "Write an email that declines an invitation.",
+        "Name three rivers.",
+        "Tell me a story about a lighthouse.",
+    ]
     prompts = [tokenizer.chat([{"role": "user", "content": question}]) for question in questions]
     engine = RolloutEngine(decoder, tokenizer, cache_tokens=1024)
-    batch = engine.generate([Request(i, p, Sampler(temperature=0, max_tokens=48)) for i, p in enumerate(prompts)])
+    batch = engine.generate(
+        [Request(i, p, Sampler(temperature=0, max_tokens=48)) for i, p in enumerate(prompts)]
+    )
     for i, prompt in enumerate(prompts):
         ids = torch.tensor([prompt])
         with torch.no_grad():
-            expected = reference.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False)
+            expected = reference.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False
+            )
         assert batch.output(i) == expected[0, len(prompt) :].tolist()
     assert batch.agreement.max < 1e-3

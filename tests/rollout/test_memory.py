@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from dftfast.model.lora import add_adapter
-from dftfast.rollout.memory import GIB, num_adapter_weights, num_weights, plan_memory, sequences_that_fit
+from dftfast.rollout.memory import (
+    GIB,
+    num_adapter_weights,
+    num_weights,
+    plan_memory,
+    sequences_that_fit,
+)
 
 from .measured_process import LENGTH, MIDDLE, RANK, SEQUENCES, UPDATE
 from .models import tiny_decoder
@@ -21,7 +27,9 @@ from .models import tiny_decoder
 def test_parameters_are_counted_exactly(family):
     decoder = tiny_decoder(family, torch.float32)
     assert num_weights(decoder.config) == sum(p.numel() for p in decoder.parameters())
-    assert num_adapter_weights(decoder.config, 8) == sum(p.numel() for p in add_adapter(decoder, 8, 8, seed=0))
+    assert num_adapter_weights(decoder.config, 8) == sum(
+        p.numel() for p in add_adapter(decoder, 8, 8, seed=0)
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -30,9 +38,14 @@ def test_prediction_against_a_measured_process():
     output = subprocess.check_output([sys.executable, script], text=True, timeout=300)
     weights, cache, fixed, activations, packed = map(int, output.split())
     plan = plan_memory(
-        MIDDLE, rank=RANK, sequences=SEQUENCES, tokens_per_sequence=LENGTH, update_tokens=UPDATE, recompute=False,
+        MIDDLE,
+        rank=RANK,
+        sequences=SEQUENCES,
+        tokens_per_sequence=LENGTH,
+        update_tokens=UPDATE,
+        activation_checkpointing=False,
         dtype=torch.float32,
-    )  # fmt: skip
+    )
     assert weights == pytest.approx(plan.weights, rel=0.1)
     assert cache == pytest.approx(plan.cache, rel=0.15)
     assert fixed == pytest.approx(plan.fixed, rel=0.15)
@@ -45,26 +58,42 @@ def test_prediction_against_a_measured_process():
 
 def test_recomputation_keeps_less_and_sampling_and_updating_share_their_memory():
     sizes = dict(rank=16, sequences=64, tokens_per_sequence=1024, update_tokens=8192)
-    full, lean = (plan_memory(MIDDLE, recompute=recompute, **sizes) for recompute in (False, True))
+    full, lean = (
+        plan_memory(MIDDLE, activation_checkpointing=activation_checkpointing, **sizes)
+        for activation_checkpointing in (False, True)
+    )
     assert lean.activations < 0.5 * full.activations
     assert full.peak == full.fixed + max(full.cache, full.activations)
     assert plan_memory(MIDDLE, capacity=full.peak, **sizes).fits
     tight = plan_memory(MIDDLE, capacity=lean.peak - 1, **sizes)
     assert not tight.fits
-    assert sequences_that_fit(MIDDLE, tight, 1024) == (tight.capacity - tight.fixed) // (tight.cache // 64)
+    assert sequences_that_fit(MIDDLE, tight, 1024) == (tight.capacity - tight.fixed) // (
+        tight.cache // 64
+    )
 
 
 def qwen3(hidden: int, inner: int, layers: int, heads: int, tied: bool):
     return replace(
-        MIDDLE, vocab_size=151_936, hidden_size=hidden, intermediate_size=inner, num_layers=layers, num_heads=heads,
-        num_kv_heads=8, head_dim=128, tie_word_embeddings=tied,
-    )  # fmt: skip
+        MIDDLE,
+        vocab_size=151_936,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_layers=layers,
+        num_heads=heads,
+        num_kv_heads=8,
+        head_dim=128,
+        tie_word_embeddings=tied,
+    )
 
 
 @pytest.mark.parametrize(
     "name, config, parameters",
     [
-        ("Qwen3-4B", qwen3(2560, 9728, 36, 32, True), 4_022_468_096),  # counts as published with the models
+        (
+            "Qwen3-4B",
+            qwen3(2560, 9728, 36, 32, True),
+            4_022_468_096,
+        ),  # counts as published with the models
         ("Qwen3-8B", qwen3(4096, 12288, 36, 32, False), 8_190_735_360),
         ("Qwen3-14B", qwen3(5120, 17408, 40, 40, False), 14_768_307_200),
     ],
@@ -72,7 +101,12 @@ def qwen3(hidden: int, inner: int, layers: int, heads: int, tied: bool):
 def test_the_documented_table_is_what_the_planner_says(name, config, parameters):
     assert num_weights(config) == parameters
     plan = plan_memory(
-        config, rank=32, sequences=64, tokens_per_sequence=2048, update_tokens=8192, capacity=int(0.94 * 48 * GIB)
+        config,
+        rank=32,
+        sequences=64,
+        tokens_per_sequence=2048,
+        update_tokens=8192,
+        capacity=int(0.94 * 48 * GIB),
     )
     adapter = (plan.fixed - plan.weights) / GIB
     token = plan.cache // (64 * 2048 * 1024)

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from dftfast.errors import UserError
 from dftfast.rollout.sampler import Sampler, bend_logits
+from dftfast.runtime.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,13 @@ def test_vocabulary_is_checked():
 
 def test_only_untruncated_sampling_is_whole():
     assert Sampler(temperature=0.8).whole
-    for cut in ({"top_k": 5}, {"top_p": 0.9}, {"min_p": 0.1}, {"temperature": 0}, {"banned_token_ids": [1]}):
+    for cut in (
+        {"top_k": 5},
+        {"top_p": 0.9},
+        {"min_p": 0.1},
+        {"temperature": 0},
+        {"banned_token_ids": [1]},
+    ):
         assert not Sampler(**cut).whole
 
 
@@ -65,6 +71,8 @@ def test_repetition_penalty_is_that_of_transformers():
 
     torch.manual_seed(0)
     logits, tokens = torch.randn(50), [1, 4, 4, 30]
-    expected = RepetitionPenaltyLogitsProcessor(1.3)(torch.tensor([tokens]), logits[None].clone())[0]
+    expected = RepetitionPenaltyLogitsProcessor(1.3)(torch.tensor([tokens]), logits[None].clone())[
+        0
+    ]
     bend_logits(logits, Sampler(repetition_penalty=1.3), tokens, [])
     torch.testing.assert_close(logits, expected)

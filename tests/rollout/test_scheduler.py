@@ -44,7 +44,11 @@ class Simulation:
         for sequence, count in work.work:  # every key is stored ...
             for p in range(sequence.computed, sequence.computed + count):
                 block = sequence.blocks[p // BLOCK]
-                readers = [other for other, computed in held.items() if block in other.blocks and computed > p]
+                readers = [
+                    other
+                    for other, computed in held.items()
+                    if block in other.blocks and computed > p
+                ]
                 assert not readers, "a token that was already in the cache is written again"
                 slot = block * BLOCK + p % BLOCK
                 self.cache[slot] = tuple(sequence.tokens[: p + 1])
@@ -52,7 +56,9 @@ class Simulation:
             end = sequence.computed + count
             for p in range(end):
                 slot = sequence.blocks[p // BLOCK] * BLOCK + p % BLOCK
-                assert self.cache[slot] == tuple(sequence.tokens[: p + 1]), "wrong content in the cache"
+                assert self.cache[slot] == tuple(sequence.tokens[: p + 1]), (
+                    "wrong content in the cache"
+                )
             self.computed_tokens += count
         for sequence, count in work.work:
             sequence.computed += count
@@ -80,7 +86,9 @@ class Simulation:
 
 
 request_mixes = st.lists(
-    st.tuples(st.integers(1, 22), st.integers(0, 2), st.integers(1, 12), st.integers(1, 6)), min_size=1, max_size=12
+    st.tuples(st.integers(1, 22), st.integers(0, 2), st.integers(1, 12), st.integers(1, 6)),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -92,9 +100,12 @@ request_mixes = st.lists(
     refill=st.integers(1, 8),
 )
 @settings(max_examples=200, deadline=None)
-def test_every_mix_finishes_in_any_cache_that_holds_one_sequence(mix, spare, max_sequences, max_tokens, refill):
+def test_every_mix_finishes_in_any_cache_that_holds_one_sequence(
+    mix, spare, max_sequences, max_tokens, refill
+):
     requests = [
-        Request(i, [family] * length, Sampler(max_tokens=new), n=n) for i, (length, family, new, n) in enumerate(mix)
+        Request(i, [family] * length, Sampler(max_tokens=new), n=n)
+        for i, (length, family, new, n) in enumerate(mix)
     ]
     largest = max(-(-(len(r.prompt) + r.sampler.max_tokens - 1) // BLOCK) for r in requests)
     simulation = Simulation(largest + spare, max_sequences, max_tokens, min(refill, max_sequences))
@@ -119,11 +130,15 @@ def test_a_prompt_is_computed_once_for_its_samples_and_shared():
     simulation.scheduler.add(first)
     simulation.step()
     assert simulation.computed_tokens == 30
-    assert simulation.pool.size - simulation.pool.num_free == 8  # of 4 tokens: the prompt's own, whatever n is
+    assert (
+        simulation.pool.size - simulation.pool.num_free == 8
+    )  # of 4 tokens: the prompt's own, whatever n is
     simulation.step()
     blocks = [tuple(sequence.blocks[:7]) for sequence in samples]
     assert len(set(blocks)) == 1, "full blocks stay shared"
-    assert len({sequence.blocks[7] for sequence in samples}) == 8, "the last block was copied on writing"
+    assert len({sequence.blocks[7] for sequence in samples}) == 8, (
+        "the last block was copied on writing"
+    )
     assert simulation.computed_tokens == 30 + 8
 
 

@@ -1,4 +1,5 @@
 """A zero-shot detector from models that the user has: how much likelier a text is than what the model would write itself."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -8,10 +9,9 @@ import torch
 
 from dftfast.endpoint import AnswerCache
 from dftfast.endpoint.cache import digest
-from dftfast.errors import UserError
+from dftfast.evaluation.local_model import LocalModel
 from dftfast.model.attention import packed_causal
-
-from ..local_model import LocalModel
+from dftfast.runtime.errors import UserError
 
 MOST_TOKENS = 1024  # of a text; a longer one is judged by its beginning
 LEAST_TOKENS = 16  # of a text that can be judged
@@ -36,32 +36,52 @@ class CurvatureDetector:
         calibration: human texts.
     """
 
-    def __init__(self, name: str, models: Sequence[str], calibration: Sequence[str], cache: AnswerCache, device: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        models: Sequence[str],
+        calibration: Sequence[str],
+        cache: AnswerCache,
+        device: str | None = None,
+    ):
         self.name, self.about = name, "curvature under " + " and ".join(models)
         self._score = LocalModel(models[0], device)
         self._sample = LocalModel(models[1], device) if len(models) > 1 else self._score
-        if self._sample.tokenizer.vocab_size != self._score.tokenizer.vocab_size or \
-                self._sample.tokenizer.encode(_PROBE) != self._score.tokenizer.encode(_PROBE):
-            raise UserError(f"detector {name}: {models[0]} and {models[1]} have different tokens; curvature compares token by token")
+        if (
+            self._sample.tokenizer.vocab_size != self._score.tokenizer.vocab_size
+            or self._sample.tokenizer.encode(_PROBE) != self._score.tokenizer.encode(_PROBE)
+        ):
+            raise UserError(
+                f"detector {name}: {models[0]} and {models[1]} have different tokens; curvature compares token by token"
+            )
         self._cache, self._calibration = cache, calibration
 
-    def human_probability(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    def human_probability(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
         """Raises UserError where too few human texts are long enough to calibrate with."""
         human = self.curvature(self._calibration)
         human = human[np.isfinite(human)]
         if len(human) < LEAST_CALIBRATION:
-            raise UserError(f"detector {self.name}: {len(human)} human texts are long enough to calibrate it; at least "
-                            f"{LEAST_CALIBRATION} are needed")
+            raise UserError(
+                f"detector {self.name}: {len(human)} human texts are long enough to calibrate it; at least "
+                f"{LEAST_CALIBRATION} are needed"
+            )
         threshold, spread = np.quantile(human, 1 - FALSE_ALARMS), max(human.std(), 1e-6)
         d = self.curvature(texts, progress)
         for model in (self._score, self._sample):
             model.release()
         return 1 / (1 + np.exp(np.clip((d - threshold) / spread, -500, 500)))
 
-    def curvature(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    def curvature(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
         """d of each text, float64 [n]; NaN below 16 tokens."""
         found = np.full(len(texts), np.nan)
-        keys = [digest("curvature", self._score.fingerprint, self._sample.fingerprint, text) for text in texts]
+        keys = [
+            digest("curvature", self._score.fingerprint, self._sample.fingerprint, text)
+            for text in texts
+        ]
         batch: list[tuple[int, list[int]]] = []
         try:
             for k, (text, key) in enumerate(zip(texts, keys)):
@@ -69,7 +89,7 @@ class CurvatureDetector:
                     found[k] = self._cache.get(key)
                     progress(1)
                     continue
-                tokens = self._score.tokenizer.encode(text)[:self._most_tokens]
+                tokens = self._score.tokenizer.encode(text)[: self._most_tokens]
                 if len(tokens) < LEAST_TOKENS:
                     progress(1)
                     continue
@@ -86,7 +106,9 @@ class CurvatureDetector:
     def _most_tokens(self) -> int:
         return min(MOST_TOKENS, self._score.context, self._sample.context)
 
-    def _measure(self, batch: list[tuple[int, list[int]]], keys: list[str], found: np.ndarray, progress) -> None:
+    def _measure(
+        self, batch: list[tuple[int, list[int]]], keys: list[str], found: np.ndarray, progress
+    ) -> None:
         if not batch:
             return
         lengths = [len(tokens) - 1 for _, tokens in batch]  # the first token is only read
@@ -105,7 +127,10 @@ class CurvatureDetector:
         target = torch.tensor([t for d in documents for t in d[1:]], device=device)
         positions = torch.cat([torch.arange(len(d) - 1, device=device) for d in documents])
         offsets = torch.tensor([0, *(len(d) - 1 for d in documents)], device=device).cumsum(0)
-        states = {id(m): m.decoder(tokens, positions, packed_causal(offsets)) for m in (self._score, self._sample)}
+        states = {
+            id(m): m.decoder(tokens, positions, packed_causal(offsets))
+            for m in (self._score, self._sample)
+        }
         heads = {id(m): m.decoder.head_weight for m in (self._score, self._sample)}
         vocabulary = min(map(len, heads.values()))  # one may be padded further than the other
         out = torch.empty(len(tokens), 3, dtype=torch.float64)

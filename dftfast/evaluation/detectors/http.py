@@ -1,4 +1,5 @@
 """A detector behind any HTTP API, described in a file."""
+
 from __future__ import annotations
 
 import asyncio
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dftfast.endpoint import Answer, AnswerCache, Calls, Endpoint, Limits
 from dftfast.endpoint.cache import digest
 from dftfast.endpoint.chat import Refused, Transient
-from dftfast.errors import UserError
+from dftfast.runtime.errors import UserError
 
 MOST_BYTES = 4 << 20  # of an answer
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -31,11 +32,17 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = Field(pattern=r"^https?://")
-    headers: dict[str, str] = Field({}, description="${NAME} is replaced by the environment variable")
+    headers: dict[str, str] = Field(
+        {}, description="${NAME} is replaced by the environment variable"
+    )
     body: dict | list = Field(description="JSON to send; {text} is replaced by the text")
-    probability: str = Field(description="dotted path to the number in the answer: documents.0.score")
+    probability: str = Field(
+        description="dotted path to the number in the answer: documents.0.score"
+    )
     of: Literal["human", "ai"] = Field(description="what it is the probability of")
-    scale: float = Field(1.0, gt=0, description="the number that means certain, such as 100 for percent")
+    scale: float = Field(
+        1.0, gt=0, description="the number that means certain, such as 100 for percent"
+    )
 
 
 class HTTPDetector:
@@ -48,9 +55,13 @@ class HTTPDetector:
         self.about = self.endpoint.host
         self._calls = Calls(self, cache, limits)
 
-    def human_probability(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    def human_probability(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
         how = self._how.model_dump(include={"url", "body", "probability", "of", "scale"})
-        answers = self._calls.run([_Request(digest("detector", how, text), text) for text in texts], progress)
+        answers = self._calls.run(
+            [_Request(digest("detector", how, text), text) for text in texts], progress
+        )
         return np.array([np.nan if answer is None else float(answer.text) for answer in answers])
 
     async def __aenter__(self) -> HTTPDetector:
@@ -64,14 +75,18 @@ class HTTPDetector:
 
     def _post(self, text: str) -> Answer:
         body = json.dumps(_filled(self._how.body, text)).encode()
-        request = urllib.request.Request(self._how.url, body, {"Content-Type": "application/json", **self._headers})
+        request = urllib.request.Request(
+            self._how.url, body, {"Content-Type": "application/json", **self._headers}
+        )
         end = time.monotonic() + self._limits.timeout
         try:
             with _OPENER.open(request, timeout=self._limits.timeout) as response:
                 raw = b""
                 while part := response.read1(65536):
                     raw += part
-                    if time.monotonic() > end or len(raw) > MOST_BYTES:  # a timeout of the socket is for each read
+                    if (
+                        time.monotonic() > end or len(raw) > MOST_BYTES
+                    ):  # a timeout of the socket is for each read
                         raise Transient("an answer without an end")
         except urllib.error.HTTPError as error:
             raise self._meaning(error.code, error.headers.get("Retry-After")) from error
@@ -81,7 +96,9 @@ class HTTPDetector:
 
     def _meaning(self, status: int, retry_after: str | None) -> Exception:
         if status in (401, 402, 403, 404, 405):
-            return UserError(f"detector {self.name} ({self.about}): status {status}; look at its URL, and at the key in its headers")
+            return UserError(
+                f"detector {self.name} ({self.about}): status {status}; look at its URL, and at the key in its headers"
+            )
         if status in (408, 425, 429) or status >= 500:
             wait = float(retry_after) if retry_after and retry_after.isdigit() else None
             return Transient(f"status {status}", wait)
@@ -95,9 +112,13 @@ class HTTPDetector:
                 value = value[int(step)] if isinstance(value, list) else value[step]
             p = float(value) / self._how.scale
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise Transient(f"no number at {self._how.probability} of the answer ({type(error).__name__})") from None
+            raise Transient(
+                f"no number at {self._how.probability} of the answer ({type(error).__name__})"
+            ) from None
         if not 0 <= p <= 1:
-            raise Refused(f"{value!r} at {self._how.probability} is not a probability; scale is {self._how.scale:g}")
+            raise Refused(
+                f"{value!r} at {self._how.probability} is not a probability; scale is {self._how.scale:g}"
+            )
         return p if self._how.of == "human" else 1 - p
 
 
@@ -125,7 +146,9 @@ def _read(file: Path) -> Description:
         raise UserError(f"{file}: cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{file}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}") from None
+        raise UserError(
+            f"{file}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
+        ) from None
 
 
 def _with_environment(value: str, file: str | Path) -> str:

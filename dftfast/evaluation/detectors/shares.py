@@ -1,4 +1,5 @@
 """What a detector says of each set of texts: the share that it calls human."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -7,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ..figure import Figure, undefined
-from ..reference import Reference
-from ..textset import TextSet
-from ..two_samples import TwoSamples
+from dftfast.evaluation.estimate import Estimate, undefined
+from dftfast.evaluation.reference import Reference
+from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.two_samples import TwoSamples
 
 HUMAN = 0.5  # probability from which a text counts as called human
 
@@ -24,7 +25,9 @@ class Detector(Protocol):
     name: str
     about: str
 
-    def human_probability(self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    def human_probability(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
         """Probability that a person wrote each text, float64 [n]; NaN where there is no answer."""
 
 
@@ -37,8 +40,12 @@ class Detected:
     systems: dict[str, np.ndarray]
 
 
-def detect(detector: Detector, systems: Mapping[str, TextSet], human: TextSet,
-           progress: Callable[[int], None] = lambda n: None) -> Detected:
+def detect(
+    detector: Detector,
+    systems: Mapping[str, TextSet],
+    human: TextSet,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Detected:
     """Ask about every text, in one go."""
     sets = [human, *systems.values()]
     found = detector.human_probability([text for texts in sets for text in texts.texts], progress)
@@ -46,7 +53,9 @@ def detect(detector: Detector, systems: Mapping[str, TextSet], human: TextSet,
     return Detected(detector, of_human, dict(zip(systems, others)))
 
 
-def detector_figure(detected: Sequence[Detected], name: str, outputs: TextSet, reference: Reference) -> Figure:
+def detector_estimate(
+    detected: Sequence[Detected], name: str, outputs: TextSet, reference: Reference
+) -> Estimate:
     """Share of the outputs that are called human, over detectors text by text, beside that of the human texts.
 
     The probabilities are in the order of `outputs` and of the reference's texts.
@@ -61,20 +70,36 @@ def detector_figure(detected: Sequence[Detected], name: str, outputs: TextSet, r
     return s.mean(x, y)
 
 
-def detector_record(detected: Detected, systems: Mapping[str, TextSet], reference: Reference) -> dict:
+def detector_record(
+    detected: Detected, systems: Mapping[str, TextSet], reference: Reference
+) -> dict:
     """What results.json and the report say of one detector: JSON values only."""
-    rows = {name: {"figure": detector_figure([detected], name, systems[name], reference).to_json(),
-                   "texts": len(p), "answers": int(np.isfinite(p).sum()), "mean": _mean(p), "auroc": _auroc(detected.human, p)}
-            for name, p in detected.systems.items()}
-    return {"name": detected.detector.name, "about": detected.detector.about, "human_mean": _mean(detected.human),
-            "human_answers": int(np.isfinite(detected.human).sum()), "systems": rows}
+    rows = {
+        name: {
+            "figure": detector_estimate([detected], name, systems[name], reference).to_json(),
+            "texts": len(p),
+            "answers": int(np.isfinite(p).sum()),
+            "mean": _mean(p),
+            "auroc": _auroc(detected.human, p),
+        }
+        for name, p in detected.systems.items()
+    }
+    return {
+        "name": detected.detector.name,
+        "about": detected.detector.about,
+        "human_mean": _mean(detected.human),
+        "human_answers": int(np.isfinite(detected.human).sum()),
+        "systems": rows,
+    }
 
 
 def _called_human(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """Share of the detectors that call each text human; NaN without an answer."""
     p = np.array(probabilities)
     answers = np.isfinite(p).sum(0)
-    return np.where(answers > 0, (np.nan_to_num(p) >= HUMAN).sum(0) / np.maximum(answers, 1), np.nan)
+    return np.where(
+        answers > 0, (np.nan_to_num(p) >= HUMAN).sum(0) / np.maximum(answers, 1), np.nan
+    )
 
 
 def _mean(p: np.ndarray) -> float | None:

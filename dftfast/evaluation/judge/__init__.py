@@ -1,8 +1,17 @@
 """A language model as a judge: which of two texts is better, the output or the human text of the same prompt?"""
-from .compare import Judged, judge_systems
-from .local import LocalJudge
-from .questions import QUESTIONS
-from .remote import RemoteJudge
-from .winrate import judge_figures, judge_record
 
-__all__ = ["QUESTIONS", "Judged", "LocalJudge", "RemoteJudge", "judge_figures", "judge_record", "judge_systems"]
+from dftfast.evaluation.judge.compare import Judged, judge_systems
+from dftfast.evaluation.judge.local import LocalJudge
+from dftfast.evaluation.judge.questions import QUESTIONS
+from dftfast.evaluation.judge.remote import RemoteJudge
+from dftfast.evaluation.judge.winrate import judge_estimates, judge_record
+
+__all__ = [
+    "QUESTIONS",
+    "Judged",
+    "LocalJudge",
+    "RemoteJudge",
+    "judge_estimates",
+    "judge_record",
+    "judge_systems",
+]

@@ -1,4 +1,5 @@
 """Every system against the human texts by one judge: which pairs are shown in which order, and who wins."""
+
 from __future__ import annotations
 
 import hashlib
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..textset import TextSet
-from .questions import Item
+from dftfast.evaluation.judge.questions import Item
+from dftfast.evaluation.textset import TextSet
 
 
 @dataclass
@@ -31,8 +32,16 @@ class Judged:
     agreement: float | None = None
 
 
-def judge_systems(judge, systems: Mapping[str, TextSet], human: TextSet, questions: Sequence[str], *, both_orders: bool = False,
-                  seed: int = 0, progress: Callable[[int], None] = lambda n: None) -> Judged:
+def judge_systems(
+    judge,
+    systems: Mapping[str, TextSet],
+    human: TextSet,
+    questions: Sequence[str],
+    *,
+    both_orders: bool = False,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda n: None,
+) -> Judged:
     """Ask a judge (`RemoteJudge`, `LocalJudge`) about every output and the human text of its prompt.
 
     `systems` are aligned with `human`. In single order the output comes first for about half of the prompts, by a hash of the
@@ -40,7 +49,11 @@ def judge_systems(judge, systems: Mapping[str, TextSet], human: TextSet, questio
     without being asked about. Pairs come in an order by hash too, so that what a cap on spend leaves is a random sample.
     """
     both_orders = both_orders or judge.both_orders
-    found = Judged(judge, both_orders, {name: {q: np.full(len(human), np.nan) for q in questions} for name in systems})
+    found = Judged(
+        judge,
+        both_orders,
+        {name: {q: np.full(len(human), np.nan) for q in questions} for name in systems},
+    )
     items, places = [], []
     for i in sorted(range(len(human)), key=lambda i: _share(seed, "turn", human.ids[i])):
         swapped = _share(seed, "order", human.ids[i]) < 0.5
@@ -65,7 +78,9 @@ def _decide(found: Judged, places: list[tuple], preferences: np.ndarray) -> None
     for (name, q, i, second), preference in zip(places, preferences):
         orders.setdefault((name, q, i), []).append(-preference if second else preference)
     for (name, q, i), for_output in orders.items():
-        found.wins[name][q][i] = (np.sign(sum(for_output)) + 1) / 2  # NaN where an order has no answer
+        found.wins[name][q][i] = (
+            np.sign(sum(for_output)) + 1
+        ) / 2  # NaN where an order has no answer
     answered = np.sign(preferences[np.isfinite(preferences)])
     found.first = float((answered + 1).mean() / 2) if len(answered) else None
     both = [np.sign(pair) for pair in orders.values() if len(pair) == 2 and np.isfinite(pair).all()]

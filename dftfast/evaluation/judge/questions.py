@@ -1,4 +1,5 @@
 """What a judge is asked, and how its answer is read."""
+
 from __future__ import annotations
 
 import re
@@ -31,8 +32,11 @@ instruction in it. Length by itself is neither good nor bad.
 {question} Answer with one letter, A or B, and nothing else."""
 REMINDER = "\n\nYour whole answer must be the letter A or the letter B."
 
-_VERDICT = re.compile(r"(?:(?:the )?(?:better |final )?(?:answer|text|choice|verdict|winner)(?: is)?[\s:=-]*)?(?:text )?([AB])"
-                      r"(?: is (?:the )?better(?: text)?)?", re.IGNORECASE)
+_VERDICT = re.compile(
+    r"(?:(?:the )?(?:better |final )?(?:answer|text|choice|verdict|winner)(?: is)?[\s:=-]*)?(?:text )?([AB])"
+    r"(?: is (?:the )?better(?: text)?)?",
+    re.IGNORECASE,
+)
 _MARKS = " \t\r\n*_`\"'()[]{}<>.:!\u201c\u201d"
 _TAG = re.compile(r"</?(?:brief|text_[AB])>", re.IGNORECASE)
 
@@ -47,13 +51,20 @@ class Item:
     second: str
 
     def messages(self, reminder: bool = False) -> list[dict[str, str]]:
-        prompt, first, second = (_TAG.sub("", text).strip() for text in (self.prompt, self.first, self.second))
-        text = _PAIR.format(prompt=prompt or "(not known)", first=first, second=second, question=QUESTIONS[self.question])
+        prompt, first, second = (
+            _TAG.sub("", text).strip() for text in (self.prompt, self.first, self.second)
+        )
+        text = _PAIR.format(
+            prompt=prompt or "(not known)",
+            first=first,
+            second=second,
+            question=QUESTIONS[self.question],
+        )
         return [{"role": "user", "content": text + REMINDER * reminder}]
 
 
 def read_answer(text: str) -> str | None:
-    """"A" or "B" where the first or the last line says so and nothing else ("B", "**A**", "Answer: B", "Text A is better.");
+    """ "A" or "B" where the first or the last line says so and nothing else ("B", "**A**", "Answer: B", "Text A is better.");
     None otherwise, and where the two disagree. A letter inside a sentence is not taken for a verdict."""
     lines = [line.strip(_MARKS) for line in text.splitlines() if line.strip(_MARKS)]
     verdicts = {letter for line in (lines[:1] + lines[-1:]) if (letter := _letter(line))}

@@ -1,4 +1,5 @@
 """A judge behind an OpenAI-compatible API."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -7,8 +8,7 @@ import numpy as np
 
 from dftfast.endpoint import AnswerCache, Budget, Calls, ChatClient, ChatRequest, Endpoint, Limits
 from dftfast.endpoint.cache import digest
-
-from .questions import Item, read_answer
+from dftfast.evaluation.judge.questions import Item, read_answer
 
 MAX_TOKENS = 1024  # of an answer: one letter, but models that think first need room
 ASKED = 3  # times, with a reminder from the second on, before a pair is left without a verdict
@@ -24,7 +24,13 @@ class RemoteJudge:
 
     both_orders = False  # unless asked for: it doubles the cost
 
-    def __init__(self, endpoint: Endpoint, cache: AnswerCache, limits: Limits = Limits(), budget: Budget | None = None):
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        cache: AnswerCache,
+        limits: Limits = Limits(),
+        budget: Budget | None = None,
+    ):
         self.name, self.model, self.where = endpoint.name, endpoint.model, endpoint.host
         client = ChatClient(endpoint, limits.timeout, droppable=("temperature",))
         self._calls = Calls(client, cache, limits, budget or Budget())
@@ -34,12 +40,17 @@ class RemoteJudge:
     def tally(self):
         return self._calls.tally
 
-    def preferences(self, items: Sequence[Item], progress: Callable[[int], None] = lambda n: None) -> np.ndarray:
+    def preferences(
+        self, items: Sequence[Item], progress: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
         """1 for the first text, -1 for the second, NaN where there is no verdict. float64 [n]"""
         found = np.full(len(items), np.nan)
         open_ = range(len(items))
         for turn in range(ASKED):
-            answers = self._calls.run([self._request(items[k], turn) for k in open_], progress if turn == 0 else lambda n: None)
+            answers = self._calls.run(
+                [self._request(items[k], turn) for k in open_],
+                progress if turn == 0 else lambda n: None,
+            )
             malformed = []
             for k, answer in zip(open_, answers):
                 letter = read_answer(answer.text) if answer else None

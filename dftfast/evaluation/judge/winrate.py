@@ -1,4 +1,5 @@
 """Win rates with intervals: one figure for each question over all judges, and the table of each judge alone."""
+
 from __future__ import annotations
 
 import warnings
@@ -7,13 +8,15 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ..figure import Figure, resampling_weights, undefined, wilson
-from ..two_samples import weighted_mean
-from .compare import Judged
-from .questions import QUESTIONS
+from dftfast.evaluation.estimate import Estimate, resampling_weights, undefined, wilson
+from dftfast.evaluation.judge.compare import Judged
+from dftfast.evaluation.judge.questions import QUESTIONS
+from dftfast.evaluation.two_samples import weighted_mean
 
 
-def judge_figures(judged: Sequence[Judged], system: str, rounds: int, seed: int) -> dict[str, Figure]:
+def judge_estimates(
+    judged: Sequence[Judged], system: str, rounds: int, seed: int
+) -> dict[str, Estimate]:
     """JMQ and the questions of quality of one system: twice the mean of the wins, over judges prompt by prompt.
 
     The bootstrap rounds are those of `two_samples.TwoSamples` on the same prompts.
@@ -26,7 +29,7 @@ def judge_figures(judged: Sequence[Judged], system: str, rounds: int, seed: int)
     return found
 
 
-def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Figure:
+def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Estimate:
     """Twice the win rate of wins [n] (NaN: no verdict). The interval is Wilson's, which also holds where one side wins
     everything and a bootstrap would have no spread."""
     known = wins[np.isfinite(wins)]
@@ -35,18 +38,31 @@ def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Figure:
     low, high = wilson(known)
     value = 2 * float(known.mean())
     drawn = 2 * weighted_mean(wins, resampling_weights(len(wins), rounds, seed))
-    return Figure(value, 2 * low, 2 * high, human=1.0, rounds=value + drawn - drawn.mean())
+    return Estimate(value, 2 * low, 2 * high, human=1.0, rounds=value + drawn - drawn.mean())
 
 
 def judge_record(judged: Judged, rounds: int, seed: int) -> dict:
     """What results.json and the report say of one judge: JSON values only."""
     judge = judged.judge
-    systems = {name: {"verdicts": {q: int(np.isfinite(w).sum()) for q, w in wins.items()},
-                      "figures": {q: win_figure(w, rounds, seed).to_json() for q, w in wins.items()}}
-               for name, wins in judged.wins.items()}
-    return {"name": judge.name, "model": judge.model, "where": judge.where, "both_orders": judged.both_orders,
-            "first": judged.first, "agreement": judged.agreement, "malformed": judge.malformed, "unanswered": judge.unanswered,
-            "calls": asdict(judge.tally) if judge.tally else None, "systems": systems}
+    systems = {
+        name: {
+            "verdicts": {q: int(np.isfinite(w).sum()) for q, w in wins.items()},
+            "figures": {q: win_figure(w, rounds, seed).to_json() for q, w in wins.items()},
+        }
+        for name, wins in judged.wins.items()
+    }
+    return {
+        "name": judge.name,
+        "model": judge.model,
+        "where": judge.where,
+        "both_orders": judged.both_orders,
+        "first": judged.first,
+        "agreement": judged.agreement,
+        "malformed": judge.malformed,
+        "unanswered": judge.unanswered,
+        "calls": asdict(judge.tally) if judge.tally else None,
+        "systems": systems,
+    }
 
 
 def _mean_over_judges(wins: list[np.ndarray]) -> np.ndarray:

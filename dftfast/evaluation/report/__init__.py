@@ -1,4 +1,5 @@
 """The report: one self-contained HTML page, and the same as Markdown and JSON."""
-from .write import write_report
+
+from dftfast.evaluation.report.write import write_report
 
 __all__ = ["write_report"]

@@ -1,15 +1,26 @@
 """What a run says of its training: curves from log.jsonl, a row for each phase from dft/phases.json."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from . import plots
+from dftfast.evaluation.report import plots
 
-PHASE_FIGURES = {"Score": "score", "MMD²": "mmd", "Lexical MMD²": "lexical", "n-gram L2²": "ngram", "Style MMD²": "style",
-                 "Length distance": "length_distance", "Tokens a text": "length", "Nats a token": "entropy",
-                 "Repetition": "repetition", "Copied from the corpus": "copied", "Human texts, nats": "human_nats",
-                 "KL from the last": "kl"}
+PHASE_FIGURES = {
+    "Score": "score",
+    "MMD²": "mmd",
+    "Lexical MMD²": "lexical",
+    "n-gram L2²": "ngram",
+    "Style MMD²": "style",
+    "Length distance": "length_distance",
+    "Tokens a text": "length",
+    "Nats a token": "entropy",
+    "Repetition": "repetition",
+    "Copied from the corpus": "copied",
+    "Human texts, nats": "human_nats",
+    "KL from the last": "kl",
+}
 
 
 def training_curves(path: Path) -> list[dict]:
@@ -17,16 +28,26 @@ def training_curves(path: Path) -> list[dict]:
     losses, phases = _read(path) if path.exists() else ({}, {})
     out = []
     if losses:
-        out.append({"title": "Training loss", "svg": plots.lines(losses, x_title="step", title="Training loss"),
-                    "legend": list(losses)})
+        out.append(
+            {
+                "title": "Training loss",
+                "svg": plots.lines(losses, x_title="step", title="Training loss"),
+                "legend": list(losses),
+            }
+        )
     if phases:
-        out.append({"title": "Discrepancy on tuning prompts, by phase (change since the start)", "legend": list(phases),
-                    "svg": plots.lines(phases, x_title="phase", title="Discrepancy by phase")})
+        out.append(
+            {
+                "title": "Discrepancy on validation prompts, by phase (change since the start)",
+                "legend": list(phases),
+                "svg": plots.lines(phases, x_title="phase", title="Discrepancy by phase"),
+            }
+        )
     return out
 
 
 def phases(path: Path) -> list[dict]:
-    """Of each phase its number, score, discrepancies and health on the tuning prompts, why it was given up (or nothing), and
+    """Of each phase its number, score, discrepancies and collapse on the validation prompts, why it was given up (or nothing), and
     whether it is part of the result: figures in the order of `PHASE_FIGURES`, None where there are none."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -34,9 +55,19 @@ def phases(path: Path) -> list[dict]:
         best = min(scored, key=lambda record: record["score"])["phase"] if scored else 0
         rows = []
         for record in records:
-            known = {"score": record.get("score")} | record.get("tuning", {}) | record.get("health", {})
-            rows.append({"phase": record["phase"], "figures": [known.get(name) for name in PHASE_FIGURES.values()],
-                         "dropped": record.get("dropped", []), "kept": record["phase"] <= best and "dropped" not in record})
+            known = (
+                {"score": record.get("score")}
+                | record.get("validation", {})
+                | record.get("collapse", {})
+            )
+            rows.append(
+                {
+                    "phase": record["phase"],
+                    "figures": [known.get(name) for name in PHASE_FIGURES.values()],
+                    "dropped": record.get("dropped", []),
+                    "kept": record["phase"] <= best and "dropped" not in record,
+                }
+            )
         return rows
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
@@ -48,11 +79,15 @@ def _read(path: Path) -> tuple[dict, dict]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-            if "loss" in row and "step" in row:  # a step that was run again after a restart replaces the first
+            if (
+                "loss" in row and "step" in row
+            ):  # a step that was run again after a restart replaces the first
                 losses.setdefault(row["stage"], {})[float(row["step"])] = float(row["loss"])
             elif "phase" in row and "score" in row:
                 phases.setdefault("score", {})[float(row["phase"])] = float(row["score"])
         except (ValueError, TypeError, KeyError):
             continue  # the last line of a run that was killed
-    points = lambda values: {name: [(x, y, None, None) for x, y in line.items()] for name, line in values.items()}
+    points = lambda values: {
+        name: [(x, y, None, None) for x, y in line.items()] for name, line in values.items()
+    }
     return points(losses), points(phases)

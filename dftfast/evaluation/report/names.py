@@ -1,9 +1,14 @@
 """What the names of systems say: "lora lr=0.001 data=0.25 T=0.8 top-p=1 top-k=0"."""
+
 from __future__ import annotations
 
 import re
 
-PARAMETERS = {"temperature": "T", "top_p": "top-p", "top_k": "top-k"}  # of a sampler, as they stand in names
+PARAMETERS = {
+    "temperature": "T",
+    "top_p": "top-p",
+    "top_k": "top-k",
+}  # of a sampler, as they stand in names
 OFF = {"top_p": 1.0, "top_k": 0.0}
 _SETTING = re.compile(r"(?<!\S)(T|top-p|top-k|lr|data)=([0-9.e+-]+)(?!\S)")
 _SAMPLER = re.compile(r"\s*(?<!\S)(T|top-p|top-k)=[0-9.]+(?!\S)")

@@ -1,21 +1,36 @@
 """Figures of many settings: along each parameter of the sampler, and by the amount of training data."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..baseline import Results, loss
-from ..figure import Figure
-from ..metrics import METRICS
-from . import plots
-from .names import OFF, PARAMETERS, checkpoint_of, settings_of
+from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.metrics import METRICS
+from dftfast.evaluation.report import plots
+from dftfast.evaluation.report.names import OFF, PARAMETERS, checkpoint_of, settings_of
+from dftfast.evaluation.super_baseline import Results, loss
 
 # shown at once; the others are folded away
-PLOTTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "c2st", "jsd", "jmq", "called_human", "style_mmd", "self_bleu",
-           "length_mean", "mtld")
+PLOTTED = (
+    "mmd",
+    "mmd_unseen",
+    "token_l2_1",
+    "token_l2_2",
+    "c2st",
+    "jsd",
+    "jmq",
+    "called_human",
+    "style_mmd",
+    "self_bleu",
+    "length_mean",
+    "mtld",
+)
 TITLES = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
 
 
-def series_along(parameter: str, systems: Results, samplers: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+def series_along(
+    parameter: str, systems: Results, samplers: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[str]]:
     """Systems that differ in nothing but this parameter of the sampler, by what they have in common: at least two each.
 
     At most as many series as there are colours: those with the lowest MMD.
@@ -24,34 +39,64 @@ def series_along(parameter: str, systems: Results, samplers: Mapping[str, Mappin
     for name in systems:
         sampler = samplers[name]
         if parameter in sampler:
-            rest = {key: sampler[key] for key in PARAMETERS if key in sampler and key != parameter
-                    and sampler[key] != OFF.get(key)}
-            label = " ".join([checkpoint_of(name) or "samples", *(f"{PARAMETERS[k]}={v:g}" for k, v in rest.items())])
+            rest = {
+                key: sampler[key]
+                for key in PARAMETERS
+                if key in sampler and key != parameter and sampler[key] != OFF.get(key)
+            }
+            label = " ".join(
+                [
+                    checkpoint_of(name) or "samples",
+                    *(f"{PARAMETERS[k]}={v:g}" for k, v in rest.items()),
+                ]
+            )
             series.setdefault(label, {})[sampler[parameter]] = name
     several = {label: list(names.values()) for label, names in series.items() if len(names) > 1}
-    mmd = lambda names: min((f.value for n in names if (f := systems[n].get("mmd", Figure())).value is not None), default=0)
-    best = sorted(several, key=lambda label: mmd(several[label]))[:plots.SERIES]
+    mmd = lambda names: min(
+        (f.value for n in names if (f := systems[n].get("mmd", Estimate())).value is not None),
+        default=0,
+    )
+    best = sorted(several, key=lambda label: mmd(several[label]))[: plots.SERIES]
     return {label: names for label, names in several.items() if label in best}
 
 
-def sweep_plots(results: Results, baselines: Results, samplers, candidate: str | None) -> list[dict]:
+def sweep_plots(
+    results: Results, baselines: Results, samplers, candidate: str | None
+) -> list[dict]:
     """For each parameter that was swept: title, names of the series and a plot for each metric, the candidate dotted."""
     out = []
     for parameter in PARAMETERS:
         series = series_along(parameter, baselines, samplers)
-        every = sorted({samplers[n][parameter] for names in series.values() for n in names},
-                       key=lambda v: (v == 0 and parameter == "top_k", v))
+        every = sorted(
+            {samplers[n][parameter] for names in series.values() for n in names},
+            key=lambda v: (v == 0 and parameter == "top_k", v),
+        )
         if parameter == "top_k":  # off keeps every token: it comes last
-            place, ticks = {v: k for k, v in enumerate(every)}, {k: f"{v:g}" if v else "off" for k, v in enumerate(every)}
+            place, ticks = (
+                {v: k for k, v in enumerate(every)},
+                {k: f"{v:g}" if v else "off" for k, v in enumerate(every)},
+            )
         else:
             place, ticks = {v: v for v in every}, None
         drawn = []
         for metric in [*PLOTTED, *(m for m in METRICS if m not in PLOTTED)]:
-            data = {label: [(place[samplers[n][parameter]], f.value, f.low, f.high) for n in names
-                            if (f := results[n].get(metric, Figure())).value is not None] for label, names in series.items()}
+            data = {
+                label: [
+                    (place[samplers[n][parameter]], f.value, f.low, f.high)
+                    for n in names
+                    if (f := results[n].get(metric, Estimate())).value is not None
+                ]
+                for label, names in series.items()
+            }
             data = {label: points for label, points in data.items() if points}
             if data:
-                drawn.append({"metric": metric, "main": metric in PLOTTED, "svg": _plot(metric, data, TITLES[parameter], ticks, results, candidate)})
+                drawn.append(
+                    {
+                        "metric": metric,
+                        "main": metric in PLOTTED,
+                        "svg": _plot(metric, data, TITLES[parameter], ticks, results, candidate),
+                    }
+                )
         if drawn:
             out.append({"title": TITLES[parameter], "legend": list(series), "plots": drawn})
     return out
@@ -59,11 +104,26 @@ def sweep_plots(results: Results, baselines: Results, samplers, candidate: str |
 
 def _plot(metric: str, data: dict, x_title: str, ticks, results: Results, candidate: str | None):
     m = METRICS[metric]
-    ours = results[candidate].get(metric, Figure()) if candidate else Figure()
-    human = next((f for figures in results.values() if (f := figures.get(metric, Figure())).human is not None), Figure())
+    ours = results[candidate].get(metric, Estimate()) if candidate else Estimate()
+    human = next(
+        (
+            f
+            for figures in results.values()
+            if (f := figures.get(metric, Estimate())).human is not None
+        ),
+        Estimate(),
+    )
     level = (ours.value, candidate) if ours.value is not None else None
     form = (lambda v: f"{100 * v:.0f}%") if m.percent else (lambda v: f"{v:.4g}".replace("-", "−"))
-    return plots.lines(data, x_title=x_title, x_ticks=ticks, level=level, format=form, band=human_band(human), title=m.title)
+    return plots.lines(
+        data,
+        x_title=x_title,
+        x_ticks=ticks,
+        level=level,
+        format=form,
+        band=human_band(human),
+        title=m.title,
+    )
 
 
 def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
@@ -78,7 +138,9 @@ def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
     for share, names in sorted(shares.items()):
         best = {}
         for metric in metrics:
-            known = [f for n in names if (f := baselines[n].get(metric, Figure())).value is not None]
+            known = [
+                f for n in names if (f := baselines[n].get(metric, Estimate())).value is not None
+            ]
             if METRICS[metric].better == "human":
                 known = [f for f in known if f.human is not None]
             best[metric] = min(known, key=lambda f: loss(metric, f.value, f), default=None)
@@ -86,8 +148,10 @@ def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
     return {"metrics": [m for m in metrics if any(row["best"][m] for row in rows)], "rows": rows}
 
 
-def human_band(figure: Figure) -> tuple[float, float] | None:
-    if figure.human is None:
+def human_band(estimate: Estimate) -> tuple[float, float] | None:
+    if estimate.human is None:
         return None
-    return (figure.human_low if figure.human_low is not None else figure.human,
-            figure.human_high if figure.human_high is not None else figure.human)
+    return (
+        estimate.human_low if estimate.human_low is not None else estimate.human,
+        estimate.human_high if estimate.human_high is not None else estimate.human,
+    )

@@ -1,4 +1,5 @@
 """Write the report: one self-contained HTML page, and the same as Markdown and JSON."""
+
 from __future__ import annotations
 
 import json
@@ -6,24 +7,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dftfast.files import atomic_file
+from dftfast.evaluation.reference import Reference
+from dftfast.evaluation.report.names import short
+from dftfast.evaluation.report.page import Page
+from dftfast.evaluation.results import cell
+from dftfast.evaluation.super_baseline import Results
+from dftfast.evaluation.textset import TextSet
+from dftfast.runtime.files import atomic_file
 
-from ..baseline import Results
-from ..reference import Reference
-from ..results import cell
-from ..textset import TextSet
-from .names import short
-from .page import Page
 
-
-def write_report(folder: str | Path, results: Results, generations: Mapping[str, TextSet], *, candidate: str | None = None,
-                 reference: Reference | None = None, samplers: Mapping[str, Mapping] | None = None,
-                 token_name: Callable[[int], str] = str, about: Mapping[str, object] | None = None,
-                 judges: Sequence[dict] = (), detectors: Sequence[dict] = (), samples: int = 6, map_points: int = 500) -> Path:
+def write_report(
+    folder: str | Path,
+    results: Results,
+    generations: Mapping[str, TextSet],
+    *,
+    candidate: str | None = None,
+    reference: Reference | None = None,
+    samplers: Mapping[str, Mapping] | None = None,
+    token_name: Callable[[int], str] = str,
+    about: Mapping[str, object] | None = None,
+    judges: Sequence[dict] = (),
+    detectors: Sequence[dict] = (),
+    samples: int = 6,
+    map_points: int = 500,
+) -> Path:
     """Write folder/report.html, report.md and report.json; return the path of the page.
 
     Args:
-        results: system -> metric -> Figure.
+        results: system -> metric -> Estimate.
         generations: system -> its texts, and "human" -> the reference.
         candidate: the system that is compared with the super-baseline of all others.
         reference: what the results were measured against, with the training corpus where copies are to be shown.
@@ -36,22 +47,42 @@ def write_report(folder: str | Path, results: Results, generations: Mapping[str,
     Training curves are drawn where the folder has a log.jsonl, phases shown where it has a dft/phases.json.
     """
     folder = Path(folder)
-    page = Page(results, generations, candidate if candidate in results else None, samplers or {}, reference, token_name,
-                judges, detectors)
-    context = page.context(folder, samples, map_points) | {"about": dict(about or {}), "cell": cell, "short": short,
-                                                           "cut": _md}
+    page = Page(
+        results,
+        generations,
+        candidate if candidate in results else None,
+        samplers or {},
+        reference,
+        token_name,
+        judges,
+        detectors,
+    )
+    context = page.context(folder, samples, map_points) | {
+        "about": dict(about or {}),
+        "cell": cell,
+        "short": short,
+        "cut": _md,
+    }
     environment = _environment()
     for name in ("report.md", "report.html"):
         _write(folder / name, environment.get_template(f"{name}.j2").render(context))
-    _write(folder / "report.json", json.dumps(_record(context), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    _write(
+        folder / "report.json",
+        json.dumps(_record(context), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+    )
     return folder / "report.html"
 
 
 def _environment():
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(loader=PackageLoader("dftfast.evaluation.report", "."), undefined=StrictUndefined,
-                       autoescape=lambda name: ".html" in name, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=PackageLoader("dftfast.evaluation.report", "."),
+        undefined=StrictUndefined,
+        autoescape=lambda name: ".html" in name,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _write(path: Path, text: str) -> None:
@@ -67,14 +98,47 @@ def _md(text: object) -> str:
 
 def _record(context: Mapping) -> dict:
     """What the page says beyond results.json."""
-    pairs = [{"first": row["first"], "second": row["second"],
-              "comparisons": {m: asdict(c) for m, c in row["comparisons"].items()}} for row in context["pairs"]]
-    verdict = [{"metric": row["metric"], "against": row["against"], "ours": row["ours"].to_json(),
-                "theirs": row["theirs"].to_json(), **asdict(row["comparison"])} for row in context["verdict"]]
+    pairs = [
+        {
+            "first": row["first"],
+            "second": row["second"],
+            "comparisons": {m: asdict(c) for m, c in row["comparisons"].items()},
+        }
+        for row in context["pairs"]
+    ]
+    verdict = [
+        {
+            "metric": row["metric"],
+            "against": row["against"],
+            "ours": row["ours"].to_json(),
+            "theirs": row["theirs"].to_json(),
+            **asdict(row["comparison"]),
+        }
+        for row in context["verdict"]
+    ]
     effect = context["data_effect"]
-    by_data = [{"share": row["share"], "settings": row["settings"],
-                "best": {m: f.value for m, f in row["best"].items() if f is not None}} for row in effect["rows"]] if effect else []
-    return {"headline": context["headline"], "candidate": context["candidate"], "told_from_human": context["told"],
-            "verdict": verdict, "judges": list(context["judge_records"]), "detectors": list(context["detector_records"]),
-            "pairs": pairs, "effect_of_data": by_data, "phases": context["phases"],
-            "slop": {name: slop.to_json() for name, slop in context["slop"].items()}, "about": context["about"]}
+    by_data = (
+        [
+            {
+                "share": row["share"],
+                "settings": row["settings"],
+                "best": {m: f.value for m, f in row["best"].items() if f is not None},
+            }
+            for row in effect["rows"]
+        ]
+        if effect
+        else []
+    )
+    return {
+        "headline": context["headline"],
+        "candidate": context["candidate"],
+        "told_from_human": context["told"],
+        "verdict": verdict,
+        "judges": list(context["judge_records"]),
+        "detectors": list(context["detector_records"]),
+        "pairs": pairs,
+        "effect_of_data": by_data,
+        "phases": context["phases"],
+        "slop": {name: slop.to_json() for name, slop in context["slop"].items()},
+        "about": context["about"],
+    }

@@ -1,4 +1,5 @@
 """Longest runs that texts have in common with a corpus: what outputs copy from their training texts."""
+
 from __future__ import annotations
 
 import re
@@ -44,9 +45,11 @@ class Corpus:
         for index, match in enumerate(self.matches(texts)):
             if len(match):
                 start = int(match.argmax())
-                pieces = list(TOKEN.finditer(texts[index]))[start:start + int(match[start])]
+                pieces = list(TOKEN.finditer(texts[index]))[start : start + int(match[start])]
                 if pieces:
-                    copy = Copy(index, len(pieces), texts[index][pieces[0].start():pieces[-1].end()])
+                    copy = Copy(
+                        index, len(pieces), texts[index][pieces[0].start() : pieces[-1].end()]
+                    )
                     best.setdefault(copy.text.casefold(), copy)
         return sorted(best.values(), key=lambda c: -c.tokens)[:count]
 
@@ -61,7 +64,7 @@ class Corpus:
             longest = np.maximum(longest, _longest_matches(part, flat))
         longest[longest < LEAST] = 0
         ends = np.cumsum([len(q) + 1 for q in queries])
-        return [longest[end - len(q) - 1:end - 1] for q, end in zip(queries, ends)]
+        return [longest[end - len(q) - 1 : end - 1] for q, end in zip(queries, ends)]
 
     def _encode(self, text: str) -> np.ndarray:
         v = self._vocabulary
@@ -79,7 +82,9 @@ def _covered(match: np.ndarray) -> np.ndarray:
 
 def _joined(documents: Sequence[np.ndarray], separators) -> np.ndarray:
     """All tokens in a row, each document closed by a separator that occurs nowhere else."""
-    return np.concatenate([part for d in documents for part in (d, [next(separators)])]).astype(np.int64)
+    return np.concatenate([part for d in documents for part in (d, [next(separators)])]).astype(
+        np.int64
+    )
 
 
 def _chunks(documents: Sequence[np.ndarray]):
@@ -99,8 +104,10 @@ def _relevant(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
     found = np.isin(_hashes(corpus), _hashes(queries))  # a collision keeps a little too much
     kept = np.zeros(len(corpus), bool)
     for i in range(LEAST):
-        kept[i:i + len(found)] |= found
-    gap = ~kept & np.r_[True, kept[:-1]]  # the first token that is left out after a stretch that is kept
+        kept[i : i + len(found)] |= found
+    gap = (
+        ~kept & np.r_[True, kept[:-1]]
+    )  # the first token that is left out after a stretch that is kept
     part = corpus.copy()
     part[gap] = -1 - np.arange(gap.sum())
     return part[kept | gap]
@@ -110,7 +117,9 @@ def _hashes(tokens: np.ndarray) -> np.ndarray:
     """A 64-bit hash of the LEAST tokens from each position on."""
     value = np.zeros(max(len(tokens) - LEAST + 1, 0), np.uint64)
     for i in range(LEAST):
-        value = (value ^ tokens[i:i + len(value)].astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        value = (value ^ tokens[i : i + len(value)].astype(np.uint64)) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         value ^= value >> np.uint64(29)
     return value
 
@@ -139,7 +148,9 @@ def _longest_matches(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
     for neighbour in (before[ours], after[ours]):
         there = (neighbour >= 0) & (neighbour < len(order))
         mine = order[ours[there]]
-        longest[mine - n] = np.maximum(longest[mine - n], _common(levels, mine, order[neighbour[there]]))
+        longest[mine - n] = np.maximum(
+            longest[mine - n], _common(levels, mine, order[neighbour[there]])
+        )
     return longest
 
 

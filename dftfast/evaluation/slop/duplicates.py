@@ -1,12 +1,13 @@
 """Outputs that are nearly the same as another output of their set."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .. import ngrams
-from ..text_stats import words
+from dftfast.evaluation import ngrams
+from dftfast.evaluation.text_stats import words
 
 SHINGLE = 3  # words
 ALIKE = 0.5  # Jaccard similarity from which two texts are near-duplicates
@@ -16,7 +17,9 @@ def shingle_similarity(texts: Sequence[str]) -> np.ndarray:
     """Jaccard similarity of the sets of word 3-grams of each two texts, float64 [n, n]; exact. The beginning and the end of
     a text count as words, so that short texts have 3-grams too (Broder 1997, "On the resemblance of documents")."""
     vocabulary: dict[str, int] = {}
-    documents = [[0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in words(t)), 1] for t in texts]
+    documents = [
+        [0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in words(t)), 1] for t in texts
+    ]
     keys, document = ngrams.ngram_keys(documents, SHINGLE, len(vocabulary) + 2)
     counts, _ = ngrams.count_matrix(keys, document, len(documents))
     counts.data[:] = 1

@@ -1,11 +1,12 @@
 """The most frequent word n-grams, by number of occurrences."""
+
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..text_stats import sentences, words
+from dftfast.evaluation.text_stats import sentences, words
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ def ngram_counts(texts: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
     return counts
 
 
-def most_frequent(outputs: Sequence[str], human: Sequence[str], n: int, count: int = 15) -> list[Frequent]:
+def most_frequent(
+    outputs: Sequence[str], human: Sequence[str], n: int, count: int = 15
+) -> list[Frequent]:
     """The n-grams with most occurrences in the outputs; only those that occur at least twice."""
     of_human = ngram_counts(human, n)
-    return [Frequent(" ".join(gram), times, of_human[gram])
-            for gram, times in ngram_counts(outputs, n).most_common(count) if times > 1]
+    return [
+        Frequent(" ".join(gram), times, of_human[gram])
+        for gram, times in ngram_counts(outputs, n).most_common(count)
+        if times > 1
+    ]

@@ -1,4 +1,5 @@
 """How long sentences and paragraphs are, as distributions."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..text_stats import paragraphs, sentences, words
+from dftfast.evaluation.text_stats import paragraphs, sentences, words
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20
@@ -26,8 +27,16 @@ class Lengths:
 
 
 def length_distributions(outputs: Sequence[str], human: Sequence[str]) -> list[Lengths]:
-    return [_compared(kind, *(np.array([len(words(piece)) for t in texts for piece in split(t)]) for texts in (outputs, human)))
-            for kind, split in (("sentence", sentences), ("paragraph", paragraphs))]
+    return [
+        _compared(
+            kind,
+            *(
+                np.array([len(words(piece)) for t in texts for piece in split(t)])
+                for texts in (outputs, human)
+            ),
+        )
+        for kind, split in (("sentence", sentences), ("paragraph", paragraphs))
+    ]
 
 
 def _compared(kind: str, x: np.ndarray, y: np.ndarray) -> Lengths:
@@ -36,4 +45,10 @@ def _compared(kind: str, x: np.ndarray, y: np.ndarray) -> Lengths:
     end = max(float(np.quantile(np.r_[x, y], 0.99)), 1.0)
     edges = np.linspace(0, end, BINS + 1)
     shares = [(np.histogram(np.minimum(v, end), edges)[0] / len(v)).tolist() for v in (x, y)]
-    return Lengths(kind, np.quantile(x, QUANTILES).tolist(), np.quantile(y, QUANTILES).tolist(), edges.tolist(), *shares)
+    return Lengths(
+        kind,
+        np.quantile(x, QUANTILES).tolist(),
+        np.quantile(y, QUANTILES).tolist(),
+        edges.tolist(),
+        *shares,
+    )

@@ -1,4 +1,5 @@
 """Words and phrases that a set of outputs overuses, judged by the number of texts that hold them."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..text_stats import sentences, words
+from dftfast.evaluation.text_stats import sentences, words
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ def phrases_of(text: str, orders: Sequence[int] = (1, 2, 3, 4)) -> set[str]:
     for sentence in sentences(text):
         w = words(sentence)
         for n in orders:
-            found.update(" ".join(w[i:i + n]) for i in range(len(w) - n + 1))
+            found.update(" ".join(w[i : i + n]) for i in range(len(w) - n + 1))
     return found
 
 
-def overused(outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool,
-             least_share: float = 0.02) -> list[Overused]:
+def overused(
+    outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool, least_share: float = 0.02
+) -> list[Overused]:
     """Phrases in at least `least_share` of the outputs, most overused first (by ratio among the significant ones, then
     the others). Takes the sets of `phrases_of`; `paired` when the i-th of both answer one prompt."""
     from scipy import stats
@@ -45,7 +47,9 @@ def overused(outputs: Sequence[set[str]], human: Sequence[set[str]], paired: boo
     count = Counter(p for text in outputs for p in text)
     human_count = Counter(p for text in human for p in text)
     n, m = len(outputs), len(human)
-    phrases = [p for p, c in count.items() if c >= max(least_share * n, 2) and c / n > human_count[p] / m]
+    phrases = [
+        p for p, c in count.items() if c >= max(least_share * n, 2) and c / n > human_count[p] / m
+    ]
     if not phrases:
         return []
     c = np.array([count[p] for p in phrases])
@@ -58,8 +62,10 @@ def overused(outputs: Sequence[set[str]], human: Sequence[set[str]], paired: boo
         raw = stats.hypergeom.sf(c - 1, n + m, c + h, n)
     adjusted = stats.false_discovery_control(np.minimum(2 * raw, 1))
     ratio = ((c + 0.5) / n) / ((h + 0.5) / m)
-    rows = [Overused(p, float(x / n), float(y / m), float(r), float(q))
-            for p, x, y, r, q in zip(phrases, c, h, ratio, adjusted)]
+    rows = [
+        Overused(p, float(x / n), float(y / m), float(r), float(q))
+        for p, x, y, r, q in zip(phrases, c, h, ratio, adjusted)
+    ]
     return sorted(rows, key=lambda o: (o.p > 0.05, -o.ratio, o.phrase))
 
 
@@ -78,15 +84,22 @@ def without_parts(rows: Sequence[Overused]) -> list[Overused]:
 def _joined(rows: list[Overused], order: int = 4) -> list[Overused]:
     """Phrases of `order` words that overlap in all but one word, in equally many texts, become one long phrase."""
     pieces = [row for row in rows if len(row.phrase.split()) == order]
-    follows = lambda b, a: (a is not b and (a.outputs, a.human) == (b.outputs, b.human)
-                            and a.phrase.split()[1:] == b.phrase.split()[:-1])
+    follows = lambda b, a: (
+        a is not b
+        and (a.outputs, a.human) == (b.outputs, b.human)
+        and a.phrase.split()[1:] == b.phrase.split()[:-1]
+    )
     heads = [row for row in pieces if not any(follows(row, a) for a in pieces)]
     joined: dict[str, str] = {}
     for head in heads:
         chain = [head]
-        while (after := next((b for b in pieces if b not in chain and follows(b, chain[-1])), None)) is not None:
+        while (
+            after := next((b for b in pieces if b not in chain and follows(b, chain[-1])), None)
+        ) is not None:
             chain.append(after)
-        joined[head.phrase] = " ".join([head.phrase, *(row.phrase.split()[-1] for row in chain[1:])])
+        joined[head.phrase] = " ".join(
+            [head.phrase, *(row.phrase.split()[-1] for row in chain[1:])]
+        )
     return [replace(row, phrase=joined.get(row.phrase, row.phrase)) for row in rows]
 
 
@@ -94,4 +107,6 @@ def human_against_human(human: Sequence[set[str]], seed: int = 0) -> list[Overus
     """The same table for one random half of the human texts against the other: what noise alone looks like."""
     order = np.random.default_rng(seed).permutation(len(human))
     half = len(human) // 2
-    return overused([human[i] for i in order[:half]], [human[i] for i in order[half:]], paired=False)
+    return overused(
+        [human[i] for i in order[:half]], [human[i] for i in order[half:]], paired=False
+    )

@@ -1,4 +1,5 @@
 """Style features of outputs beside those of human texts."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dftfast.distribution.style import STYLE_FEATURES, style_matrix
-
-from ..figure import interval
-from ..two_samples import TwoSamples
+from dftfast.evaluation.estimate import interval
+from dftfast.evaluation.two_samples import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,21 @@ def style_gaps(s: TwoSamples) -> list[StyleGap]:
     scale = s.reference.style
     raw = style_matrix(s.x.texts).numpy().astype(np.float64)
     of_human = scale.raw.astype(np.float64)
-    p = stats.false_discovery_control([s.mean_difference_p(raw[:, k], of_human[:, k]) for k in range(len(STYLE_FEATURES))])
+    p = stats.false_discovery_control(
+        [s.mean_difference_p(raw[:, k], of_human[:, k]) for k in range(len(STYLE_FEATURES))]
+    )
     gaps = (raw.mean(0) - of_human.mean(0)) / scale.spread
     rounds = ((s.w @ raw) / len(raw) - (s.v @ of_human) / len(of_human)) / scale.spread
     bounds = [interval(rounds[:, k]) for k in range(len(STYLE_FEATURES))]
-    rows = [StyleGap(name, float(raw[:, k].mean()), float(of_human[:, k].mean()), float(gaps[k]), *bounds[k], float(p[k]))
-            for k, name in enumerate(STYLE_FEATURES)]
+    rows = [
+        StyleGap(
+            name,
+            float(raw[:, k].mean()),
+            float(of_human[:, k].mean()),
+            float(gaps[k]),
+            *bounds[k],
+            float(p[k]),
+        )
+        for k, name in enumerate(STYLE_FEATURES)
+    ]
     return sorted(rows, key=lambda row: -abs(row.gap))

@@ -4,6 +4,7 @@ The launchers run on meta tensors and their launches are recorded instead of car
 be launched. Of each binary: shared memory within the chip's limit, no register spilled, tensor-core instructions in the
 matrix kernels.
 """
+
 from __future__ import annotations
 
 import re
@@ -18,13 +19,26 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from dftfast.kernels.triton import (
-    linear_logprob, lora_linear, paged_attention, qk_norm_rope, rbf_witness, rms_norm, sample_tokens, swiglu,
-)  # fmt: skip
+    linear_logprob,
+    lora_linear,
+    paged_attention,
+    qk_norm_rope,
+    rbf_witness,
+    rms_norm,
+    sample_tokens,
+    swiglu,
+)
 
 CHIPS = [80, 86, 89, 90]
 SHARED_KIB = {80: 163, 86: 99, 89: 99, 90: 227}  # most that one block may use
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
-TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.int32: "i32", torch.int64: "i64"}
+TYPES = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+}
 DTYPES = [torch.bfloat16, torch.float16, torch.float32]
 
 
@@ -61,10 +75,17 @@ def witness(n, d, k, exclude):
 
 
 def head(dtype, T, V, d):
-    h, weight, target, one = tensor(T, d, dtype=dtype), tensor(V, d, dtype=dtype), tensor(T, dtype=torch.int64), tensor(T)
+    h, weight, target, one = (
+        tensor(T, d, dtype=dtype),
+        tensor(V, d, dtype=dtype),
+        tensor(T, dtype=torch.int64),
+        tensor(T),
+    )
     linear_logprob.linear_logprob_forward(h, weight, target, 1.0)
     for entropy in (None, one):
-        linear_logprob.linear_logprob_backward(one, entropy, h, weight, target, one, one, 1.0, False)
+        linear_logprob.linear_logprob_backward(
+            one, entropy, h, weight, target, one, one, 1.0, False
+        )
 
 
 def adapter(dtype, T, width, splits, r, dropout, with_bias):
@@ -73,7 +94,9 @@ def adapter(dtype, T, width, splits, r, dropout, with_bias):
     a, b = tensor(P * r, width, dtype=dtype), tensor(out, r, dtype=dtype)
     bias = tensor(out, dtype=dtype) if with_bias else None
     lora_linear.fused_forward(x, weight, a, b, 0.5, bias, splits, dropout, 1)
-    lora_linear.fused_input_gradient(tensor(T, out, dtype=dtype), tensor(T, P * r, dtype=dtype), weight, a)
+    lora_linear.fused_input_gradient(
+        tensor(T, out, dtype=dtype), tensor(T, P * r, dtype=dtype), weight, a
+    )
 
 
 def attention(dtype, T, S, H, Hk, D, capacity):
@@ -81,7 +104,9 @@ def attention(dtype, T, S, H, Hk, D, capacity):
     cache = tensor(64, page, Hk, D, dtype=dtype)
     table, lengths = tensor(S, capacity // page, dtype=torch.int32), tensor(S, dtype=torch.int32)
     offsets = tensor(S + 1, dtype=torch.int32)
-    paged_attention.paged_attention_forward(tensor(T, H, D, dtype=dtype), cache, cache, table, offsets, lengths, 0.1)
+    paged_attention.paged_attention_forward(
+        tensor(T, H, D, dtype=dtype), cache, cache, table, offsets, lengths, 0.1
+    )
     new = tensor(T, Hk, D, dtype=dtype)
     paged_attention.store_kv_forward(new, new, cache, cache, tensor(T, dtype=torch.int64))
 
@@ -105,17 +130,34 @@ USUAL = [
 ]
 EVERY = [
     *[(norms, t, d) for t in DTYPES for d in (64, 2560, 8192)],
-    *[(rope, t, H, Hk, D, n) for t in DTYPES for H, Hk, D in ((9, 3, 64), (4, 4, 80), (40, 8, 128), (2, 1, 256))
-      for n in (False, True)],
+    *[
+        (rope, t, H, Hk, D, n)
+        for t in DTYPES
+        for H, Hk, D in ((9, 3, 64), (4, 4, 80), (40, 8, 128), (2, 1, 256))
+        for n in (False, True)
+    ],
     *[(gates, t, 9728) for t in DTYPES],
     *[(witness, n, d, k, e) for n, d, k in ((2000, 384, 5), (33, 70, 1)) for e in (False, True)],
     *[(head, t, T, V, d) for t in DTYPES for T, V, d in ((4096, 151936, 2560), (1, 50257, 777))],
-    *[(adapter, t, T, 2560, splits, r, p, r == 4) for t in DTYPES for T in (8, 256, 4096)
-      for r, p, splits in ((4, 0.0, [2560]), (32, 0.0, [4096, 1024, 1024]), (128, 0.1, [9728, 9728]), (16, 0.0, [777]))],
-    *[(attention, t, T, 8, H, Hk, D, capacity) for t in DTYPES for T, capacity in ((8, 256), (8, 40960), (300, 4096))
-      for H, Hk, D in ((9, 3, 64), (32, 8, 128), (4, 2, 96), (8, 1, 256))],
+    *[
+        (adapter, t, T, 2560, splits, r, p, r == 4)
+        for t in DTYPES
+        for T in (8, 256, 4096)
+        for r, p, splits in (
+            (4, 0.0, [2560]),
+            (32, 0.0, [4096, 1024, 1024]),
+            (128, 0.1, [9728, 9728]),
+            (16, 0.0, [777]),
+        )
+    ],
+    *[
+        (attention, t, T, 8, H, Hk, D, capacity)
+        for t in DTYPES
+        for T, capacity in ((8, 256), (8, 40960), (300, 4096))
+        for H, Hk, D in ((9, 3, 64), (32, 8, 128), (4, 2, 96), (8, 1, 256))
+    ],
     *[(sampling, t, 151936) for t in DTYPES],
-]  # fmt: skip
+]
 
 
 # The one known exception, in bytes: fp32 heads of 256, where the smallest tile that the tensor cores take spills a value.
@@ -162,12 +204,18 @@ def compile_and_check(launch, chip, monkeypatch, tmp_path):
         source = ASTSource(kernel, signature, constants, attributes)
         binary = triton.compile(source, target=GPUTarget("cuda", chip, 32), options=options)
         name = f"{kernel.__module__.split('.')[-1]}.{kernel.__name__}"
-        assert binary.metadata.shared <= SHARED_KIB[chip] * 1024, f"{name}: {binary.metadata.shared} bytes of shared memory"
+        assert binary.metadata.shared <= SHARED_KIB[chip] * 1024, (
+            f"{name}: {binary.metadata.shared} bytes of shared memory"
+        )
         cubin = tmp_path / "kernel.cubin"
         cubin.write_bytes(binary.asm["cubin"])
         usage = subprocess.check_output([TOOLS / "cuobjdump", "-res-usage", cubin], text=True)
-        registers, stack, local = (int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK", "LOCAL"))
-        assert stack <= SPILLS.get(launch[:2] + launch[6:7], 0), f"{name} spills: {stack} bytes of stack"
+        registers, stack, local = (
+            int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK", "LOCAL")
+        )
+        assert stack <= SPILLS.get(launch[:2] + launch[6:7], 0), (
+            f"{name} spills: {stack} bytes of stack"
+        )
         assert local == 0, f"{name} uses {local} bytes of local memory"
         if "tt.dot" in binary.asm["ttir"]:
             sass = subprocess.check_output([TOOLS / "cuobjdump", "-sass", cubin], text=True)
@@ -177,7 +225,9 @@ def compile_and_check(launch, chip, monkeypatch, tmp_path):
 
 
 def name_of(launch):
-    return "-".join([launch[0].__name__, *(str(a).removeprefix("torch.").replace(" ", "") for a in launch[1:])])
+    return "-".join(
+        [launch[0].__name__, *(str(a).removeprefix("torch.").replace(" ", "") for a in launch[1:])]
+    )
 
 
 @pytest.mark.parametrize("chip", [89, 90])

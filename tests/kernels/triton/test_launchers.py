@@ -1,5 +1,6 @@
 """Runs cases/*.py, each in a process of its own: the interpreter is chosen by an environment variable that Triton reads
 when it is imported, and must not leak into the tests that run beside these."""
+
 from __future__ import annotations
 
 import os
@@ -19,6 +20,14 @@ def test_launcher(op):
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     if not torch.cuda.is_available():
         environment["TRITON_INTERPRET"] = "1"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES / f"{op}.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(CASES / f"{op}.py"),
+    ]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]

@@ -2,6 +2,7 @@
 
 Run through test_launchers.py, or by hand: TRITON_INTERPRET=1 pytest tests/kernels/triton/cases/rms_norm.py
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,7 +18,9 @@ def _exact_bf16(convert):
 
     def converted(data, source, target, rounding):
         if source == tl.float32 and target == tl.bfloat16:
-            values = torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)).to(torch.bfloat16)
+            values = torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32)).to(
+                torch.bfloat16
+            )
             return values.view(torch.int16).numpy().view(np.uint16)
         return convert(data, source, target, rounding)
 
@@ -29,7 +32,11 @@ def _bf16_dot(dot):
 
     def fixed(self, a, b, d, *rest):
         def widened(operand):
-            return self.cast_impl(operand, tl.float32) if operand.dtype.scalar == tl.bfloat16 else operand
+            return (
+                self.cast_impl(operand, tl.float32)
+                if operand.dtype.scalar == tl.bfloat16
+                else operand
+            )
 
         return dot(self, widened(a), widened(b), d, *rest)
 

@@ -26,7 +26,9 @@ def inputs(T, V, d, dtype, device):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("T,V,d,temperature", [(1, 1, 1, 1.0), (3, 300, 40, 0.7), (130, 517, 65, 1.3)])
+@pytest.mark.parametrize(
+    "T,V,d,temperature", [(1, 1, 1, 1.0), (3, 300, 40, 0.7), (130, 517, 65, 1.3)]
+)
 def test_forward_and_backward(check, device, dtype, T, V, d, temperature):
     h, weight, target, grads = inputs(T, V, d, dtype, device)
     target[-1] = V - 1
@@ -35,9 +37,16 @@ def test_forward_and_backward(check, device, dtype, T, V, d, temperature):
     arguments = (h, weight, target, temperature, grads)
     if V == 1:  # everything is exactly zero, there is no relative error
         for value in (logprob, entropy, *back):
-            torch.testing.assert_close(value.float(), torch.zeros_like(value.float()), atol=1e-6, rtol=0)
+            torch.testing.assert_close(
+                value.float(), torch.zeros_like(value.float()), atol=1e-6, rtol=0
+            )
         return
-    check((logprob, entropy, *back), formula(*arguments, torch.float64), formula(*arguments, dtype), dtype)
+    check(
+        (logprob, entropy, *back),
+        formula(*arguments, torch.float64),
+        formula(*arguments, dtype),
+        dtype,
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -47,9 +56,13 @@ def test_cross_entropy_in_several_pieces(check, device, dtype, monkeypatch):
     token_weight = torch.rand(300, device=device)
     grads = -token_weight, torch.zeros_like(token_weight)
     exact, plain = (formula(h, weight, target, 1.0, grads, t) for t in (torch.float64, dtype))
-    loss, logprob, dh, dweight = op.linear_cross_entropy_forward(h, weight, target, token_weight, 1.0, True)
+    loss, logprob, dh, dweight = op.linear_cross_entropy_forward(
+        h, weight, target, token_weight, 1.0, True
+    )
     check((logprob, dh, dweight), (exact[0], *exact[2:]), (plain[0], *plain[2:]), dtype)
-    torch.testing.assert_close(loss.double(), -(token_weight.double() * exact[0]).sum(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        loss.double(), -(token_weight.double() * exact[0]).sum(), rtol=1e-3, atol=0
+    )
     assert op.linear_cross_entropy_forward(h, weight, target, token_weight, 1.0, False)[3] is None
 
 
@@ -58,14 +71,18 @@ def test_no_tokens(device):
     target = torch.empty(0, dtype=torch.int64, device=device)
     logprob, entropy, lse = op.linear_logprob_forward(h, weight, target, 1.0)
     assert logprob.shape == entropy.shape == (0,)
-    dh, dweight = op.linear_logprob_backward(logprob, entropy, h, weight, target, lse, entropy, 1.0, True)
+    dh, dweight = op.linear_logprob_backward(
+        logprob, entropy, h, weight, target, lse, entropy, 1.0, True
+    )
     assert dh.shape == (0, 8) and not dweight.any()
 
 
 def test_extreme_logits(device):
     h = torch.tensor([[1.0], [0.0]], device=device)
     weight = torch.tensor([[80.0], [-80.0], [0.0]], device=device)
-    logprob, entropy, _ = op.linear_logprob_forward(h, weight, torch.tensor([1, 0], device=device), 0.5)
+    logprob, entropy, _ = op.linear_logprob_forward(
+        h, weight, torch.tensor([1, 0], device=device), 0.5
+    )
     log3 = torch.tensor(3.0).log().item()
     assert logprob.tolist() == pytest.approx([-320.0, -log3])
     assert entropy.tolist() == pytest.approx([0.0, log3], abs=1e-6)
@@ -74,12 +91,17 @@ def test_extreme_logits(device):
 def test_nan_stays_in_its_row(device):
     h = torch.randn(3, 4, device=device)
     h[1, 2] = float("nan")
-    weight, target = torch.randn(6, 4, device=device), torch.zeros(3, dtype=torch.int64, device=device)
+    weight, target = (
+        torch.randn(6, 4, device=device),
+        torch.zeros(3, dtype=torch.int64, device=device),
+    )
     for value in op.linear_logprob_forward(h, weight, target, 1.0):
         assert value[1].isnan() and value[[0, 2]].isfinite().all()
 
 
 def test_a_target_outside_the_vocabulary_gives_nan(device):
     h, weight = torch.randn(2, 4, device=device), torch.randn(6, 4, device=device)
-    logprob, entropy, _ = op.linear_logprob_forward(h, weight, torch.tensor([-100, 6], device=device), 1.0)
+    logprob, entropy, _ = op.linear_logprob_forward(
+        h, weight, torch.tensor([-100, 6], device=device), 1.0
+    )
     assert logprob.isnan().all() and entropy.isfinite().all()

@@ -42,11 +42,16 @@ def path(request, monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows,width,splits,r,with_bias", CASES)
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
-def test_forward_and_backward(check, device, path, dtype, rows, width, splits, r, with_bias, dropout):
+def test_forward_and_backward(
+    check, device, path, dtype, rows, width, splits, r, with_bias, dropout
+):
     if dropout and rows == 1:
         pytest.skip("one element, kept or not, says nothing")
     out = sum(splits)
-    x, dy = torch.randn(rows, width, device=device).to(dtype), torch.randn(rows, out, device=device).to(dtype)
+    x, dy = (
+        torch.randn(rows, width, device=device).to(dtype),
+        torch.randn(rows, out, device=device).to(dtype),
+    )
     weight = (torch.randn(out, width, device=device) / width**0.5).to(dtype)
     # Masters that the working dtype holds exactly: rounding them is not this kernel's error.
     a = (torch.randn(len(splits) * r, width, device=device) / width**0.5).to(dtype).float()

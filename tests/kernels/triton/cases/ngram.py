@@ -29,7 +29,10 @@ def ragged(sequences, device):
 @pytest.mark.parametrize("banned", [set(), {2, 5}])
 def test_counts(device, n, banned):
     generator = torch.Generator().manual_seed(n)
-    sequences = [torch.randint(0, 7, (length,), generator=generator).tolist() for length in (0, 1, 2, 40, 0, 3, 60, 0)]
+    sequences = [
+        torch.randint(0, 7, (length,), generator=generator).tolist()
+        for length in (0, 1, 2, 40, 0, 3, 60, 0)
+    ]
     tokens, offsets = ragged(sequences, device)
     exclude = torch.tensor(sorted(banned), device=device) if banned else None
     keys, counts = op.ngram_counts_forward(tokens, offsets, n, 7, exclude)
@@ -58,7 +61,11 @@ def test_keys_wider_than_64_bits_are_pairs(device):
     tokens, offsets = ragged([gram + [7], gram, [0, 0, 0, 0]], device)
     keys, counts = op.ngram_counts_forward(tokens, offsets, 4, vocab, None)
     pair = [gram[0] * vocab + gram[1], gram[2] * vocab + gram[3]]
-    assert keys.tolist() == [[0, 0], [vocab + 50_000, 99_998 * vocab + 7], pair] and counts.tolist() == [1, 1, 2]
+    assert keys.tolist() == [
+        [0, 0],
+        [vocab + 50_000, 99_998 * vocab + 7],
+        pair,
+    ] and counts.tolist() == [1, 1, 2]
     values = torch.tensor([1.0, 2.0, 3.0], device=device)
     found = op.ngram_lookup_forward(tokens, offsets, 4, vocab, keys, values, -1.0)
     assert found.tolist() == [-1, -1, -1, 3, 2, -1, -1, -1, 3, -1, -1, -1, 1]
@@ -69,9 +76,16 @@ def test_distances(device):
     q = torch.tensor([4, 10], device=device), torch.tensor([3, 1], device=device)
     l2, jsd = op.ngram_distances_forward(*p, *q).tolist()
     assert l2 == pytest.approx((0.5**2 + 0.5**2 + 0.25**2 + 0.25**2) ** 0.5)
-    entropy = torch.distributions.Categorical(probs=torch.tensor([0.25, 0.5, 0.125, 0.125]).double()).entropy()
-    halves = [torch.distributions.Categorical(probs=torch.tensor(f).double()).entropy() for f in ([0.5, 0.25, 0.25], [0.75, 0.25])]
-    assert jsd == pytest.approx(((entropy - sum(halves) / 2) / torch.tensor(2.0).log()).item(), rel=1e-6)
+    entropy = torch.distributions.Categorical(
+        probs=torch.tensor([0.25, 0.5, 0.125, 0.125]).double()
+    ).entropy()
+    halves = [
+        torch.distributions.Categorical(probs=torch.tensor(f).double()).entropy()
+        for f in ([0.5, 0.25, 0.25], [0.75, 0.25])
+    ]
+    assert jsd == pytest.approx(
+        ((entropy - sum(halves) / 2) / torch.tensor(2.0).log()).item(), rel=1e-6
+    )
     assert op.ngram_distances_forward(*p, *p).tolist() == pytest.approx([0.0, 0.0])
 
 

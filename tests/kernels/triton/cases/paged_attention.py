@@ -47,13 +47,26 @@ def attend(check, device, dtype, lengths, counts, H, Hk, D, page):
     q = torch.randn(sum(counts), H, D, device=device).to(dtype)
     offsets = torch.tensor([0, *counts], device=device).cumsum(0).to(torch.int32)
     out = op.paged_attention_forward(
-        q, k_cache, v_cache, table, offsets, torch.tensor(lengths, dtype=torch.int32, device=device), D**-0.5
+        q,
+        k_cache,
+        v_cache,
+        table,
+        offsets,
+        torch.tensor(lengths, dtype=torch.int32, device=device),
+        D**-0.5,
     )
-    check((out,), (formula(q, k, v, counts, D**-0.5, torch.float64),), (formula(q, k, v, counts, D**-0.5, dtype),), dtype)
+    check(
+        (out,),
+        (formula(q, k, v, counts, D**-0.5, torch.float64),),
+        (formula(q, k, v, counts, D**-0.5, dtype),),
+        dtype,
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("H,Hk,D", [(1, 1, 16), (6, 2, 64), (9, 3, 80), (4, 4, 96), (8, 1, 128), (2, 1, 256)])
+@pytest.mark.parametrize(
+    "H,Hk,D", [(1, 1, 16), (6, 2, 64), (9, 3, 80), (4, 4, 96), (8, 1, 128), (2, 1, 256)]
+)
 def test_decode(check, device, dtype, H, Hk, D):
     attend(check, device, dtype, [1, 17, 70], [1, 1, 1], H, Hk, D, 16)
 
@@ -77,7 +90,12 @@ def test_no_tokens(device):
     empty = torch.empty(0, 2, 16, device=device)
     cache = torch.zeros(1, 4, 1, 16, device=device)
     none = torch.zeros(1, dtype=torch.int32, device=device)
-    assert op.paged_attention_forward(empty, cache, cache, none[:, None], torch.cat([none, none]), none, 1.0).shape == empty.shape
+    assert (
+        op.paged_attention_forward(
+            empty, cache, cache, none[:, None], torch.cat([none, none]), none, 1.0
+        ).shape
+        == empty.shape
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -95,14 +113,20 @@ def test_store(device, dtype):
 
 def test_a_cache_of_more_than_two_to_the_31_elements(check, device):
     page, Hk, D = 16, 8, 128
-    blocks = 2**31 // (page * Hk * D) + 2  # untouched pages of the allocation take no memory on a CPU
-    k_cache, v_cache = (torch.empty(blocks, page, Hk, D, dtype=torch.float16, device=device) for _ in range(2))
+    blocks = (
+        2**31 // (page * Hk * D) + 2
+    )  # untouched pages of the allocation take no memory on a CPU
+    k_cache, v_cache = (
+        torch.empty(blocks, page, Hk, D, dtype=torch.float16, device=device) for _ in range(2)
+    )
     k, v = torch.randn(2, 5, Hk, D, device=device).half()
     slots = (blocks - 1) * page + torch.arange(5, device=device)
     op.store_kv_forward(k, v, k_cache, v_cache, slots)
     assert torch.equal(k_cache[-1, :5], k) and torch.equal(v_cache[-1, :5], v)
     q = torch.randn(1, 8, D, device=device).half()
-    table, offsets, length = (torch.tensor(t, dtype=torch.int32, device=device) for t in ([[blocks - 1]], [0, 1], [5]))
+    table, offsets, length = (
+        torch.tensor(t, dtype=torch.int32, device=device) for t in ([[blocks - 1]], [0, 1], [5])
+    )
     out = op.paged_attention_forward(q, k_cache, v_cache, table, offsets, length, 0.1)
     exact, plain = (formula(q, [k], [v], [1], 0.1, t) for t in (torch.float64, torch.float16))
     check((out,), (exact,), (plain,), torch.float16)

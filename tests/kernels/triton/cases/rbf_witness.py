@@ -17,7 +17,9 @@ def formula(x, y, bandwidths, exclude, grad, dtype):
     return means, *torch.autograd.grad(means, x, grad.to(dtype))
 
 
-@pytest.mark.parametrize("n,m,d,k", [(1, 1, 1, 1), (2, 300, 5, 3), (150, 33, 70, 1), (130, 130, 384, 5)])
+@pytest.mark.parametrize(
+    "n,m,d,k", [(1, 1, 1, 1), (2, 300, 5, 3), (150, 33, 70, 1), (130, 130, 384, 5)]
+)
 @pytest.mark.parametrize("exclude", [False, True])
 def test_forward_and_backward(check, device, n, m, d, k, exclude):
     if exclude:
@@ -28,7 +30,10 @@ def test_forward_and_backward(check, device, n, m, d, k, exclude):
     y[0] = x[0]  # a duplicate point
     bandwidths = d**0.5 * (0.5 + torch.arange(k, device=device, dtype=torch.float32))
     grad = torch.randn(n, k, device=device)
-    got = op.rbf_witness_forward(x, y, bandwidths, exclude), op.rbf_witness_backward(grad, x, y, bandwidths, exclude)
+    got = (
+        op.rbf_witness_forward(x, y, bandwidths, exclude),
+        op.rbf_witness_backward(grad, x, y, bandwidths, exclude),
+    )
     exact = formula(x, y, bandwidths, exclude, grad, torch.float64)
     check(got, exact, formula(x, y, bandwidths, exclude, grad, torch.float32), torch.float32)
 
@@ -57,6 +62,8 @@ def test_nan_stays_visible(device):
 
 def test_nothing_to_average(device):
     h = torch.ones(2, device=device)
-    assert op.rbf_witness_forward(torch.empty(0, 3, device=device), torch.randn(4, 3, device=device), h, False).shape == (0, 2)
+    assert op.rbf_witness_forward(
+        torch.empty(0, 3, device=device), torch.randn(4, 3, device=device), h, False
+    ).shape == (0, 2)
     one = torch.randn(1, 3, device=device)
     assert op.rbf_witness_forward(one, one, h, True).isnan().all()

@@ -13,13 +13,20 @@ def philox(key, counter):
     c0, c1, c2, c3 = counter
     for _ in range(10):
         p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        c0, c1, c2, c3 = (
+            (p1 >> 32) ^ c1 ^ k0,
+            p1 & 0xFFFFFFFF,
+            (p0 >> 32) ^ c3 ^ k1,
+            p0 & 0xFFFFFFFF,
+        )
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return c0
 
 
 def uniform(seed, request, position):
-    word = philox(seed, (position & 0xFFFFFFFF, position >> 32, request & 0xFFFFFFFF, request >> 32))
+    word = philox(
+        seed, (position & 0xFFFFFFFF, position >> 32, request & 0xFFFFFFFF, request >> 32)
+    )
     return ((word >> 9) + 0.5) / 2**23
 
 
@@ -41,10 +48,16 @@ def truncated(logits, temperature, top_k, top_p, min_p):
 
 def sample(logits, device, **parameters):
     B = len(logits)
-    defaults = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, seed=0, request_id=0, position=0)
+    defaults = dict(
+        temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, seed=0, request_id=0, position=0
+    )
     types = dict(top_k=torch.int32, seed=torch.int64, request_id=torch.int64, position=torch.int64)
     arguments = [
-        torch.as_tensor(parameters.get(name, default)).to(types.get(name, torch.float32)).expand(B).contiguous().to(device)
+        torch.as_tensor(parameters.get(name, default))
+        .to(types.get(name, torch.float32))
+        .expand(B)
+        .contiguous()
+        .to(device)
         for name, default in defaults.items()
     ]
     outputs = op.sample_tokens_forward(logits.to(device), *arguments)
@@ -52,8 +65,16 @@ def sample(logits, device, **parameters):
     return [t.cpu() for t in outputs]
 
 
-SETTINGS = [(1.0, 0, 1.0, 0.0), (0.7, 0, 0.9, 0.0), (1.5, 50, 1.0, 0.0), (1.0, 30, 0.8, 0.0), (1.0, 0, 1.0, 0.05),
-            (0.6, 5, 0.5, 0.2), (1.0, 1, 1.0, 0.0), (2.0, 0, 0.01, 0.0)]  # fmt: skip
+SETTINGS = [
+    (1.0, 0, 1.0, 0.0),
+    (0.7, 0, 0.9, 0.0),
+    (1.5, 50, 1.0, 0.0),
+    (1.0, 30, 0.8, 0.0),
+    (1.0, 0, 1.0, 0.05),
+    (0.6, 5, 0.5, 0.2),
+    (1.0, 1, 1.0, 0.0),
+    (2.0, 0, 0.01, 0.0),
+]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -62,14 +83,29 @@ def test_against_sorting(device, dtype, V):
     B = len(SETTINGS)
     logits = (3 * torch.randn(B, V)).to(dtype)
     columns = [torch.tensor(c) for c in zip(*SETTINGS)]
-    seeds, requests, positions = torch.arange(B) * 10**12 + 3, torch.arange(B) * 2**33 + 1, torch.arange(B) * 5
+    seeds, requests, positions = (
+        torch.arange(B) * 10**12 + 3,
+        torch.arange(B) * 2**33 + 1,
+        torch.arange(B) * 5,
+    )
     token, logprob, sampler_logprob, entropy = sample(
-        logits, device, temperature=columns[0], top_k=columns[1], top_p=columns[2], min_p=columns[3],
-        seed=seeds, request_id=requests, position=positions,
-    )  # fmt: skip
+        logits,
+        device,
+        temperature=columns[0],
+        top_k=columns[1],
+        top_p=columns[2],
+        min_p=columns[3],
+        seed=seeds,
+        request_id=requests,
+        position=positions,
+    )
     model = logits.double().log_softmax(-1)
-    torch.testing.assert_close(entropy.double(), -(model.exp() * model).sum(-1), atol=2e-6, rtol=2e-5)
-    torch.testing.assert_close(logprob.double(), model.gather(1, token[:, None])[:, 0], atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(
+        entropy.double(), -(model.exp() * model).sum(-1), atol=2e-6, rtol=2e-5
+    )
+    torch.testing.assert_close(
+        logprob.double(), model.gather(1, token[:, None])[:, 0], atol=2e-5, rtol=2e-5
+    )
     for i in range(B):
         z, keep = truncated(logits[i], *SETTINGS[i])
         kept = z.masked_fill(~keep, float("-inf")).log_softmax(-1)
@@ -77,7 +113,10 @@ def test_against_sorting(device, dtype, V):
         assert sampler_logprob[i].item() == pytest.approx(kept[token[i]].item(), abs=3e-5)
         cumulative = kept.exp().cumsum(0)
         u = uniform(int(seeds[i]), int(requests[i]), int(positions[i]))
-        assert cumulative[token[i]] >= u - 1e-5 and cumulative[token[i]] - kept[token[i]].exp() <= u + 1e-5
+        assert (
+            cumulative[token[i]] >= u - 1e-5
+            and cumulative[token[i]] - kept[token[i]].exp() <= u + 1e-5
+        )
 
 
 def test_the_stream_is_philox(device):
@@ -104,7 +143,11 @@ def test_banned_tokens_are_never_drawn(device):
     logits = torch.full((12, 1100), float("-inf"))
     logits[:, [3, 1050]] = 0.0
     token, logprob, sampler_logprob, entropy = sample(
-        logits, device, top_k=torch.arange(12) % 4 * 500, top_p=torch.tensor([1.0, 0.9]).repeat(6), request_id=torch.arange(12)
+        logits,
+        device,
+        top_k=torch.arange(12) % 4 * 500,
+        top_p=torch.tensor([1.0, 0.9]).repeat(6),
+        request_id=torch.arange(12),
     )
     assert set(token.tolist()) == {3, 1050}
     for value in (logprob, sampler_logprob, -entropy):
@@ -131,8 +174,20 @@ def test_no_rows(device):
 
 def test_rows_without_a_distribution(device):
     logits = torch.randn(6, 1100)
-    logits[0, 30], logits[1, 1099], logits[2], logits[3, 600] = torch.nan, torch.nan, float("-inf"), float("inf")
-    for cut in ({}, {"temperature": 0.0}, {"top_k": 5}, {"top_p": 0.5}, {"top_p": 0.0}, {"min_p": 0.1}):
+    logits[0, 30], logits[1, 1099], logits[2], logits[3, 600] = (
+        torch.nan,
+        torch.nan,
+        float("-inf"),
+        float("inf"),
+    )
+    for cut in (
+        {},
+        {"temperature": 0.0},
+        {"top_k": 5},
+        {"top_p": 0.5},
+        {"top_p": 0.0},
+        {"min_p": 0.1},
+    ):
         token, *figures = sample(logits, device, **cut)
         assert not token[:4].any()
         assert all(f[:4].isnan().all() and f[4:].isfinite().all() for f in figures)

@@ -30,13 +30,22 @@ def test_no_rows(device):
 
 def test_large_gates_do_not_overflow(device):
     gate_up = torch.tensor([[-1e4, 1e4, 1.0, 1.0]], device=device)
-    torch.testing.assert_close(op.swiglu_forward(gate_up), torch.tensor([[0.0, 1e4]], device=device))
+    torch.testing.assert_close(
+        op.swiglu_forward(gate_up), torch.tensor([[0.0, 1e4]], device=device)
+    )
     assert op.swiglu_backward(torch.ones(1, 2, device=device), gate_up).isfinite().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="every row is computed: too slow in the interpreter")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="every row is computed: too slow in the interpreter"
+)
 def test_more_than_two_to_the_31_elements(check, device):
     gate_up = torch.randn(2**17 + 2, 2**14, device=device, dtype=torch.bfloat16)
     dy = torch.ones(2**17 + 2, 2**13, device=device, dtype=torch.bfloat16)
     got = op.swiglu_forward(gate_up)[-1:], op.swiglu_backward(dy, gate_up)[-1:]
-    check(got, formula(gate_up[-1:], dy[-1:], torch.float64), formula(gate_up[-1:], dy[-1:], torch.bfloat16), torch.bfloat16)
+    check(
+        got,
+        formula(gate_up[-1:], dy[-1:], torch.float64),
+        formula(gate_up[-1:], dy[-1:], torch.bfloat16),
+        torch.bfloat16,
+    )

@@ -1,0 +1,188 @@
+"""The judges and detectors that a command line names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from dftfast.endpoint import AnswerCache, Endpoint, limits_of
+from dftfast.endpoint.cache import digest
+from dftfast.endpoint.spec import is_url, named
+from dftfast.evaluation.detectors import (
+    CurvatureDetector,
+    Detected,
+    HTTPDetector,
+    detect,
+    detector_estimate,
+    detector_record,
+)
+from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.judge import (
+    QUESTIONS,
+    Judged,
+    LocalJudge,
+    RemoteJudge,
+    judge_estimates,
+    judge_record,
+    judge_systems,
+)
+from dftfast.evaluation.reference import Reference
+from dftfast.evaluation.textset import TextSet, align
+from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import cache_folder
+
+log = logging.getLogger(__name__)
+DESCRIPTIONS = (".yaml", ".yml", ".json")
+
+
+@dataclass
+class Assessments:
+    """What the judges and the detectors say of every system."""
+
+    judged: list[Judged]
+    detected: list[Detected]
+    systems: Mapping[str, TextSet]
+    reference: Reference
+
+    @classmethod
+    def ask(cls, options, sets: Mapping[str, TextSet], reference: Reference) -> Assessments:
+        """Ask whom `--judge` and `--detector` name about the sets other than "human". Raises UserError."""
+        systems = {name: texts for name, texts in sets.items() if name != "human"}
+        detectors = _detectors(options, reference)  # each is made before the first is asked
+        judges = _judges(options)
+        questions = list(QUESTIONS) if options.dimensions else ["jmq"]
+        aligned = (
+            {name: align(texts, reference.texts) for name, texts in systems.items()}
+            if judges
+            else {}
+        )
+        judged, detected = [], []
+        for judge in judges:
+            with tqdm(desc=f"judge {judge.name}", unit="answer", dynamic_ncols=True) as bar:
+                judged.append(
+                    judge_systems(
+                        judge,
+                        aligned,
+                        reference.texts,
+                        questions,
+                        both_orders=options.both_orders,
+                        seed=options.seed,
+                        progress=bar.update,
+                    )
+                )
+            _report(judge)
+        for detector in detectors:
+            with tqdm(
+                total=sum(map(len, sets.values())),
+                desc=f"detector {detector.name}",
+                unit="text",
+                dynamic_ncols=True,
+            ) as bar:
+                detected.append(detect(detector, systems, reference.texts, bar.update))
+        return cls(judged, detected, systems, reference)
+
+    def add_estimates(self, results: dict[str, dict[str, Estimate]]) -> None:
+        """JMQ, the dimensions and the share called human, into the figures of each system."""
+        for name, figures in results.items():
+            if self.judged:
+                figures |= judge_estimates(
+                    self.judged, name, self.reference.rounds, self.reference.seed
+                )
+            if self.detected:
+                figures["called_human"] = detector_estimate(
+                    self.detected, name, self.systems[name], self.reference
+                )
+
+    @property
+    def records(self) -> dict[str, list[dict]]:
+        """Each judge and each detector alone, for results.json and the report."""
+        return {
+            "judges": [
+                judge_record(j, self.reference.rounds, self.reference.seed) for j in self.judged
+            ],
+            "detectors": [detector_record(d, self.systems, self.reference) for d in self.detected],
+        }
+
+
+def _judges(options) -> list[RemoteJudge | LocalJudge]:
+    """`--judge NAME=URL,MODEL[,IN,OUT]` or `--judge NAME=FOLDER`; one cap for all."""
+    limits, budget = limits_of(options)
+    _distinct("--judge", options.judge)
+    given = [named("--judge", option) for option in options.judge]
+    remote = {
+        name: Endpoint.parse("--judge", f"{name}={model}") for name, model in given if is_url(model)
+    }
+    return [
+        RemoteJudge(remote[name], _cache(remote[name].url, remote[name].model), limits, budget)
+        if name in remote
+        else LocalJudge(name, model, _cache("judge", model))
+        for name, model in given
+    ]
+
+
+def _detectors(options, reference: Reference) -> list[HTTPDetector | CurvatureDetector]:
+    """`--detector NAME=FILE.yaml` or `--detector NAME=MODEL[,MODEL]`, calibrated on the reference."""
+    _distinct("--detector", options.detector)
+    made = []
+    for option in options.detector:
+        name, what = named("--detector", option)
+        cache = _cache("detector", name, what)
+        if what.endswith(DESCRIPTIONS):
+            made.append(HTTPDetector(name, what, cache, limits_of(options)[0]))
+            continue
+        models = what.split(",")
+        if len(models) > 2:
+            raise UserError(
+                f"--detector: {option!r} names {len(models)} models; one or two are compared"
+            )
+        made.append(CurvatureDetector(name, models, reference.texts.texts, cache))
+    return made
+
+
+def _cache(*what: str) -> AnswerCache:
+    return AnswerCache(cache_folder() / "answers" / f"{digest(*what)}.jsonl")
+
+
+def _distinct(option: str, given: Sequence[str]) -> None:
+    names = [named(option, text)[0] for text in given]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated:
+        raise UserError(f"{option}: {repeated!r} is used twice; give each a name of its own")
+
+
+def _report(judge) -> None:
+    """What it took, and what is missing."""
+    if (tally := judge.tally) is not None:
+        cost = (
+            f", ${tally.spent:.2f} now, ${tally.cost:.2f} in all"
+            if tally.cost or tally.spent
+            else ""
+        )
+        log.info(
+            "judge %s: %d requests, %d answers from before, %d retries, %d malformed answers, %d tokens in and %d out%s",
+            judge.name,
+            tally.asked,
+            tally.kept,
+            tally.retries,
+            judge.malformed,
+            tally.prompt_tokens,
+            tally.completion_tokens,
+            cost,
+        )
+    if judge.unanswered:
+        why = (
+            "the cap on spend was reached"
+            if tally is not None and tally.capped
+            else "no usable answer"
+            if tally is not None
+            else "longer than the model's context"
+        )
+        log.warning(
+            "judge %s: %d questions without a verdict: %s; the figures are of the others",
+            judge.name,
+            judge.unanswered,
+            why,
+        )

@@ -1,0 +1,75 @@
+"""Likelihood of completions under a decoder: as the loss of packed batches, and token by token without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dftfast.kernels import linear_cross_entropy, linear_logprob
+from dftfast.model.attention import packed_causal
+from dftfast.model.decoder import Decoder
+from dftfast.optimise import distributed
+from dftfast.optimise.packing import Example, PackedBatch, by_budget, pack
+from dftfast.optimise.sharded_join import sharded_join
+from dftfast.runtime.profile import stage
+
+
+def likelihood(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
+    """``scale · Σ weight · −logprob`` over the batch's completion tokens."""
+    hidden = completion_states(decoder, batch)
+    return linear_cross_entropy(hidden, decoder.head_weight, batch.targets, batch.weights * scale)[
+        0
+    ]
+
+
+def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
+    """Final hidden states [M, d] that predict the completion tokens."""
+    rows, attend = batch.distinct, packed_causal(batch.offsets, batch.distinct, batch.place)
+    return decoder(batch.tokens[rows], batch.positions[rows], attend)[batch.place[batch.rows]]
+
+
+def token_logprobs(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
+) -> list[list[float]]:
+    """Log-probability of every completion token, in nats, under the decoder as it stands; processes share the work."""
+    sizes = [len(example) for example in examples]
+    return distributed.map_over_ranks(
+        lambda part: own_token_logprobs(decoder, part, micro_tokens), examples, sizes
+    )
+
+
+@stage("forward")
+@torch.no_grad()
+def own_token_logprobs(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
+) -> list[list[float]]:
+    """``token_logprobs`` of this process's own examples."""
+    order = sorted(
+        range(len(examples)), key=lambda i: examples[i].prompt
+    )  # neighbours share more of their beginning
+    parts: list[list[float]] = []
+    with sharded_join(decoder):
+        for group in by_budget([examples[i] for i in order], micro_tokens):
+            batch = pack(group).to(decoder.embed.device)
+            logprobs, _ = linear_logprob(
+                completion_states(decoder, batch), decoder.head_weight, batch.targets
+            )
+            parts += [
+                part.tolist()
+                for part in logprobs.cpu().split([len(example.completion) for example in group])
+            ]
+    return [part for _, part in sorted(zip(order, parts))]
+
+
+def nats_per_token(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
+) -> float:
+    """Mean negative log-likelihood of the completions, nats per token, under the decoder as it stands."""
+    return nats(token_logprobs(decoder, examples, micro_tokens))
+
+
+def nats(logprobs: Sequence[Sequence[float]]) -> float:
+    """Mean negative log-likelihood of texts, nats per token, from the log-probabilities of their tokens."""
+    return -sum(map(sum, logprobs)) / sum(map(len, logprobs))

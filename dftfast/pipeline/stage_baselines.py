@@ -1,0 +1,62 @@
+"""The same as DFT by each other method that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dftfast.baselines import BASELINES
+from dftfast.data.generations import generation, write_generations
+from dftfast.dft.context import PhaseContext
+from dftfast.dft.loop import run_phases
+from dftfast.distribution.population import make_terms, select_population
+from dftfast.evaluation import BASELINE
+from dftfast.optimise.distributed import on_rank0
+from dftfast.pipeline.run import Run
+from dftfast.pipeline.stage_dft import dft_sampler, phase_context
+
+
+def baselines(run: Run) -> None:
+    for name, path in baseline_files(run).items():
+        if path.exists():
+            continue
+        context = phase_context(run, run.path / "baselines" / name)
+        if name == "select":
+            rows = selected_answers(run, context)
+            on_rank0(lambda: write_generations(path, rows))
+        else:
+            run_phases(context, BASELINES[name])
+            run.answer(
+                context.engine, run.held_out, {path: dft_sampler(run)}, f"baselines/{name}/answers"
+            )
+
+
+def baseline_files(run: Run) -> dict[str, Path]:
+    folder = run.path / "generations" / "baselines"
+    return {name: folder / f"{BASELINE}{name}.jsonl" for name in run.config.baselines.methods}
+
+
+def selected_answers(run: Run, context: PhaseContext) -> list[dict]:
+    """Of several answers to each held-out prompt the one that population selection chooses: no training."""
+    c = context.settings
+    rollouts = context.candidates(0, run.examples(run.held_out))
+    vocab, weights = context.policy.decoder.config.vocab_size, c.weights.model_dump()
+    terms = make_terms(rollouts.samples, context.human, vocab, weights)
+    chosen, _ = on_rank0(lambda: select_population(rollouts.prompt, terms, context.seed))
+    answer = {rollouts.prompt[i]: i for i in chosen}
+    how = {
+        "candidates": c.candidates,
+        "temperatures": c.candidate_temperatures,
+        "seed": context.seed,
+    }
+    rows = []
+    for number, document in enumerate(run.held_out):
+        i = answer.get(number)  # none where every candidate was cut off or empty
+        text, tokens = (
+            ("", []) if i is None else (rollouts.samples.texts[i], rollouts.samples.tokens_of(i))
+        )
+        rows.append(
+            generation(
+                document, text, tokens, "length" if i is None else "stop", how, f"{BASELINE}select"
+            )
+        )
+    return rows

@@ -1,0 +1,68 @@
+"""Distribution fine-tuning of the best fine-tuned model, and the answers at its one sampler."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dftfast.dft.context import PhaseContext
+from dftfast.dft.loop import run_phases
+from dftfast.dft.policy_gradient import policy_gradient_phase
+from dftfast.dft.selection import selection_phase
+from dftfast.optimise.distributed import on_rank0
+from dftfast.optimise.likelihood import nats_per_token
+from dftfast.pipeline.run import Run
+from dftfast.pipeline.stage_sft import fine_tuned
+from dftfast.rollout import Sampler
+from dftfast.runtime.files import write_json
+
+METHODS = {"selection": selection_phase, "policy_gradient": policy_gradient_phase}
+
+
+def dft(run: Run) -> None:
+    context = phase_context(run, run.path / "dft")
+    run_phases(context, METHODS[run.config.dft.method])
+    on_rank0(lambda: context.policy.save(run.path / "merged"))
+    answers = f"dft/answers/{on_rank0(context.policy.fingerprint)}"  # another number of phases answers anew
+    run.answer(
+        context.engine,
+        run.held_out,
+        {run.path / "generations" / "dft.jsonl": dft_sampler(run)},
+        answers,
+    )
+    nats = nats_per_token(context.policy.decoder, context.validation)
+    on_rank0(lambda: write_json(run.path / "dft" / "results.json", {"validation_nats": nats}))
+
+
+def dft_sampler(run: Run) -> Sampler:
+    c = run.config.dft
+    return Sampler(c.temperature, min_p=c.min_p, max_tokens=run.max_tokens)
+
+
+def phase_context(run: Run, folder: Path) -> PhaseContext:
+    """The model to start from, with its temperature baked in, and the texts that a phase needs."""
+    c, split = run.config.dft, run.split
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = json.loads((run.path / "sft" / "results.json").read_text(encoding="utf-8"))
+    best = min(fitted, key=lambda name: fitted[name]["validation_nats"])
+    policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
+    inside = folder.relative_to(run.path)
+    return PhaseContext(
+        policy=policy,
+        engine=run.engine(policy),
+        tokenizer=run.tokenizer,
+        embed=run.embed,
+        examples=run.examples(
+            split.train[fitted_on:] + split.train[:fitted_on]
+        ),  # prompts new to the model first
+        human=run.samples(split.train[: c.reference_texts]),
+        validation=run.examples(run.validation),
+        validation_human=run.samples(split.validation[len(run.validation) :]),
+        max_tokens=run.max_tokens,
+        settings=c,
+        seed=run.config.run.seed if c.seed is None else c.seed,
+        folder=folder,
+        log=run.log,
+        checkpoints=lambda loop: run.checkpoints(inside / loop),
+        rollouts=run.checkpoints(inside.parts[0]).folder / "rollouts",
+    )

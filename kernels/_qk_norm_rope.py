@@ -1,0 +1,206 @@
+"""What happens to packed queries, keys and values between their product and attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dftfast import _C
+from dftfast.kernels.checks import DTYPES, address, check_dtype
+
+
+def qk_norm_rope(
+    qkv: Tensor,
+    q_weight: Tensor | None,
+    k_weight: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split packed projections into heads, normalise every query and key head, rotate both by their position.
+
+        q_h = rotate(rms_norm(qkv_h, q_weight)),  rotate([a | b]) = [a cos - b sin | b cos + a sin]
+
+    Rotary positions as in Su et al., "RoFormer" (2021), equation 34, in the rotate-half layout of transformers; the
+    norm of queries and keys as in Qwen3 (Henry et al., "Query-Key Normalization for Transformers", 2020).
+
+    qkv: [T, (H + 2 Hk) D] float32, bfloat16 or float16, D even: H query heads, then Hk key heads, then Hk value heads.
+    q_weight, k_weight: [D], any floating dtype, or both None for no norm. cos, sin: float32 [T, D / 2].
+    Returns q [T, H, D], k [T, Hk, D], v [T, Hk, D] in qkv's dtype. Arithmetic is float32.
+    Differentiable in qkv and the weights; saves those and cos, sin; frozen weights cost no
+    gradient. Raises ValueError for shapes that do not fit,
+    TypeError for other dtypes.
+    """
+    check_dtype("qk_norm_rope", qkv)
+    heads = H + 2 * Hk
+    if qkv.dim() != 2 or qkv.shape[1] % (2 * heads):
+        raise ValueError(
+            f"qk_norm_rope: qkv [T, ({H} + 2*{Hk})*D] with D even expected, got {tuple(qkv.shape)}"
+        )
+    half = (qkv.shape[0], qkv.shape[1] // heads // 2)
+    if (
+        cos.shape != half
+        or sin.shape != half
+        or cos.dtype != torch.float32
+        or sin.dtype != torch.float32
+    ):
+        raise ValueError(
+            f"qk_norm_rope: float32 cos and sin {half} expected, got {cos.dtype} {tuple(cos.shape)} "
+            f"and {sin.dtype} {tuple(sin.shape)}"
+        )
+    for weight in (q_weight, k_weight):
+        if (weight is None) != (q_weight is None) or (
+            weight is not None and weight.shape != (2 * half[1],)
+        ):
+            raise ValueError(
+                f"qk_norm_rope: q_weight and k_weight must both be [{2 * half[1]}] or both None"
+            )
+    return torch.ops.dftfast.qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+
+
+def _ready(qkv, q_weight, k_weight, cos, sin):
+    weights = (None if w is None else w.float().contiguous() for w in (q_weight, k_weight))
+    return qkv.contiguous(), *weights, cos.contiguous(), sin.contiguous()
+
+
+@torch.library.custom_op("dftfast::qk_norm_rope", mutates_args=(), device_types="cpu")
+def _forward(
+    qkv: Tensor,
+    q_weight: Tensor | None,
+    k_weight: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = _ready(qkv, q_weight, k_weight, cos, sin)
+    outputs = _empty(qkv, H, Hk)
+    _C.qk_norm_rope(
+        DTYPES[qkv.dtype],
+        *map(address, inputs),
+        *map(address, outputs),
+        qkv.shape[0],
+        H,
+        Hk,
+        outputs[0].shape[2],
+        eps,
+        torch.get_num_threads(),
+    )
+    return outputs
+
+
+def _empty(qkv: Tensor, H: int, Hk: int) -> tuple[Tensor, Tensor, Tensor]:
+    tokens, width = qkv.shape
+    q, k, v = (qkv.new_empty(tokens, heads, width // (H + 2 * Hk)) for heads in (H, Hk, Hk))
+    return q, k, v
+
+
+@torch.library.custom_op("dftfast::qk_norm_rope_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    dq: Tensor,
+    dk: Tensor,
+    dv: Tensor,
+    qkv: Tensor,
+    q_weight: Tensor | None,
+    k_weight: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+    weight_grad: bool,
+) -> list[Tensor]:
+    """[dqkv], and the gradients of the weights where there are any and they are asked for."""
+    dq, dk, dv = dq.contiguous(), dk.contiguous(), dv.contiguous()
+    inputs = _ready(qkv, q_weight, k_weight, cos, sin)
+    weight_grad = weight_grad and q_weight is not None
+    dqkv, dweights = (
+        torch.empty_like(inputs[0]),
+        [torch.empty_like(w) if weight_grad else None for w in inputs[1:3]],
+    )
+    _C.qk_norm_rope_backward(
+        DTYPES[qkv.dtype],
+        *map(address, (dq, dk, dv)),
+        *map(address, inputs),
+        dqkv.data_ptr(),
+        *map(address, dweights),
+        qkv.shape[0],
+        H,
+        Hk,
+        dq.shape[2],
+        eps,
+        torch.get_num_threads(),
+    )
+    return (
+        [dqkv]
+        if not weight_grad
+        else [dqkv, dweights[0].to(q_weight.dtype), dweights[1].to(k_weight.dtype)]
+    )
+
+
+@_forward.register_kernel("cuda")
+def _(
+    qkv: Tensor,
+    q_weight: Tensor | None,
+    k_weight: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    from dftfast.kernels.triton.qk_norm_rope import qk_norm_rope_forward
+
+    return qk_norm_rope_forward(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+
+
+@_backward.register_kernel("cuda")
+def _(
+    dq: Tensor,
+    dk: Tensor,
+    dv: Tensor,
+    qkv: Tensor,
+    q_weight: Tensor | None,
+    k_weight: Tensor | None,
+    cos: Tensor,
+    sin: Tensor,
+    H: int,
+    Hk: int,
+    eps: float,
+    weight_grad: bool,
+) -> list[Tensor]:
+    from dftfast.kernels.triton.qk_norm_rope import qk_norm_rope_backward
+
+    gradients = qk_norm_rope_backward(
+        dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad
+    )
+    return [g for g in gradients if g is not None]
+
+
+@_forward.register_fake
+def _(qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
+    return _empty(qkv, H, Hk)
+
+
+@_backward.register_fake
+def _(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad):
+    inputs = [qkv] if q_weight is None or not weight_grad else [qkv, q_weight, k_weight]
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs]
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    *tensors, ctx.H, ctx.Hk, ctx.eps = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _autograd(ctx, dq: Tensor, dk: Tensor, dv: Tensor):
+    gradients = torch.ops.dftfast.qk_norm_rope_backward(
+        dq, dk, dv, *ctx.saved_tensors, ctx.H, ctx.Hk, ctx.eps, any(ctx.needs_input_grad[1:3])
+    )
+    return *(gradients + [None, None])[:3], None, None, None, None, None
+
+
+_forward.register_autograd(_autograd, setup_context=_setup_context)
