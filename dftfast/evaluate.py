@@ -5,12 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dftfast.endpoint import add_endpoint_options, limits_of
+from dftfast.runtime.callable_module import make_callable
 from dftfast.runtime.command import ArgumentParser, run
 from dftfast.runtime.errors import UserError
 
+if TYPE_CHECKING:
+    from dftfast.evaluation import Estimate
+
 log = logging.getLogger(__name__)
+make_callable(__name__)  # dftfast.evaluate(outputs, human)
+
+
+def evaluate(outputs: Sequence[str], human: Sequence[str], **options: Any) -> dict[str, Estimate]:
+    """How far texts are from human ones; options as in `dftfast.evaluation.texts`."""
+    from dftfast.evaluation.texts import evaluate_texts
+
+    return evaluate_texts(outputs, human, **options)
 
 
 def main(arguments: Sequence[str]) -> None:

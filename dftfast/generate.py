@@ -1,17 +1,75 @@
-"""`python -m dftfast.generate`: prompts in, generations out, from any model folder with or without adapters, or any API."""
+"""`python -m dftfast.generate`: prompts in, generations out.
+
+From any model folder, with or without adapters, or any OpenAI-compatible API.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dftfast.endpoint import add_endpoint_options
+from dftfast.runtime.callable_module import make_callable
 from dftfast.runtime.command import ArgumentParser, run
 from dftfast.runtime.errors import UserError
 
+if TYPE_CHECKING:
+    from dftfast.data import Document
+    from dftfast.endpoint.cache import AnswerCache
+    from dftfast.rollout import Sampler
+
 log = logging.getLogger(__name__)
+make_callable(__name__)  # dftfast.generate(prompts)
+MAX_TOKENS = 512  # of a text, unless asked otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalModel:
+    """A model on this machine: a folder or hub id, LoRAs in their order, device and type."""
+
+    name: str | None = None
+    adapters: Sequence[str | Path] = ()
+    device: str | None = None
+    dtype: str | None = None
+
+
+def generate(
+    prompts: Sequence[str],
+    model: str | None = None,
+    adapters: Sequence[str | Path] = (),
+    sampler: Sampler | None = None,
+    seed: int = 0,
+    n: int = 1,
+) -> list[dict]:
+    """Write ``n`` texts for each prompt; rows as in a file of generations, with ids from "1".
+
+    Args:
+        prompts: given to the model verbatim, as the user's message.
+        model: folder or hub id; None is SmolLM2-135M-Instruct.
+        adapters: PEFT folders of LoRAs, applied in order.
+        sampler: None samples the model's own distribution, at most 512 tokens of it.
+    """
+    from dftfast.rollout import Sampler
+
+    sampler = sampler or Sampler(max_tokens=MAX_TOKENS)
+    return write_texts(documents_of(prompts), LocalModel(model, adapters), sampler, seed, n)
+
+
+def documents_of(prompts: Sequence[str]) -> list[Document]:
+    """Documents without a text, numbered from 1, for the prompts that are not blank."""
+    from dftfast.data import Document
+
+    return [
+        Document(
+            id=str(number), text="", prompt=line, messages=({"role": "user", "content": line},)
+        )
+        for number, line in enumerate(prompts, 1)
+        if line.strip()
+    ]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,7 +85,7 @@ def main(arguments: Sequence[str]) -> None:
     documents = _documents(Path(options.prompts), options.limit)
     out = _output(options.out)
     rows, partial = (
-        ask(documents, options, out) if options.endpoint else (generate(documents, options), None)
+        ask(documents, options, out) if options.endpoint else (_local(documents, options), None)
     )
     if options.select:
         rows = select(rows, options)
@@ -55,7 +113,8 @@ def _parser() -> ArgumentParser:
         "--endpoint",
         metavar="NAME=URL,MODEL[,IN,OUT]",
         help="ask a model behind an OpenAI-compatible API instead (extra "
-        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars for a million tokens",
+        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars "
+        "for a million tokens",
     )
     add(
         "--prompts",
@@ -63,21 +122,7 @@ def _parser() -> ArgumentParser:
         help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line",
     )
     add("--out", required=True, help="file of generations to write (.jsonl)")
-    add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
-    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off (default %(default)s)")
-    add(
-        "--top-k",
-        type=int,
-        default=0,
-        help="most likely tokens kept; 0 is off (default %(default)s)",
-    )
-    add(
-        "--min-p",
-        type=float,
-        default=0.0,
-        help="least share of the likeliest token's probability; 0 is off (default %(default)s)",
-    )
-    add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
+    _add_sampler_options(parser)
     add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
     add(
         "--select",
@@ -101,7 +146,26 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _check_endpoint(options) -> None:
+def _add_sampler_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
+    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off (default %(default)s)")
+    add(
+        "--top-k",
+        type=int,
+        default=0,
+        help="most likely tokens kept; 0 is off (default %(default)s)",
+    )
+    add(
+        "--min-p",
+        type=float,
+        default=0.0,
+        help="least share of the likeliest token's probability; 0 is off (default %(default)s)",
+    )
+    add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
+
+
+def _check_endpoint(options: Namespace) -> None:
     """Refuse what an endpoint cannot do."""
     own = {
         "--model": options.model,
@@ -117,8 +181,8 @@ def _check_endpoint(options) -> None:
             )
 
 
-def ask(documents: list, options, out: Path) -> tuple[list[dict], object]:
-    """Rows of generations from an endpoint, and the answers kept beside `out` until all are there."""
+def ask(documents: list, options: Namespace, out: Path) -> tuple[list[dict], AnswerCache]:
+    """Rows from an endpoint, and the answers kept beside `out` until all are there."""
     from dftfast.endpoint import Endpoint, limits_of
     from dftfast.endpoint.texts import generate_texts
     from dftfast.rollout import Sampler
@@ -139,13 +203,26 @@ def ask(documents: list, options, out: Path) -> tuple[list[dict], object]:
     )
     if not rows:
         raise UserError(
-            f"--endpoint: {endpoint.name} ({endpoint.host}) answered none of the {len(documents)} prompts"
+            f"--endpoint: {endpoint.name} ({endpoint.host}) answered none of the "
+            f"{len(documents)} prompts"
         )
     return rows, partial
 
 
-def generate(documents: list, options) -> list[dict]:
-    """Rows of generations for the documents; `options` are the parsed arguments of the command."""
+def _local(documents: list, options: Namespace) -> list[dict]:
+    """Rows by the model on this machine that the options of the command name."""
+    from dftfast.rollout import Sampler
+
+    names = ("temperature", "top_k", "top_p", "min_p", "max_tokens")
+    sampler = Sampler(**{name: getattr(options, name) for name in names})
+    model = LocalModel(options.model, options.adapter, options.device, options.dtype)
+    return write_texts(documents, model, sampler, options.seed, options.n)
+
+
+def write_texts(
+    documents: Sequence[Document], model: LocalModel, sampler: Sampler, seed: int, n: int
+) -> list[dict]:
+    """Rows of generations for the documents, by a model on this machine."""
     from tqdm import tqdm
 
     from dftfast.data import prompt_messages
@@ -155,38 +232,32 @@ def generate(documents: list, options) -> list[dict]:
     from dftfast.model.policy import Policy
     from dftfast.model.pretrained import resolve_model
     from dftfast.model.tokenizer import Tokenizer
-    from dftfast.rollout import Request, RolloutEngine, Sampler
+    from dftfast.rollout import Request, RolloutEngine
 
-    sampler = Sampler(
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        max_tokens=options.max_tokens,
-    )
-    device = pick_device(options.device)
-    adapters = [Adapter.load(folder) for folder in options.adapter]
-    folder = resolve_model(options.model)
+    device = pick_device(model.device)
+    adapters = [Adapter.load(folder) for folder in model.adapters]
+    folder = resolve_model(model.name)
     tokenizer = Tokenizer.from_folder(folder)
     prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
-    policy = Policy(folder, pick_dtype(options.dtype, device), device)
+    policy = Policy(folder, pick_dtype(model.dtype, device), str(device))
     for adapter in adapters:
         adapter.check(policy.decoder)
         policy.adapters.append(adapter)
     if adapters:
         policy.merge_weights()
-    requests = [
-        Request(i, prompt, sampler, options.seed, options.n) for i, prompt in enumerate(prompts)
-    ]
-    with tqdm(total=len(requests) * options.n, unit="text", dynamic_ncols=True) as bar:
+    requests = [Request(i, prompt, sampler, seed, n) for i, prompt in enumerate(prompts)]
+    with tqdm(total=len(requests) * n, unit="text", dynamic_ncols=True) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
         engine = RolloutEngine(policy.decoder, tokenizer, agreement_samples=0)
-        batch = engine.generate(requests, lambda done, _: bar.update(done - bar.n))
+        batch = engine.generate(requests, show)
     how = {
-        name: value
-        for name, value in dataclasses.asdict(sampler).items()
-        if name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
-    } | {"seed": options.seed}
-    name = " + ".join([options.model or folder.name, *options.adapter])
+        name: getattr(sampler, name)
+        for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
+    } | {"seed": seed}
+    name = " + ".join([model.name or folder.name, *map(str, model.adapters)])
     return [
         generation(
             documents[int(batch.request[i])],
@@ -196,15 +267,16 @@ def generate(documents: list, options) -> list[dict]:
             how,
             name,
         )
-        | ({"sample": int(batch.sample[i])} if options.n > 1 else {})
+        | ({"sample": int(batch.sample[i])} if n > 1 else {})
         for i in range(len(batch))
     ]
 
 
-def select(rows: list[dict], options) -> list[dict]:
-    """One row for each prompt, by population selection against the texts of a corpus, all discrepancies alike.
+def select(rows: list[dict], options: Namespace) -> list[dict]:
+    """One row for each prompt, by population selection against the texts of a corpus.
 
-    Texts that were cut off or are empty are not chosen, unless a prompt has no other.
+    All discrepancies count alike. Texts that were cut off or are empty are not chosen, unless a
+    prompt has no other.
     """
     from dftfast.config import Config
     from dftfast.data import load_corpus, prompt_messages
@@ -218,7 +290,7 @@ def select(rows: list[dict], options) -> list[dict]:
     embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
 
     def samples(texts: list[str], prompts: list[str]) -> Samples:
-        tokens = [ids + [end] for ids in tokenizer.encode_batch(texts)]
+        tokens = [[*ids, end] for ids in tokenizer.encode_batch(texts)]
         return Samples.of(embedder.encode(texts), tokens, texts, prompts=prompts)
 
     usable = [row for row in rows if row["finish_reason"] == "stop" and row["text"]]
@@ -247,7 +319,7 @@ def select(rows: list[dict], options) -> list[dict]:
 
 
 def _documents(path: Path, limit: int | None) -> list:
-    from dftfast.data import Document, load_corpus
+    from dftfast.data import load_corpus
 
     if limit is not None and limit < 1:
         raise UserError(f"command line: --limit must be at least 1, not {limit}")
@@ -257,13 +329,7 @@ def _documents(path: Path, limit: int | None) -> list:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    documents = [
-        Document(
-            id=str(number), text="", prompt=line, messages=({"role": "user", "content": line},)
-        )
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    documents = documents_of(lines)
     if not documents:
         raise UserError(f"{path}: no prompt in it")
     return documents[:limit]

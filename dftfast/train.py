@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dftfast.config import parse_command_line
+from dftfast.runtime.callable_module import make_callable
 from dftfast.runtime.command import run
 
-ABOUT = "Fine-tune a model on human texts, train its outputs towards their distribution, and report how far it got."
+if TYPE_CHECKING:
+    from dftfast.config import Config
+
+ABOUT = (
+    "Fine-tune a model on human texts, train its outputs towards their distribution, and report "
+    "how far it got."
+)
+make_callable(__name__)  # dftfast.train(config)
 
 
-def main(arguments: Sequence[str]) -> None:
-    config = parse_command_line(arguments, about=ABOUT)
+def train(config: Config) -> Path:
+    """Run the main job, or what is left of it, as the command does; the folder of the run."""
     from dftfast.optimise.distributed import process_group
     from dftfast.pipeline import run_pipeline
 
     with process_group(config.run.rank_timeout):
         run_pipeline(config)
+    return Path(config.run.folder)
+
+
+def main(arguments: Sequence[str]) -> None:
+    from dftfast.config import parse_command_line
+
+    train(parse_command_line(arguments, about=ABOUT))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""`transformers.Trainer` with the head's logits never materialised: the loss is `linear_cross_entropy` of hidden states.
+"""`transformers.Trainer` with the head's logits never materialised.
+
+The loss is `linear_cross_entropy` of hidden states.
 
     python examples/transformers_trainer.py MODEL TEXTS.jsonl OUT
 
-MODEL is a folder or hub id of a causal language model, TEXTS.jsonl has a field "text" in every line.
+MODEL is a folder or hub id of a causal language model; TEXTS.jsonl has a field "text" in every
+line.
 """
 
 from __future__ import annotations
