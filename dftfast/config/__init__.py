@@ -1,4 +1,4 @@
-"""The configuration of a run: one validated tree, read from defaults, a preset, a YAML file and the command line."""
+"""The configuration of a run: one validated tree, from defaults, preset, YAML and command line."""
 
 from __future__ import annotations
 

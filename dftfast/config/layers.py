@@ -1,4 +1,4 @@
-"""Layers of configuration, later ones over earlier ones: defaults, preset, YAML files, command line.
+"""Layers of configuration, later over earlier: defaults, preset, YAML files, command line.
 
 Every value remembers where it came from, so that a mistake is reported with its file and line.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
+from yaml.composer import ComposerError
 
 from dftfast.config.schema import Config, keys
 from dftfast.runtime.errors import UserError
@@ -44,7 +45,11 @@ def load_config(
     files: Sequence[str | Path] = (),
     overrides: Sequence[tuple[str, str]] = (),
 ) -> Config:
-    """Merge the layers and validate. `overrides` are (key, text) pairs as typed on the command line."""
+    """Merge the layers and validate.
+
+    Args:
+        overrides: (key, text) pairs as typed on the command line.
+    """
     merged: Layer = {}
     if preset is not None:
         if preset not in presets():
@@ -62,7 +67,8 @@ def load_config(
             raise UserError(f"--config: {file} cannot be read: {error}") from error
         if len(text) > LARGEST_FILE:
             raise UserError(
-                f"--config: {file} is longer than {LARGEST_FILE >> 20} MiB; that is no configuration"
+                f"--config: {file} is longer than {LARGEST_FILE >> 20} MiB; "
+                "that is no configuration"
             )
         merged |= _read_yaml(text, str(file))
     for name, text in overrides:
@@ -82,7 +88,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.composer.ComposerError(
+            raise ComposerError(
                 None, None, f"the alias *{event.anchor} is not supported", event.start_mark
             )
         return super().compose_node(parent, index)
@@ -139,7 +145,7 @@ def _check_key(key: str, where: str) -> None:
 
 
 def _typed(key: str, text: str) -> object:
-    """Text from the command line as the key's type wants it; numbers and booleans are left to validation."""
+    """Text from the command line as the key's type wants it; validation reads the numbers."""
     annotation = keys()[key].annotation
     is_list = typing.get_origin(annotation) is list
     if text.lower() in ("none", "null") and (is_list or type(None) in typing.get_args(annotation)):

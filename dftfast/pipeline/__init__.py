@@ -1,4 +1,7 @@
-"""The main job: SFT, sweep of samplers, DFT, baselines, report. One file a stage; `stages` runs them, `run` is what they share."""
+"""The main job: SFT, sweep of samplers, DFT, baselines, report.
+
+One file a stage; `stages` runs them, `run` is what they share.
+"""
 
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stages import run_pipeline

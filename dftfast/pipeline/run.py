@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dftfast.data import (
     split_corpus,
 )
 from dftfast.data.generations import generation, write_generations
+from dftfast.data.load import with_token_counts
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
 from dftfast.model.device import pick_dtype
@@ -33,12 +35,20 @@ from dftfast.optimise.packing import Example
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
+DEFAULT_CORPUS_TEXTS = 480  # of the built-in corpus, so that a first run takes minutes
+
+
+def has_tensorboard() -> bool:
+    """Whether the extra `tensorboard` is installed."""
+    return importlib.util.find_spec("tensorboard") is not None
+
 
 class Run:
-    """One run of the main job in ``config.run.folder``; what it holds is made when first asked for.
+    """One run of the main job in `config.run.folder`; what it holds is made when first asked for.
 
     Attributes:
-        folder: the lock on the run folder and its record of finished stages, on rank 0 while the stages run.
+        folder: the lock on the run folder and its record of finished stages, on rank 0 while
+            the stages run.
     """
 
     folder: RunFolder
@@ -59,7 +69,8 @@ class Run:
 
     @cached_property
     def log(self) -> RunLog:
-        return RunLog(self.path, self.config.run.tensorboard)
+        wanted = self.config.run.tensorboard
+        return RunLog(self.path, has_tensorboard() if wanted == "auto" else wanted)
 
     @cached_property
     def model_folder(self) -> Path:
@@ -75,15 +86,26 @@ class Run:
 
     @cached_property
     def split(self) -> Split:
+        """The three parts of the corpus, their lengths counted in the model's tokens."""
+        parts = vars(self.uncounted_split)
+        counted = {name: with_token_counts(part, self.tokenizer) for name, part in parts.items()}
+        return Split(**counted)
+
+    @cached_property
+    def uncounted_split(self) -> Split:
+        """The parts as they are read, for which no model is needed: bad data is refused first."""
         c = self.config.data
-        options = {
-            "skip_bad_lines": c.skip_bad_lines,
-            "max_words": c.max_words,
-            "tokenizer": self.tokenizer,
-        }
-        documents = load_corpus(c.train or [docstring_corpus()], limit=c.limit, **options)
+        train = c.train or [docstring_corpus()]
+        options = {"skip_bad_lines": c.skip_bad_lines, "max_words": c.max_words}
+        documents = load_corpus(train, limit=c.limit, **options)
         held_out = load_corpus(c.held_out, **options) if c.held_out else None
         return split_corpus(documents, c.validation_share, c.held_out_share, held_out)
+
+    @property
+    def max_texts(self) -> int | None:
+        """Texts to fine-tune on at most; a corpus that the user names is used whole."""
+        c = self.config
+        return c.sft.max_texts or (None if c.data.train else DEFAULT_CORPUS_TEXTS)
 
     @cached_property
     def held_out(self) -> list[Document]:
@@ -91,7 +113,10 @@ class Run:
 
     @cached_property
     def validation(self) -> list[Document]:
-        """The validation documents whose prompts are answered, and whose likelihood chooses; the others' texts judge the answers."""
+        """The validation documents whose prompts are answered, and whose likelihood chooses.
+
+        The other validation texts are what the answers are measured against.
+        """
         return self.split.validation[
             : min(self.config.dft.validation_prompts, len(self.split.validation) // 2)
         ]
@@ -99,7 +124,7 @@ class Run:
     @cached_property
     def max_tokens(self) -> int:
         """Length limit of every rollout: half as much again as the longest training text."""
-        return int(1.5 * max(document.target_tokens for document in self.split.train)) + 1
+        return int(1.5 * max(document.target_tokens or 0 for document in self.split.train)) + 1
 
     def policy(self, folder: Path) -> Policy:
         policy = Policy(
@@ -112,7 +137,7 @@ class Run:
         return policy
 
     def engine(self, policy: Policy) -> RolloutEngine:
-        """Samples from the policy; on a CPU from a bf16 copy, as it will be served, on a GPU many at once."""
+        """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
         if self.device.type == "cpu":
             return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16)
         return RolloutEngine(
@@ -124,12 +149,12 @@ class Run:
         texts = self.tokenizer.encode_batch([document.text for document in documents])
         end = self.tokenizer.eos_ids[0]
         return [
-            Example(self.tokenizer.chat(prompt_messages(d)), ids + [end])
+            Example(self.tokenizer.chat(prompt_messages(d)), [*ids, end])
             for d, ids in zip(documents, texts)
         ]
 
     def samples(self, documents: list[Document]) -> Samples:
-        """Human texts as the discrepancies see them: embedded, and as tokens closed by the end token."""
+        """Human texts as the discrepancies see them: embedded, and as tokens with the end token."""
         texts, examples = [document.text for document in documents], self.examples(documents)
         prompts = [self.tokenizer.decode(example.prompt) for example in examples]
         about = self.embed(prompts) if self.config.dft.weights.conditional_mmd else None
@@ -141,7 +166,7 @@ class Run:
         """fp32 [texts, d] on the run's device; processes share the work."""
         embedder = embedder or self.embedder
         rows = map_over_ranks(
-            lambda part: embedder.encode(part).numpy(), texts, [len(text) for text in texts]
+            lambda part: list(embedder.encode(part).numpy()), texts, [len(text) for text in texts]
         )
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
@@ -154,21 +179,17 @@ class Run:
     ) -> None:
         """Write one generation for each document to each path, by its sampler.
 
-        A prompt's requests lie side by side, so that its keys and values are computed once. What is sampled is kept
-        with the checkpoints of ``stage`` until that is done.
+        A prompt's requests lie side by side, so that its keys and values are computed once. What
+        is sampled is kept with the checkpoints of `stage` until that is done.
         """
-        prompts, seed = (
-            [example.prompt for example in self.examples(documents)],
-            self.config.run.seed,
-        )
+        prompts = [example.prompt for example in self.examples(documents)]
+        seed = self.config.run.seed
         requests = [
             Request(i * len(samplers) + k, prompt, sampler, seed)
             for i, prompt in enumerate(prompts)
             for k, sampler in enumerate(samplers.values())
         ]
-        batches = generate(
-            engine, requests, self.checkpoints(stage).folder, next(iter(samplers)).stem
-        )
+        batches = generate(engine, requests, self.checkpoints(stage).folder, stage)
         outputs = [
             (batch.output(i), reason)
             for batch in batches

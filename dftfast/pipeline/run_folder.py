@@ -14,11 +14,11 @@ from dftfast.runtime.files import write_json
 
 
 class RunFolder:
-    """``stages.json`` maps each finished stage to a digest of everything that it depended on.
+    """`stages.json` maps each finished stage to a digest of everything that it depended on.
 
-    A stage whose digest is unchanged is skipped; one whose digest changed is run again, and what it had
-    written is removed first, unless it differs in extent alone. ``checkpoints/<stage>`` lives until the stage is done.
-    Used in a ``with`` block, for whose length it belongs to this process alone.
+    A stage whose digest is unchanged is skipped. One whose digest changed is run again, and what it
+    had written is removed first, unless it differs in extent alone. `checkpoints/<stage>` lives
+    until the stage is done. Used in a `with` block, for whose length it belongs to this process.
     """
 
     def __init__(self, path: str | Path):
@@ -36,7 +36,8 @@ class RunFolder:
         except OSError:
             self.lock.close()
             raise UserError(
-                f"run.folder: another process is at work in {path}; wait for it or name another folder"
+                f"run.folder: another process is at work in {path}; wait for it or name another "
+                "folder"
             ) from None
         for leftover in self.path.rglob(".*.tmp"):  # what a killed process was writing
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -61,15 +62,14 @@ class RunFolder:
     def stage(
         self, name: str, digest: str, outputs: list[str], extent: int | None = None
     ) -> Iterator[bool]:
-        """Run the body as stage ``name``; yields False when it is done already.
+        """Run the body as stage `name`; yields False when it is done already.
 
-        What an unfinished run of the same stage has written is kept, what another has written is removed. ``extent`` is how
-        far a stage goes that can go on from what one of the same digest and another extent has written, which is kept.
+        What an unfinished run of the same stage has written is kept, what another has written is
+        removed. `extent` is how far a stage goes that can go on from what one of the same digest
+        and another extent has written; that is kept too.
         """
-        unfinished, whole = (
-            f"{name} (unfinished)",
-            digest if extent is None else f"{digest} {extent}",
-        )
+        unfinished = f"{name} (unfinished)"
+        whole = digest if extent is None else f"{digest} {extent}"
         stages = self.stages()
         if stages.get(name) == whole and all((self.path / output).exists() for output in outputs):
             yield False

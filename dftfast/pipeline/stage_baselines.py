@@ -36,7 +36,7 @@ def baseline_files(run: Run) -> dict[str, Path]:
 
 
 def selected_answers(run: Run, context: PhaseContext) -> list[dict]:
-    """Of several answers to each held-out prompt the one that population selection chooses: no training."""
+    """Of several answers to each held-out prompt the one that selection chooses: no training."""
     c = context.settings
     rollouts = context.candidates(0, run.examples(run.held_out))
     vocab, weights = context.policy.decoder.config.vocab_size, c.weights.model_dump()

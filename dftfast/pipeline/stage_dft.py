@@ -23,7 +23,8 @@ def dft(run: Run) -> None:
     context = phase_context(run, run.path / "dft")
     run_phases(context, METHODS[run.config.dft.method])
     on_rank0(lambda: context.policy.save(run.path / "merged"))
-    answers = f"dft/answers/{on_rank0(context.policy.fingerprint)}"  # another number of phases answers anew
+    # named by the weights, so that another number of phases answers anew
+    answers = f"dft/answers/{on_rank0(context.policy.fingerprint)}"
     run.answer(
         context.engine,
         run.held_out,

@@ -1,4 +1,4 @@
-"""Measure every set of generations against the human texts; results.json, the table, report.html."""
+"""Measure every set of generations against the human texts: results.json and report.html."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dftfast.evaluation import (
     Reference,
     TextSet,
     evaluate,
-    terminal_table,
     write_report,
     write_results,
 )
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 
 
 def report(run: Run) -> None:
-    from rich.console import Console
     from tqdm import tqdm
 
     c = run.config.evaluation
@@ -58,7 +56,6 @@ def report(run: Run) -> None:
         "embedder": run.embedder.name,
     }
     write_results(run.path, results, candidate="dft", about=about)
-    Console().print(terminal_table(results, candidate="dft"))
     write_report(
         run.path,
         results,
@@ -68,7 +65,6 @@ def report(run: Run) -> None:
         token_name=lambda token: run.tokenizer.decode([token]),
         about=about,
     )
-    log.info("report: %s", run.path / "report.html")
 
 
 def text_set(
@@ -79,7 +75,7 @@ def text_set(
     unseen: Embedder,
     rows: list[dict] | None = None,
 ) -> TextSet:
-    """Texts for the prompts of ``documents`` as the metrics take them, tokenised afresh and embedded twice."""
+    """Texts for the documents' prompts as metrics take them: tokenised afresh, embedded twice."""
     return TextSet(
         ids=[document.id for document in documents],
         prompts=[prompt_messages(document)[-1]["content"] for document in documents],

@@ -8,7 +8,7 @@ import logging
 from dftfast.model.adapter import Adapter
 from dftfast.model.policy import Policy
 from dftfast.optimise.distributed import on_rank0
-from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.fit import FitSettings, LoopHooks, fit
 from dftfast.optimise.likelihood import nats_per_token
 from dftfast.pipeline.run import Run
 from dftfast.runtime.files import write_json
@@ -31,7 +31,7 @@ def variants(run: Run) -> dict[str, tuple[str, float, float]]:
 def fine_tune(run: Run) -> None:
     """Train every variant, keep them all, and note how well each predicts the validation texts."""
     c, seed = run.config.sft, run.config.run.seed
-    train, validation = run.examples(run.split.train[: c.max_texts]), run.examples(run.validation)
+    train, validation = run.examples(run.split.train[: run.max_texts]), run.examples(run.validation)
     file = run.path / "sft" / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for name, (method, rate, fraction) in variants(run).items():
@@ -41,22 +41,22 @@ def fine_tune(run: Run) -> None:
         if method == "lora":
             parameters = policy.begin_phase(c.rank, c.alpha, seed)
         else:
-            parameters = [parameter.requires_grad_() for parameter in policy.decoder.parameters()]
+            parameters = list(policy.decoder.parameters())
+            policy.decoder.requires_grad_()
         settings = FitSettings(
-            *(
-                rate,
-                c.epochs,
-                c.batch_tokens,
-                c.micro_tokens,
-                c.warmup,
-                c.weight_decay,
-                c.grad_clip,
-                c.loss_limit,
-            )
+            rate,
+            epochs=c.epochs,
+            batch_tokens=c.batch_tokens,
+            micro_tokens=c.micro_tokens,
+            warmup=c.warmup,
+            weight_decay=c.weight_decay,
+            grad_clip=c.grad_clip,
+            loss_limit=c.loss_limit,
         )
         texts = train[: round(fraction * len(train))]
-        steps, checkpoints = run.log.steps(f"sft {name}"), run.checkpoints(f"sft/{name}")
-        fit(policy.decoder, parameters, texts, settings, seed, steps, checkpoints=checkpoints)
+        hooks = LoopHooks(checkpoints=run.checkpoints(f"sft/{name}"))
+        steps = run.log.steps(f"sft {name}")
+        fit(policy.decoder, parameters, texts, settings, seed, steps, hooks)
         if method == "lora":
             adapter = policy.end_phase()
             on_rank0(lambda: adapter.save(run.path / "sft" / name, run.model_folder))

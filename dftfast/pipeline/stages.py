@@ -1,24 +1,33 @@
 """The stages of the main job, one after the other.
 
-Each leaves its output in the run folder and is skipped when that output is there and everything that it depends on
-is unchanged.
+Each leaves its output in the run folder and is skipped when that output is there and everything
+that it depends on is unchanged.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import BaseModel
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dftfast.config import Config
 from dftfast.model.weights import check_model
 from dftfast.optimise.distributed import on_rank0, rank, world_size
+from dftfast.pipeline.banner import banner, stage_work
+from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
-from dftfast.pipeline.run import Run
+from dftfast.pipeline.pace import Pace, minutes_text
+from dftfast.pipeline.run import Run, has_tensorboard
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.pipeline.stage_baselines import baselines
-from dftfast.pipeline.stage_dft import dft
+from dftfast.pipeline.stage_dft import dft, dft_sampler
 from dftfast.pipeline.stage_report import report
 from dftfast.pipeline.stage_sft import fine_tune
 from dftfast.pipeline.stage_sweep import sweep
@@ -38,18 +47,22 @@ class Stage(NamedTuple):
     extent: int | None = None  # how far it goes, of work that can go on from less
 
 
-def run_pipeline(config: Config) -> None:
-    """Every stage that is not done yet, in order."""
+def run_pipeline(config: Config) -> Path:
+    """Every stage that is not done yet, in order; the run's folder."""
     run = Run(config)
     on_rank0(lambda: check_input(run))
-    with stop_on_signals(), ExitStack() as stack:
+    with stop_on_signals(), logging_redirect_tqdm(), ExitStack() as stack:
         on_rank0(lambda: take_folder(run, stack))
+        log.info("%s", banner(run))
         if config.run.profile and rank() == 0:
             with profiling(run.path / "profile") as profile:
                 run_stages(run, stages(config))
             log.info("%s", profile.table())
         else:
             run_stages(run, stages(config))
+    if rank() == 0:
+        print(ending(run, dft_sampler(run)))
+    return run.path
 
 
 def stages(c: Config) -> list[Stage]:
@@ -74,15 +87,20 @@ def stages(c: Config) -> list[Stage]:
 
 
 def check_input(run: Run) -> None:
-    """Bad input is refused before anything is written."""
-    if run.config.run.shard and world_size() == 1:
+    """Bad input is refused before anything is written; bad data before a model is fetched."""
+    c = run.config
+    if c.run.shard and world_size() == 1:
         raise UserError("run.shard: there is one process; start several with torchrun")
-    if run.config.run.shard and "full" in run.config.sft.method:
+    if c.run.shard and "full" in c.sft.method:
         raise UserError(
-            "run.shard: full fine-tuning (sft.method) needs all weights on every device; choose lora"
+            "run.shard: full fine-tuning (sft.method) needs all weights on every device; "
+            "choose lora"
         )
+    if c.run.tensorboard is True and not has_tensorboard():
+        raise UserError("run.tensorboard: needs tensorboard: pip install 'dftfast[tensorboard]'")
+    _ = run.uncounted_split
     check_model(run.model_folder)
-    run.split
+    _ = run.split
 
 
 def take_folder(run: Run, stack: ExitStack) -> None:
@@ -93,20 +111,25 @@ def take_folder(run: Run, stack: ExitStack) -> None:
 
 
 def run_stages(run: Run, wanted: list[Stage]) -> None:
-    for stage in wanted:
+    pace, work, begun = Pace(run.path), stage_work(run), time.monotonic()
+    for number, stage in enumerate(wanted, 1):
         inputs = digest([_plain(part) for part in stage.depends_on])
+        place = f"[{number}/{len(wanted)}] {stage.name}"
         with ExitStack() as stack:
-            if on_rank0(
-                lambda: stack.enter_context(
-                    run.folder.stage(stage.name, inputs, stage.outputs, stage.extent)
-                )
-            ):
-                stage.work(run)
-            else:
-                log.info("%s: done already in %s", stage.name, run.path)
+            record = partial(run.folder.stage, stage.name, inputs, stage.outputs, stage.extent)
+            if not on_rank0(lambda stack=stack, record=record: stack.enter_context(record())):
+                log.info("%s: done already in %s", place, run.path)
+                continue
+            left = pace.left([later.name for later in wanted[number - 1 :]], work)
+            hint = "" if left is None else f", about {minutes_text(left)} left"
+            now = time.monotonic()
+            log.info("%s: %s so far%s", place, minutes_text(now - begun), hint)
+            stage.work(run)
+            if rank() == 0:
+                pace.finished(stage.name, time.monotonic() - now)
     run.log.close()
 
 
 def _plain(part: object) -> object:
     """A section of the configuration as JSON."""
-    return part.model_dump(mode="json") if hasattr(part, "model_dump") else part
+    return part.model_dump(mode="json") if isinstance(part, BaseModel) else part
