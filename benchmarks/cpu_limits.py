@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import cache, partial
 
 import torch
 from paired import seconds
@@ -15,7 +15,7 @@ def _best(call, rounds: int = 5) -> float:
     return min(seconds(call) for _ in range(rounds))
 
 
-@functools.cache
+@cache
 def bandwidth() -> float:
     """Bytes a second: the better of reading 256 MiB and of copying them (read and written)."""
     source = torch.ones(1 << 26)
@@ -25,18 +25,18 @@ def bandwidth() -> float:
     )
 
 
-@functools.cache
+@cache
 def bf16_rate() -> float:
-    """Floating-point operations a second: the best bf16 product of torch and of ours among sizes that suit them."""
+    """Floating-point operations a second of the best bf16 product, torch's or ours."""
     best = 0.0
     for rows, out, inner in ((96, 4096, 512), (384, 2048, 1024), (2048, 2048, 2048)):
         x, weight = torch.randn(rows, inner).bfloat16(), torch.randn(out, inner).bfloat16()
         packed = pack_weight(weight)
-        for product in (lambda: x @ weight.T, lambda: packed_linear(x, packed)):
+        for product in (partial(torch.matmul, x, weight.T), partial(packed_linear, x, packed)):
             best = max(best, 2 * rows * out * inner / _best(product))
     return best
 
 
 def product_seconds(rows: int, weights: int) -> float:
-    """At least this long for bf16 products of that many rows with `weights` numbers, which come from memory."""
+    """At least this long for bf16 products of so many rows and `weights` numbers from memory."""
     return max(2 * weights / bandwidth(), 2 * rows * weights / bf16_rate())

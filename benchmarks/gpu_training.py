@@ -1,10 +1,12 @@
-"""A LoRA training step of Qwen3-shaped random models on a card: python benchmarks/gpu_training.py OUT [shape ...]
+"""A LoRA training step of Qwen3-shaped random models on a card.
 
-Writes OUT/gpu_training.json with the machine named and prints a line a case: real tokens a second, model-FLOP
-utilisation (of the bf16 rate that a product of 8192³ reached in the same run) and peak memory, ours beside
-transformers + PEFT (padded batches of 16; all documents flattened into one row; that under torch.compile) where they
-are installed. A peer that fails, for want of memory or otherwise, leaves its error. The shape ``tiny`` is for a trial
-on a CPU.
+    python benchmarks/gpu_training.py OUT [shape ...]
+
+Writes OUT/gpu_training.json with the machine named and prints a line a case: real tokens a second,
+model-FLOP utilisation (of the bf16 rate that a product of 8192³ reached in the same run) and peak
+memory, ours beside transformers + PEFT (padded batches of 16; all documents flattened into one row;
+that under torch.compile) where they are installed. A peer that fails, for want of memory or
+otherwise, leaves its error. The shape `tiny` is for a trial on a CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from dftfast.optimise.packing import Example, pack
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RANK, ROUNDS = 16, 5
-# hidden size, intermediate size, layers, query heads, key heads, head size, vocabulary, tokens a step
+# hidden, intermediate size, layers, query heads, key heads, head size, vocabulary, tokens a step
 SHAPES = {
     "Qwen3-0.6B": (1024, 3072, 28, 16, 8, 128, 151936, 16384),
     "Qwen3-1.7B": (2048, 6144, 28, 16, 8, 128, 151936, 16384),
@@ -36,9 +38,8 @@ SHAPES = {
 }
 
 
-def model_config(
-    hidden, intermediate, layers, heads, kv_heads, head_dim, vocabulary, _
-) -> ModelConfig:
+def model_config(shape: str) -> ModelConfig:
+    hidden, intermediate, layers, heads, kv_heads, head_dim, vocabulary, _ = SHAPES[shape]
     return ModelConfig(
         model_type="qwen3",
         vocab_size=vocabulary,
@@ -70,7 +71,7 @@ def documents(tokens: int, vocabulary: int) -> list[list[int]]:
 
 
 def step_flops(c: ModelConfig, texts: list[list[int]]) -> float:
-    """Forward and gradients of inputs and adapters; attention of a document of n tokens counts n²/2 pairs."""
+    """Forward and gradients of inputs and adapters; attention over n tokens counts n²/2 pairs."""
     width, tokens = c.num_heads * c.head_dim, sum(map(len, texts))
     shapes = [
         (c.hidden_size, width),
@@ -164,7 +165,7 @@ CASES = {
 
 
 def seconds(call, rounds: int = ROUNDS) -> float:
-    """Median of ``rounds`` calls after two that warm up."""
+    """Median of `rounds` calls after two that warm up."""
     times = []
     for _ in range(rounds + 2):
         start = time.perf_counter()
@@ -201,7 +202,7 @@ def main() -> None:
         "results": [],
     }
     for shape in shapes:
-        config = model_config(*SHAPES[shape])
+        config = model_config(shape)
         texts = documents(SHAPES[shape][-1], config.vocab_size)
         for case in CASES:
             row = {"shape": shape, "case": case, "tokens": sum(map(len, texts))}

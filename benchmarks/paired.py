@@ -31,8 +31,11 @@ def compare(calls: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str
 
 
 def record(benchmark, calls: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Run the first call under pytest-benchmark and put into `extra_info` the median milliseconds of every call and,
-    for every other call, how many times as long as the first it takes (above 1: the first is faster)."""
+    """Run the first call under pytest-benchmark, and all of them in turn.
+
+    `extra_info` gets the median milliseconds of every call and, for every other call, how many
+    times as long as the first it takes (above 1: the first is faster).
+    """
     first = next(iter(calls))
     medians = compare(calls, rounds)
     for name, median in medians.items():

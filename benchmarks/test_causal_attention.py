@@ -1,7 +1,9 @@
-"""Attention of a training micro-batch on a CPU, forward and backward, beside scaled_dot_product_attention a document at
-a time in float32 (its fastest form on a CPU). Limit: the same products as bare float32 matrix products.
+"""Attention of a training micro-batch on a CPU, forward and backward.
 
-Sizes: 4,096 tokens in documents of 20 to 250, SmolLM2-135M (9 query and 3 key heads of 64) and Qwen3-0.6B (16, 8, 128).
+The peer is scaled_dot_product_attention a document at a time in float32 (its fastest form on a
+CPU); the limit, the same products as bare float32 matrix products.
+Sizes: 4,096 tokens in documents of 20 to 250, SmolLM2-135M (9 query and 3 key heads of 64) and
+Qwen3-0.6B (16, 8, 128).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def test_training_attention(benchmark, model):
 
     squares = [(torch.randn(n, n), torch.randn(n, dim)) for n in lengths.tolist()]
 
-    def products():  # two forward and five backward of n x n x D, half of each where causality is used
+    def products():  # two forward and five backward of n x n x D, half of each by causality
         for scores, rows in squares:
             for _ in range(heads * 7 // 2):
                 scores @ rows

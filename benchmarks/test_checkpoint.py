@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 
 from paired import seconds
 from training_steps import Ours, documents
@@ -13,13 +14,16 @@ INTERVAL = 60  # run.checkpoint_seconds
 
 
 def test_checkpoint(benchmark, tmp_path):
-    """The loop is held up while the state is copied; the writer, which works beside it, is counted as if it held it up too.
-    ``share`` is of the default interval."""
+    """The loop is held up while the state is copied.
+
+    The writer, which works beside it, is counted as if it held it up too. `share` is of the default
+    interval.
+    """
     ours = Ours(rank=32)
     ours.step(documents(100))
     checkpoints, held, whole = Checkpoints(tmp_path, steps=1), [], []
     for step in range(1, 8):
-        held.append(seconds(lambda: checkpoints.offer(step, ours.optimiser.tensors, {})))
+        held.append(seconds(partial(checkpoints.offer, step, ours.optimiser.tensors, {})))
         checkpoints.wait()
         whole.append(checkpoints.cost)
     size = sum(tensor.nbytes for tensor in ours.optimiser.tensors().values())

@@ -1,5 +1,7 @@
-"""Reading, splitting, tokenising and embedding beside their peers, in the same run. `ratio` in extra_info is the
-peer's time over ours (above 1: we are faster)."""
+"""Reading, splitting, tokenising and embedding beside their peers, in the same run.
+
+`ratio` in extra_info is the peer's time over ours (above 1: we are faster).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""All offline figures of 2,000 against 2,000 texts with 1,000 rounds; the limit is 60 s and 4 GB on two cores.
+"""All offline figures of 2,000 against 2,000 texts with 1,000 rounds.
 
-`cpu_s` beside the wall time tells a busy machine: two free cores need between half of it and all of it.
+The limit is 60 s and 4 GB on two cores.
+`cpu_s` beside the wall time tells a busy machine: two free cores need between half of it and all of
+it.
 """
 
 import resource
@@ -16,7 +18,7 @@ LIMIT_S, LIMIT_GB = 60, 4
 
 
 def corpus(seed: int, n: int = 2000, words: int = 300) -> TextSet:
-    """Texts of Zipf-distributed words with a sentence end every 14, as hard on n-gram counts as prose."""
+    """Zipf-distributed words, a sentence end every 14: as hard on n-gram counts as prose."""
     rng = np.random.default_rng(seed)
     tokens = rng.zipf(1.25, size=(n, words)) % 20000
     ends = np.arange(words) % 14 == 13
@@ -69,7 +71,7 @@ def test_self_bleu_beside_sacrebleu(benchmark, n, words):
 
 
 def test_copies_from_a_corpus(benchmark):
-    """2,000 texts against 2.4 million words. No peer: the table says tokens of the corpus a second."""
+    """2,000 texts against 2.4 million words. No peer: tokens of the corpus a second."""
     trained_on, texts = Corpus(corpus(2, 8000).texts), corpus(0).texts
     benchmark.pedantic(lambda: trained_on.per_text(texts), rounds=3)
     benchmark.extra_info["corpus_tokens_per_s"] = 8000 * 300 / benchmark.stats.stats.median

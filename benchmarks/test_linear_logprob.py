@@ -1,7 +1,8 @@
-"""Head log-probabilities at 1,024 tokens x 49,152 words (SmolLM2-135M, d = 576) beside logits + cross_entropy.
+"""Head log-probabilities beside logits + cross_entropy.
 
-Limits: no slower, and at most 15 % of the memory, forward and backward together, head frozen, in the dtype in which this
-machine trains: bfloat16 where it has instructions for it, else float32.
+At 1,024 tokens x 49,152 words (SmolLM2-135M, d = 576).
+Limits: no slower, and at most 15 % of the memory, forward and backward together, head frozen, in
+the dtype in which this machine trains: bfloat16 where it has instructions for it, else float32.
 """
 
 from __future__ import annotations

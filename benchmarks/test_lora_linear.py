@@ -1,8 +1,11 @@
-"""A frozen linear layer with adapters of rank 16 on 1,024 tokens, forward and backward (dX, dA, dB), beside the same layer
-written as PEFT's is: the base product, then for each of the packed projections two products of rank r, by autograd.
+"""A frozen linear layer with adapters of rank 16 on 1,024 tokens, forward and backward.
 
-In the dtype in which this machine trains: bfloat16 where it has instructions for it, else float32. `limit/lora_linear`: the
-two base products alone (X Wᵀ and dY W) over the whole. At least as fast as the peer is the bar.
+The gradients are dX, dA and dB. Beside it the same layer written as PEFT's is: the base product,
+then for each of the packed projections two products of rank r, by autograd.
+
+In the dtype in which this machine trains: bfloat16 where it has instructions for it, else float32.
+`limit/lora_linear`: the two base products alone (X Wᵀ and dY W) over the whole. At least as fast as
+the peer is the bar.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def numpy_counts(tokens, offsets):
 
 
 def counter_counts(tokens, offsets):
-    documents = [tokens[a:b].tolist() for a, b in zip(offsets, offsets[1:])]
+    documents = [tokens[a:b].tolist() for a, b in pairwise(offsets)]
     return Counter(gram for d in documents for gram in zip(d, d[1:], d[2:]))
 
 

@@ -1,8 +1,9 @@
 """Products of few rows with a packed weight, beside torch's bf16 linear and the machine's limit.
 
-Every shape has as many copies of its weight as 256 MiB hold (one at least), used in turn, so that weights come from
-memory as they do in a decoder. `torch/ours` above 1: ours is faster; `bar` is what it should reach. `limit/ours`: share of
-the limit reached, that is of the memory bandwidth for few rows and of the arithmetic rate for many.
+Every shape has as many copies of its weight as 256 MiB hold (one at least), used in turn, so that
+weights come from memory as they do in a decoder. `torch/ours` above 1: ours is faster; `bar` is
+what it should reach. `limit/ours`: share of the limit reached, that is of the memory bandwidth for
+few rows and of the arithmetic rate for many.
 """
 
 from __future__ import annotations

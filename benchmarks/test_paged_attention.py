@@ -1,6 +1,8 @@
-"""paged_attention beside scaled_dot_product_attention on the same keys and values, gathered beforehand into one contiguous
-tensor without padding. `limit/ours`: for a decode the share reached of the memory bandwidth (keys and values read once); for a
-prefill the time of the two bare float32 products of the scores that causality leaves.
+"""paged_attention beside scaled_dot_product_attention on the same keys and values.
+
+The peer's are gathered beforehand into one contiguous tensor without padding. `limit/ours`: for a
+decode the share reached of the memory bandwidth (keys and values read once); for a prefill the time
+of the two bare float32 products of the scores that causality leaves.
 
 SmolLM2-135M (9 query and 3 key heads of 64) and Qwen3-0.6B (16, 8, 128), blocks of 16, bfloat16.
 """

@@ -1,29 +1,38 @@
-"""The rollout engine beside transformers, llama.cpp and the bare matrix products, each in the same run.
+"""The rollout engine beside transformers, llama.cpp and the bare matrix products, in one run.
 
-Setting: SmolLM2-135M in bf16, prompts of 64 random tokens, 64 new tokens, full-vocabulary sampling at
-temperature 1, no end token. In extra_info `ratio` is the bar's figure and `bar` what it should reach; `limit` is the ratio
-that this machine allows at most: every product at its measured arithmetic rate or memory bandwidth, whichever takes longer,
-keys and values read once a step, and nothing else (cpu_limits.py). The file takes about four minutes on two cores.
+Setting: SmolLM2-135M in bf16, prompts of 64 random tokens, 64 new tokens, full-vocabulary sampling
+at temperature 1, no end token. In extra_info `ratio` is the bar's figure and `bar` what it should
+reach; `limit` is the ratio that this machine allows at most: every product at its measured
+arithmetic rate or memory bandwidth, whichever takes longer, keys and values read once a step, and
+nothing else (cpu_limits.py). The file takes about four minutes on two cores.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import random
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from cpu_limits import bandwidth, product_seconds
+from cpu_limits import bandwidth
+from rollouts import (
+    NEW,
+    PROMPT,
+    engine_for,
+    linear_weights,
+    prompts,
+    rollout_limit,
+    rollout_seconds,
+    step_limit,
+    write_gguf,
+)
 
 from dftfast.kernels import pack_weight, packed_linear
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.weights import load_decoder
-from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.rollout import Request, Sampler
 from dftfast.rollout.memory import cache_bytes_per_token
-
-PROMPT, NEW = 64, 64
 
 
 @pytest.fixture(scope="module")
@@ -38,51 +47,11 @@ def decoder(folder):
     return decoder
 
 
-def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
-    rng = random.Random(count)
-    return [[rng.randrange(100, 40_000) for _ in range(length)] for _ in range(count)]
-
-
-def engine_for(decoder, batch: int, length: int) -> RolloutEngine:
-    return RolloutEngine(
-        decoder, cache_tokens=batch * length, max_sequences=batch, agreement_samples=0
-    )
-
-
-def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
-    engine.release()  # no prefix of an earlier round
-    requests = [
-        Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))
-    ]
-    started = time.perf_counter()
-    engine.generate(requests)
-    return time.perf_counter() - started
-
-
-def step_limit(decoder, batch: int, context: int) -> float:
-    """Seconds that one decode step takes at least."""
-    cached = batch * context * cache_bytes_per_token(decoder.config, torch.bfloat16)
-    return (
-        product_seconds(batch, linear_weights(decoder) + decoder.embed.numel())
-        + cached / bandwidth()
-    )
-
-
-def rollout_limit(decoder, batch: int) -> float:
-    prefill = product_seconds(batch * PROMPT, linear_weights(decoder))
-    return prefill + sum(step_limit(decoder, batch, PROMPT + i) for i in range(NEW))
-
-
-def linear_weights(decoder) -> int:
-    return sum(
-        m.weight.numel()
-        for layer in decoder.layers
-        for m in (layer.qkv, layer.o, layer.gate_up, layer.down)
-    )
-
-
 def compare(benchmark, ours, peer, bar: float, limit: float | None = None, rounds: int = 2) -> None:
-    """Time both in turn; the ratio of the best is peer over ours (above 1: we are faster). limit: seconds."""
+    """Time both in turn; the ratio of the best is peer over ours (above 1: we are faster).
+
+    `limit` is in seconds.
+    """
     pairs = [(ours(), peer()) for _ in range(rounds)]
     seconds, peer_seconds = map(min, zip(*pairs))
     benchmark.extra_info.update(
@@ -95,7 +64,7 @@ def compare(benchmark, ours, peer, bar: float, limit: float | None = None, round
 
 @pytest.fixture(scope="module", params=["bfloat16", "float32"])
 def transformers_model(folder, request):
-    """In our dtype; and in float32, which is the faster one where the processor has no bf16 instructions."""
+    """In our dtype; and in float32, the faster one on a processor without bf16 instructions."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, request.param)).eval()
@@ -124,47 +93,13 @@ def test_against_transformers_generate(benchmark, decoder, transformers_model, b
 
     rollout_seconds(engine, batch, 2), peer(2)
     rounds = 2 if batch == 1 else 1  # the peer takes minutes
-    compare(
-        benchmark,
-        lambda: rollout_seconds(engine, batch),
-        peer,
-        bar,
-        rollout_limit(decoder, batch),
-        rounds,
-    )
-
-
-def write_gguf(source: Path, target: Path, kind: str) -> Path:
-    """The GGUF file's own metadata, its matrices in another type."""
-    import gguf
-
-    quantization = gguf.GGMLQuantizationType[kind.upper()]
-    reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name not in (
-            "general.architecture",
-            "general.file_type",
-        ):
-            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
-    for tensor in reader.tensors:
-        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype("float32")
-        if values.ndim == 1:
-            writer.add_tensor(tensor.name, values)
-        else:
-            writer.add_tensor(
-                tensor.name, gguf.quantize(values, quantization), raw_dtype=quantization
-            )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return target
+    ours = lambda: rollout_seconds(engine, batch)
+    compare(benchmark, ours, peer, bar, rollout_limit(decoder, batch), rounds)
 
 
 @pytest.fixture(scope="module")
 def gguf_files(tmp_path_factory) -> dict[str, Path]:
-    """The default model's own GGUF file (4 bits), and its values written in bf16, as our weights are held."""
+    """The default model's own GGUF file (4 bits), and its values in bf16, as our weights are."""
     from dftfast.model import pretrained
 
     folder = tmp_path_factory.mktemp("gguf")
@@ -185,9 +120,8 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
     engine = engine_for(decoder, batch, PROMPT + NEW)
     rollout_seconds(engine, batch, 2)
-    ours = min(
-        rollout_seconds(engine, batch) for _ in range(2)
-    )  # before there is a server, whose threads spin
+    # before there is a server, whose threads spin
+    ours = min(rollout_seconds(engine, batch) for _ in range(2))
     server = xllamacpp.Server(params)
 
     def peer(new: int = NEW) -> float:
@@ -209,18 +143,12 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
         return seconds
 
     peer(2)
-    compare(
-        benchmark,
-        lambda: ours,
-        peer,
-        bar,
-        rollout_limit(decoder, batch),
-        rounds=2 if batch == 1 else 1,
-    )
+    rounds = 2 if batch == 1 else 1
+    compare(benchmark, lambda: ours, peer, bar, rollout_limit(decoder, batch), rounds)
 
 
 def test_against_the_bare_matrix_products(benchmark, decoder):
-    """Decode at batch 64: the step's products alone (the same packed weights) over the whole step. Bar: 0.7."""
+    """Decode at batch 64: the products alone, weights packed, over the whole step. Bar: 0.7."""
     batch, steps = 64, 32
     engine = engine_for(decoder, batch, PROMPT + steps + 1)
     linear = [
@@ -246,20 +174,17 @@ def test_against_the_bare_matrix_products(benchmark, decoder):
         return rollout_seconds(engine, batch, steps + 1) - rollout_seconds(engine, batch, 1)
 
     decode(), products()
-    compare(
-        benchmark,
-        decode,
-        products,
-        bar=0.7,
-        limit=steps * step_limit(decoder, batch, PROMPT),
-        rounds=3,
-    )
+    limit = steps * step_limit(decoder, batch, PROMPT)
+    compare(benchmark, decode, products, bar=0.7, limit=limit, rounds=3)
 
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_cost_per_token_with_length(benchmark, decoder, batch):
-    """Seconds a token over 1,024 generated tokens, over the same for 64. `ratio` and `limit` are 64's over 1,024's, and
-    the limit is 64's as it was measured with no more than the reading of the further keys and values on top."""
+    """Seconds a token over 1,024 generated tokens, over the same for 64.
+
+    `ratio` and `limit` are 64's over 1,024's, and the limit is 64's as it was measured with no more
+    than the reading of the further keys and values on top.
+    """
     engine = engine_for(decoder, batch, PROMPT + 1024)
 
     def per_token(new: int) -> float:
@@ -279,7 +204,7 @@ def test_cost_per_token_with_length(benchmark, decoder, batch):
 
 
 def test_packing_of_the_weights(benchmark, decoder):
-    """Seconds to pack all matrices after a weight change, over those of copying them as they are."""
+    """Seconds to pack all matrices after a weight change, over those of copying them."""
     engine = engine_for(decoder, 1, PROMPT)
     whole = torch.empty(linear_weights(decoder) + decoder.head_weight.numel(), dtype=torch.bfloat16)
     started = time.perf_counter()

@@ -1,8 +1,11 @@
-"""rms_norm, add_rms_norm, qk_norm_rope and swiglu on 2,048 rows, forward and forward with backward, beside the same in plain
-torch as transformers' modules write it. `limit/ours`: share reached of the memory bandwidth, where every input is read and
-every output written once (in the backward: also what was saved).
+"""rms_norm, add_rms_norm, qk_norm_rope and swiglu on 2,048 rows, forward and with backward.
 
-Sizes: layers of SmolLM2-135M and Qwen3-0.6B, float32 (the dtype in which a CPU without bf16 instructions trains).
+Beside the same in plain torch as transformers' modules write it. `limit/ours`: share reached of the
+memory bandwidth, where every input is read and every output written once (in the backward: also
+what was saved).
+
+Sizes: layers of SmolLM2-135M and Qwen3-0.6B, float32 (the dtype in which a CPU without bf16
+instructions trains).
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
-"""One token for each of 64 rows of 49,152 logits beside what transformers' `generate` does to draw them: its chain of logits
-processors, softmax, multinomial (which gives no log-probability and no entropy; ours are part of the time).
+"""One token for each of 64 rows of 49,152 logits.
 
-Bar: 5 with top-p 0.95. `limit/sample_tokens`: share reached of the memory bandwidth, the logits read once.
+Beside what transformers' `generate` does to draw them: its chain of logits processors, softmax,
+multinomial (which gives no log-probability and no entropy; ours are part of the time).
+
+Bar: 5 with top-p 0.95. `limit/sample_tokens`: share reached of the memory bandwidth, the logits
+read once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Population selection: 700 prompts × 4 and 3,000 × 8, beside the plain way of recomputing kernel means for every visit."""
+"""Population selection: 700 prompts × 4 and 3,000 × 8.
+
+Beside the plain way of recomputing kernel means for every visit.
+"""
 
 from __future__ import annotations
 

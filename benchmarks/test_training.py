@@ -1,9 +1,10 @@
-"""A training step of SmolLM2-135M with LoRA of rank 16 on all linear layers, beside transformers + PEFT.
+"""A training step of SmolLM2-135M with LoRA of rank 16 on all linear layers.
 
-Real documents of 20 to 250 tokens, every one of their tokens a target: python -m pytest benchmarks/test_training.py,
-with DFTFAST_CORPUS=FILE for other documents than docstrings and DFTFAST_DTYPE=float32 or bfloat16 for another type than
-the trainer would choose here; all have the same. In extra_info, ``tokens_per_second`` counts real tokens,
-not padding; ``peer/ours`` is the peer's time over ours in the same run and ``bar`` what it should be at least.
+Beside transformers + PEFT, on real documents of 20 to 250 tokens, every one of their tokens a
+target: `python -m pytest benchmarks/test_training.py`, with DFTFAST_CORPUS=FILE for other documents
+than docstrings and DFTFAST_DTYPE=float32 or bfloat16 for another type than the trainer would choose
+here; all have the same. In extra_info, `tokens_per_second` counts real tokens, not padding;
+`peer/ours` is the peer's time over ours in the same run and `bar` what it should be at least.
 """
 
 from __future__ import annotations
@@ -61,10 +62,11 @@ def test_tokens_per_second(benchmark, texts, ours, peer, bar):
 
 @pytest.mark.parametrize("texts_a_brief", [1, 2])
 def test_shared_beginnings(benchmark, ours, texts_a_brief):
-    """Documents after their briefs, as fine-tuning learns them, and two to each brief, as DFT does: what they begin with
-    alike computed once, beside every token for itself and the flattened peer.
+    """Documents after their briefs, as fine-tuning learns them, and two to each, as DFT does.
 
-    ``tokens/distinct`` is what the sharing saves at most.
+    What they begin with alike is computed once, beside every token for itself and the flattened
+    peer.
+    `tokens/distinct` is what the sharing saves at most.
     """
     examples = briefed(DOCUMENTS)
     if texts_a_brief == 2:
@@ -110,7 +112,7 @@ def available_bytes() -> int:
 
 @pytest.mark.parametrize("tokens", [2048, 8192])
 def test_peak_memory_of_a_step(benchmark, tokens):
-    """The whole step in one forward and backward, each in a process of its own. Bar: 0.4 of the smaller peer."""
+    """The step in one forward and backward, each in its process. Bar: 0.4 of the smaller peer."""
     need = tokens * (6e6 if DTYPE == torch.float32 else 4e6)
     if available_bytes() < need:
         pytest.skip(f"transformers + PEFT needs about {need / 1e9:.0f} GB for {tokens} tokens")
@@ -129,7 +131,7 @@ def test_peak_memory_of_a_step(benchmark, tokens):
 
 
 def test_two_processes(benchmark):
-    """Two processes of one thread beside one process of one thread, in turns, 2,048 tokens an update."""
+    """Two processes of one thread beside one, in turns, 2,048 tokens an update."""
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     rates = [
         [run(*how, STEPS, "speed", "2048", OMP_NUM_THREADS="1") for how in ((), torchrun)]

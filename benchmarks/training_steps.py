@@ -1,7 +1,12 @@
 """One optimiser step of LoRA training, ours and of transformers + PEFT, on the same documents.
 
-python benchmarks/training_steps.py memory NAME TOKENS     prints the peak memory of a step
-torchrun ... benchmarks/training_steps.py speed TOKENS     prints tokens a second of updates shared out
+    python benchmarks/training_steps.py memory NAME TOKENS
+
+prints the peak memory of a step,
+
+    torchrun ... benchmarks/training_steps.py speed TOKENS
+
+the tokens a second of updates shared out.
 """
 
 from __future__ import annotations
@@ -33,9 +38,10 @@ DTYPE = pick_dtype(os.environ.get("DFTFAST_DTYPE"), torch.device("cpu"))
 
 
 def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]:
-    """Token ids of real documents of 20 to 250 tokens: ``count`` of them, or as many as fit ``tokens``.
+    """Token ids of real documents of 20 to 250 tokens: `count`, or as many as fit `tokens`.
 
-    They come from the corpus file that DFTFAST_CORPUS names, or else from the default corpus of docstrings.
+    They come from the corpus file that DFTFAST_CORPUS names, or else from the default corpus of
+    docstrings.
     """
     corpus = os.environ.get("DFTFAST_CORPUS") or docstring_corpus()
     texts = [document.text for document in load_corpus([corpus])]
@@ -50,12 +56,15 @@ def documents(tokens: int = 0, count: int = 0, seed: int = 0) -> list[list[int]]
 
 
 def briefed(count: int) -> list[Example]:
-    """Documents of the default corpus, each after its brief in the chat template, as a run learns them."""
+    """Documents of the default corpus, each after its brief in the chat template, as in a run."""
     return Run(Config()).examples(load_corpus([docstring_corpus()])[:count])
 
 
 class Ours:
-    """The packed step. ``activation_checkpointing`` is the share of layers that keep only their input for the backward."""
+    """The packed step.
+
+    `activation_checkpointing` is the share of layers that keep only their input for the backward.
+    """
 
     def __init__(self, activation_checkpointing: float = 0.0, rank: int = RANK):
         self.policy = Policy(resolve_model(), DTYPE)
@@ -73,10 +82,10 @@ class Ours:
 
 
 class Peft:
-    """transformers + PEFT with an adapter on every linear layer: padded, or flattened into one row of documents.
+    """transformers + PEFT with an adapter on every linear layer: padded, or flattened into a row.
 
-    Flattened as by transformers' DataCollatorWithFlattening: positions start again with each document, from which
-    transformers derives a mask that keeps attention inside it.
+    Flattened as by transformers' DataCollatorWithFlattening: positions start again with each
+    document, from which transformers derives a mask that keeps attention inside it.
     """
 
     def __init__(self, flatten: bool):
@@ -120,10 +129,11 @@ class Peft:
 
 
 class Products:
-    """The bare matrix products of a step: those that any implementation must do, on operands made beforehand.
+    """The bare matrix products that any implementation of a step must do, on operands made before.
 
-    Of each base layer the forward product and the gradient of its input, of each adapter its six thin products, and
-    the head's logits and their gradient; the first layer's input needs no gradient.
+    Of each base layer the forward product and the gradient of its input, of each adapter its six
+    thin products, and the head's logits and their gradient; the first layer's input needs no
+    gradient.
     """
 
     def __init__(self):
@@ -166,7 +176,7 @@ MAKERS = {
 
 
 def peak_bytes(name: str, tokens: int) -> int:
-    """Peak resident memory of a step beyond what is resident once the model and a first small step are there."""
+    """Peak resident memory of a step beyond that of the model and a first small step."""
     subject, texts = MAKERS[name](), documents(tokens)
     subject.step(texts[:1])
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
@@ -175,7 +185,7 @@ def peak_bytes(name: str, tokens: int) -> int:
 
 
 def tokens_per_second(tokens: int, updates: int = 3) -> float:
-    """Median of updates after a first one, by the training loop, on as many processes as there are."""
+    """Median of updates after a first one, by the training loop, on all processes there are."""
     texts, records = documents(tokens), []
     examples = [Example(ids[:1], ids[1:]) for ids in texts]
     policy = Policy(resolve_model(), DTYPE)

@@ -1,10 +1,11 @@
-"""Variants of DFT from one fine-tuned model, measured on the validation prompts: what each ingredient is worth.
+"""Variants of DFT from one fine-tuned model: what each ingredient is worth in validation.
 
     python benchmarks/experiments/ablate.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section. Each variant starts from the
-same model and is kept in RUN/ablations/NAME; started again, those that are done are only shown. What several sample from the same
-policy is sampled once, so the minutes of the first hold the sampling of the others.
+RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section. Each
+variant starts from the same model and is kept in RUN/ablations/NAME; started again, those that are
+done are only shown. What several sample from the same policy is sampled once, so the minutes of the
+first hold the sampling of the others.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from dftfast.pipeline.stage_dft import METHODS, phase_context
 from dftfast.runtime.files import write_json
 
 HEAD = (
-    "| variant | score | MMD² | lexical MMD² | n-gram L2² | style MMD² | length | tokens a text | nats a token | minutes |\n"
-    + "|---" * 10
-    + "|"
+    "| variant | score | MMD² | lexical MMD² | n-gram L2² | style MMD² | length | tokens a text "
+    "| nats a token | minutes |\n" + "|---" * 10 + "|"
 )
 
 

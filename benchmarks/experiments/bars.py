@@ -1,10 +1,11 @@
-"""Several seeds of DFT against the super-baseline: the distance above the human floor that is left, metric by metric.
+"""Several seeds of DFT against the super-baseline: what is left of each metric's distance.
 
     python benchmarks/experiments/bars.py RUN/results.json [RUN/results.json ...]
 
-A row: the best fine-tuned system that any of the files has, DFT (mean over seeds, least and largest), the human figure, what share of the
-best system's distance from the human figure DFT leaves, and how many seeds are better than it, level and worse by the paired
-interval. A file without DFT adds its fine-tuned systems only. C2ST's distance is its excess over one half.
+A row: the best fine-tuned system that any of the files has, DFT (mean over seeds, least and
+largest), the human figure, what share of the best system's distance from the human figure DFT
+leaves, and how many seeds are better than it, level and worse by the paired interval. A file
+without DFT adds its fine-tuned systems only. C2ST's distance is its excess over one half.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def main(paths: list[str]) -> None:
         human = "–" if figure.human is None else show(figure.human)
         count = Counter(each[metric]["verdict"] for each in verdicts if metric in each)
         print(
-            f"| {METRICS[metric].title} | {show(figure.value)} ({name}) | {show(mean)} ({show(min(values))} to "
-            f"{show(max(values))}) | {human} | {left} | {count['better']}, {count['level']}, {count['worse']} |"
+            f"| {METRICS[metric].title} | {show(figure.value)} ({name}) "
+            f"| {show(mean)} ({show(min(values))} to {show(max(values))}) | {human} | {left} "
+            f"| {count['better']}, {count['level']}, {count['worse']} |"
         )
 
 

@@ -2,13 +2,16 @@
 
     python benchmarks/experiments/choice.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS, as choices.yaml, maps a name to keys of the `dft` section. The candidates
-are sampled once; a variant with fewer prompts or candidates takes the first ones.
+RUN is a run folder whose sft stage is done; VARIANTS, as choices.yaml, maps a name to keys of the
+`dft` section. The candidates are sampled once; a variant with fewer prompts or candidates takes the
+first ones.
 
-A view is a score of texts: minus the first variation of a discrepancy at the policy. Its figure is how far the chosen population lies from the
-policy towards human text along the view, half its distance from the rejected one: 1 is as far as human text. The
-scores are fitted on human texts that the choice has not seen, and human text is placed by others again. The second embedder (`MMD²*`,
-`C2ST*`) is the one that no training signal uses. ± is the standard deviation over prompts drawn again, of the choice alone.
+A view is a score of texts: minus the first variation of a discrepancy at the policy. Its figure is
+how far the chosen population lies from the policy towards human text along the view, half its
+distance from the rejected one: 1 is as far as human text. The scores are fitted on human texts that
+the choice has not seen, and human text is placed by others again. The second embedder (`MMD²*`,
+`C2ST*`) is the one that no training signal uses. ± is the standard deviation over prompts drawn
+again, of the choice alone.
 """
 
 from __future__ import annotations
@@ -78,8 +81,11 @@ def main(folder: str, variants: str) -> None:
 def views_of(
     run: Run, context: PhaseContext, prompts: list[Example], prompt: list[int], samples: Samples
 ) -> dict[str, np.ndarray]:
-    """View -> score of each of the policy's ``samples``, which answer ``prompts[prompt]``: 0 on average, 1 where human text is.
-    The last two are in percentage points and tokens."""
+    """View -> score of each of the policy's `samples`, which answer `prompts[prompt]`.
+
+    A score is 0 on average and 1 where human text is. The last two are in percentage points and
+    tokens.
+    """
     placed, views = run.samples(run.split.validation[: len(context.validation)]), {}
     for name, of_policy, of_human in scores(run, prompt, samples, context.validation_human, placed):
         middle = of_policy.mean()
@@ -92,7 +98,7 @@ def views_of(
 
 
 def scores(run: Run, prompt: list[int], policy: Samples, human: Samples, placed: Samples):
-    """(view, score of each text of the policy, score of each of ``placed``), fitted on ``human``."""
+    """(view, score of each text of the policy, score of each of `placed`), fitted on `human`."""
     unseen = Embedder(run.config.evaluation.unseen_embedder)
     again = lambda s: Samples(unseen.encode(s.texts), s.tokens, s.offsets, s.texts)
     other = [again(s) for s in (policy, human, placed)]
@@ -130,7 +136,10 @@ def scores(run: Run, prompt: list[int], policy: Samples, human: Samples, placed:
 def ngram_scores(
     n: int, vocab: int, policy: Samples, human: Samples, placed: Samples
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Minus the first variation of ``‖f_q − f_p‖²`` at each text of ``policy`` (left out of f_q) and of ``placed``."""
+    """Minus the first variation of `‖f_q − f_p‖²` at each text of `policy` and of `placed`.
+
+    A text of `policy` is left out of f_q.
+    """
     parts = (policy, human, placed)
     keys, document = ngram_keys([s.tokens_of(i) for s in parts for i in range(len(s))], n, vocab)
     counts, _ = count_matrix(keys, document, sum(map(len, parts)))

@@ -1,17 +1,20 @@
-"""How well the step of a phase follows each view, for variants of the recipe, on candidates of prompts that it was not trained on.
+"""How well a phase follows each view, by recipe, on prompts that it was not trained on.
 
     python benchmarks/experiments/follow.py RUN VARIANTS.yaml
 
-RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with no more prompts than RUN has,
-the same start and the same reference. The first phase is trained on `dft.prompts` prompts; the candidates of the next `OTHERS` prompts of
-RUN, sampled from the start as well, are then scored by log p / p₀ of their text, p the policy half the step on.
+RUN is a run folder whose sft stage is done; VARIANTS maps a name to keys of the `dft` section, with
+no more prompts than RUN has, the same start and the same reference. The first phase is trained on
+`dft.prompts` prompts; the candidates of the next `OTHERS` prompts of RUN, sampled from the start as
+well, are then scored by log p / p₀ of their text, p the policy half the step on.
 
-A view is a score of texts as in choice.py: 0 at the policy, 1 where human text is. To first order, writing texts by p
-instead of p₀ moves the mean of a view by the covariance of view and log-ratio, within the candidates of a prompt. A column
-is that covariance over the spread of the log-ratio: what share of the way to human text a step closes for each nat by which it tells
-texts apart. Steps are compared at the same spread so, and no sample from p is needed, whose noise would hide
-the difference. ± is the standard deviation over prompts: of the first variant its own, of the others that of their difference from
-it. The first row is the spread of a view within a prompt: what a log-ratio in proportion to the view itself would have.
+A view is a score of texts as in choice.py: 0 at the policy, 1 where human text is. To first order,
+writing texts by p instead of p₀ moves the mean of a view by the covariance of view and log-ratio,
+within the candidates of a prompt. A column is that covariance over the spread of the log-ratio:
+what share of the way to human text a step closes for each nat by which it tells texts apart. Steps
+are compared at the same spread so, and no sample from p is needed, whose noise would hide the
+difference. ± is the standard deviation over prompts: of the first variant its own, of the others
+that of their difference from it. The first row is the spread of a view within a prompt: what a
+log-ratio in proportion to the view itself would have.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ def main(folder: str, variants: str) -> None:
             context,
             settings=settings,
             folder=base.path / inside,
-            checkpoints=lambda loop: base.checkpoints(inside / loop),
+            checkpoints=lambda loop, inside=inside: base.checkpoints(inside / loop),
         )
         start = time.monotonic()
         METHODS[settings.method](variant, 1)
@@ -111,7 +114,10 @@ def logprobs(context: PhaseContext, texts: list[Example]) -> np.ndarray:
 
 
 def within(values: np.ndarray, prompt: list[int]) -> np.ndarray:
-    """Less the mean over the texts of the same prompt; scaled, so that a mean of squares is the variance."""
+    """Less the mean over the texts of the same prompt.
+
+    It is scaled, so that a mean of squares is the variance.
+    """
     count = np.bincount(prompt)
     away = values - (np.bincount(prompt, values) / np.maximum(count, 1))[prompt]
     return away * (len(prompt) / (len(prompt) - np.count_nonzero(count))) ** 0.5

@@ -1,12 +1,13 @@
 """An experiment with its parts side by side, for a card that one process cannot keep busy.
 
-    python benchmarks/experiments/side_by_side.py CONFIG TRAIN HELD_OUT OUT [--seeds 3] [--workers 6] [--seconds 420] \
-        [--section.key=value ...]
+    python benchmarks/experiments/side_by_side.py CONFIG TRAIN HELD_OUT OUT \
+        [--seeds 3] [--workers 6] [--seconds 420] [--section.key=value ...]
 
-Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind them, the sweep of every model.
-OUT/fine-tuned/NAME and OUT/seed-K are run folders, OUT/logs has what each process says. With ``--seconds`` no phase is begun
-that would leave less than ``ANSWERS`` seconds for the held-out prompts. Started again after that time, or a failure, it goes
-on; `python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
+Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind
+them, the sweep of every model. OUT/fine-tuned/NAME and OUT/seed-K are run folders, OUT/logs has
+what each process says. With `--seconds` no phase is begun that would leave less than `ANSWERS`
+seconds for the held-out prompts. Started again after that time, or a failure, it goes on;
+`python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def side_by_side(parts: list[Part], out: Path, workers: int, end: float) -> None:
-    """Run them in this order, so many at a time; exits with 1 where one failed or the time is over."""
+    """Run them in this order, so many at a time; exit with 1 where one failed or time is over."""
     waiting, running, failed = list(parts), {}, []
     context = multiprocessing.get_context("spawn")
     while waiting or running:
@@ -106,9 +107,8 @@ def side_by_side(parts: list[Part], out: Path, workers: int, end: float) -> None
         if time.time() > end:
             for process in running.values():
                 process.terminate()
-            sys.exit(
-                f"stopped after the time given: {', '.join([*running, *(part[0] for part in waiting)])} to go"
-            )
+            left = ", ".join([*running, *(part[0] for part in waiting)])
+            sys.exit(f"stopped after the time given: {left} to go")
     if failed:
         sys.exit(1)
 
@@ -122,14 +122,15 @@ def run_part(part: Part, out: Path, workers: int) -> None:
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     # each takes its share of the memory that it finds free
-    pipeline_run.RolloutEngine = functools.partial(
-        pipeline_run.RolloutEngine, memory_share=0.5 / workers
-    )
+    pipeline_run.RolloutEngine.memory_share = 0.5 / workers
     run_stage(config, stage)
 
 
 def run_stage(config: Config, stage: str, instead: Callable[[Run], None] | None = None) -> None:
-    """One stage of a run in its folder, where it is not done; ``instead`` is other work with the same outputs."""
+    """One stage of a run in its folder, where it is not done.
+
+    `instead` is other work with the same outputs.
+    """
     run = Run(config)
     (found,) = [each for each in stages(config) if each.name == stage]
     with ExitStack() as stack:

@@ -1,6 +1,8 @@
-"""Cut a corpus folder (train.jsonl, valid.jsonl) for an experiment: held-out texts are those of valid.jsonl and a share of train.jsonl.
+"""Cut a corpus folder (train.jsonl, valid.jsonl) for an experiment.
 
-python benchmarks/experiments/split.py CORPUS OUT --words 70 --genre email --share 0.23
+    python benchmarks/experiments/split.py CORPUS OUT --words 70 --genre email --share 0.23
+
+Held-out texts are those of valid.jsonl and a share of train.jsonl.
 """
 
 from __future__ import annotations

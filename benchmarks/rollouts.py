@@ -1,0 +1,86 @@
+"""Rollouts of random prompts, the least time that they take, and the GGUF files of a peer."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import torch
+from cpu_limits import bandwidth, product_seconds
+
+from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.rollout.memory import cache_bytes_per_token
+
+PROMPT, NEW = 64, 64
+
+
+def prompts(count: int, length: int = PROMPT) -> list[list[int]]:
+    rng = random.Random(count)
+    return [[rng.randrange(100, 40_000) for _ in range(length)] for _ in range(count)]
+
+
+def engine_for(decoder, batch: int, length: int) -> RolloutEngine:
+    return RolloutEngine(
+        decoder, cache_tokens=batch * length, max_sequences=batch, agreement_samples=0
+    )
+
+
+def rollout_seconds(engine: RolloutEngine, batch: int, new: int = NEW) -> float:
+    engine.release()  # no prefix of an earlier round
+    requests = [
+        Request(i, prompt, Sampler(max_tokens=new)) for i, prompt in enumerate(prompts(batch))
+    ]
+    started = time.perf_counter()
+    engine.generate(requests)
+    return time.perf_counter() - started
+
+
+def linear_weights(decoder) -> int:
+    return sum(
+        m.weight.numel()
+        for layer in decoder.layers
+        for m in (layer.qkv, layer.o, layer.gate_up, layer.down)
+    )
+
+
+def step_limit(decoder, batch: int, context: int) -> float:
+    """Seconds that one decode step takes at least."""
+    cached = batch * context * cache_bytes_per_token(decoder.config, torch.bfloat16)
+    return (
+        product_seconds(batch, linear_weights(decoder) + decoder.embed.numel())
+        + cached / bandwidth()
+    )
+
+
+def rollout_limit(decoder, batch: int) -> float:
+    prefill = product_seconds(batch * PROMPT, linear_weights(decoder))
+    return prefill + sum(step_limit(decoder, batch, PROMPT + i) for i in range(NEW))
+
+
+def write_gguf(source: Path, target: Path, kind: str) -> Path:
+    """The GGUF file's own metadata, its matrices in another type."""
+    import gguf
+
+    quantization = gguf.GGMLQuantizationType[kind.upper()]
+    reader, writer = gguf.GGUFReader(source), gguf.GGUFWriter(target, "llama")
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name not in (
+            "general.architecture",
+            "general.file_type",
+        ):
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        values = gguf.dequantize(tensor.data, tensor.tensor_type).astype("float32")
+        if values.ndim == 1:
+            writer.add_tensor(tensor.name, values)
+        else:
+            writer.add_tensor(
+                tensor.name, gguf.quantize(values, quantization), raw_dtype=quantization
+            )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return target
