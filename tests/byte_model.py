@@ -9,7 +9,10 @@ from families import save_random_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SPECIAL = ["<pad>", "<start>", "<end>"]
-TEMPLATE = "{% for m in messages %}<start>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<start>{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}<start>{{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %}<start>{% endif %}"
+)
 
 
 def save_byte_model(folder: Path, context: int = 4096) -> Path:

@@ -28,11 +28,16 @@ def completion(
 
 
 class ChatServer:
-    """Calls `behave(request, number)` for every POST, `request` being its JSON and `number` counting from 0. It returns a JSON
-    value (status 200), (status, value), (status, value, headers), bytes to send as they are, or a number of seconds to hang.
+    """Calls `behave(request, number)` for every POST.
+
+    `request` is its JSON, and `number` counts from 0. It returns a JSON value (status 200),
+    (status, value), (status, value, headers), bytes to send as they are, or a number of seconds to
+    hang.
 
     Attributes:
-        requests: the JSON of every request; headers: those of every request. most: the most requests at one time.
+        requests: the JSON of every request.
+        headers: those of every request.
+        most: the most requests at one time.
     """
 
     def __init__(self, behave):

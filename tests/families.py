@@ -38,13 +38,13 @@ FAMILIES = {
 
 
 def save_random_model(family: str, folder: Path, **save_options) -> transformers.PreTrainedModel:
-    """A random fp32 model of this family, also written to ``folder`` (biases and norms random too)."""
+    """A random fp32 model of this family, also written to `folder`; biases and norms, too."""
     torch.manual_seed(0)
     config = FAMILIES[family]()
     config.eos_token_id = 2
     model = transformers.AutoModelForCausalLM.from_config(config).eval().float()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.2 * torch.randn_like(parameter))
             else:

@@ -1,9 +1,10 @@
-"""Runs of the main job that are killed with SIGKILL and started again until they end, compared with one that was not.
+"""Runs that are killed with SIGKILL and started again until they end, beside one that was not.
 
     python killed_runs.py KILLS SEED FOLDER OPTION...
 
-prints one line of JSON for each kill: where it was, and whether the weights of the run after another start are
-those of the undisturbed run. A start is a fork of this process, which has imported everything and computed nothing.
+prints one line of JSON for each kill: where it was, and whether the weights of the run after
+another start are those of the undisturbed run. A start is a fork of this process, which has
+imported everything and computed nothing.
 
     torchrun ... killed_runs.py RANK POINT CALL OPTION...
 
@@ -13,6 +14,7 @@ is one run on several processes, of which one kills itself at that call of that 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -21,9 +23,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-import safetensors.torch  # noqa: F401
-import sklearn.feature_extraction.text  # noqa: F401
 
 import dftfast.dft.policy_gradient
 import dftfast.distribution.population
@@ -34,8 +33,12 @@ import dftfast.pipeline.stages
 import dftfast.runtime.files
 from dftfast.train import main
 
+for each in ("safetensors.torch", "sklearn.feature_extraction.text"):
+    importlib.import_module(each)  # before the forks
+
 MANY = 40  # kills at a random one of that many calls
-POINTS = {  # what a run is killed in the midst of, beside any moment: the module and the name that is called there
+# what a run is killed in the midst of, beside any moment -> the module and the name called there
+POINTS = {
     "write": (dftfast.runtime.files, "_sync"),
     "checkpoint": (dftfast.optimise.checkpoint, "write_state"),
     "checkpoint checksum": (dftfast.optimise.checkpoint, "sha256"),
@@ -45,7 +48,7 @@ POINTS = {  # what a run is killed in the midst of, beside any moment: the modul
 
 
 def start(options: list[str], point: str | None, call: int) -> int:
-    """Fork a run, which kills itself at the ``call``-th call of ``point``. Returns its process id."""
+    """Fork a run, which kills itself at the `call`-th call of `point`. Returns its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -80,7 +83,10 @@ def run(options: list[str], point: str | None, call: int) -> None:
 
 
 def wait(pid: int, seconds: float | None) -> int:
-    """Kill the process after that time, unless it has ended. Returns its exit status, -9 where it was killed."""
+    """Kill the process after that time, unless it has ended.
+
+    Returns its exit status, -9 where it was killed.
+    """
     deadline = None if seconds is None else time.monotonic() + seconds
     while True:
         done, status = os.waitpid(pid, os.WNOHANG if deadline else 0)

@@ -1,4 +1,4 @@
-"""The decoder, its training step and the rollout engine on a CUDA card, held against the same on the CPU."""
+"""The decoder, its training step and the rollout engine on a CUDA card, beside those of the CPU."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_loss_gradients_and_update_are_those_of_the_cpu(decoders):
 
 @pytest.mark.parametrize("max_sequences", [3, 64])
 def test_sampling_is_that_of_the_cpu(decoders, max_sequences):
-    """Greedy, and by random numbers that depend on the request alone; decode steps are replayed from graphs."""
+    """Greedy, and by random numbers of the request alone; decode steps are replayed from graphs."""
     samplers = [
         Sampler(temperature=0, max_tokens=30),
         Sampler(max_tokens=30),

@@ -1,4 +1,4 @@
-"""Embeddings agree with sentence-transformers in float32, in the order given, whatever the batches."""
+"""Embeddings agree with sentence-transformers in float32, in order, whatever the batches."""
 
 from __future__ import annotations
 

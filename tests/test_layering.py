@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,11 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
     },
 }
 COMMANDS = {"train", "generate", "evaluate"}
+DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 
 def modules():
-    """Dotted name -> file of every module, ``dftfast.kernels`` included."""
+    """Dotted name -> file of every module, `dftfast.kernels` included."""
     found = {}
     for package, root in (
         ("dftfast", Path(dftfast.__file__).parent),
@@ -51,37 +53,58 @@ def imported(module, path):
     """Dotted names below dftfast that a file imports, at the top or inside functions."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = (
-                ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
-                if node.level
-                else ""
-            )
-            base = ".".join(part for part in (base, node.module) if part)
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = [*(above if node.level else []), *([node.module] if node.module else [])]
+            names = [".".join([*base, alias.name]) for alias in node.names]
         yield from (name for name in names if name.startswith("dftfast."))
+
+
+def inside(room):
+    """Dotted name -> file of the modules of a room."""
+    own = lambda name: f"{name}.".startswith(f"dftfast.{room}.")
+    found = {name: path for name, path in modules().items() if own(name)}
+    assert found
+    return found
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_only_what_they_may(room):
-    files = {
-        name: path for name, path in modules().items() if f"{name}.".startswith(f"dftfast.{room}.")
-    }
-    assert files
+    allowed = ROOMS[room] | {"runtime", "_C", room}
+    for module, path in inside(room).items():
+        for name in imported(module, path):
+            assert name.split(".")[1] in allowed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_modules_of_a_room_import_one_another_in_one_direction(room):
+    """Imports inside functions and for type checkers count, too."""
+    files = inside(room)
+    graph = {module: set() for module in files}
     for module, path in files.items():
         for name in imported(module, path):
-            assert name.split(".")[1] in ROOMS[room] | {"runtime", "_C", room}, f"{path} imports {name}"
+            known = [each for each in files if f"{name}.".startswith(f"{each}.")]
+            graph[module] |= {max(known, key=len)} if known else set()
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise AssertionError(" -> ".join(reversed(error.args[1]))) from None
+
+
+def test_every_folder_is_a_room():
+    folders = {path.parent.name for path in Path(dftfast.__file__).parent.glob("*/__init__.py")}
+    assert folders <= set(ROOMS)
 
 
 def test_nothing_imports_a_command():
-    for module, path in modules().items():
-        assert not {"dftfast.train", "dftfast.generate", "dftfast.evaluate"} & set(
-            imported(module, path)
-        ), path
+    found = modules()
+    assert {f"dftfast.{command}" for command in COMMANDS} <= found.keys()
+    for module, path in found.items():
+        used = {name.split(".")[1] for name in imported(module, path)}
+        assert module in DISPATCH or not used & COMMANDS, path
 
 
 @pytest.mark.parametrize(

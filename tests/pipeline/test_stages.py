@@ -1,0 +1,191 @@
+"""The whole job on a tiny model: what each stage leaves, and what another start skips."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import transformers
+from tiny_run import flags, interrupt, options
+
+from dftfast.config import load_config, parse_command_line
+from dftfast.dft.selection import first_weights, selection_phase
+from dftfast.dft.validation import ValidationScorer
+from dftfast.distribution.mmd import MMD
+from dftfast.distribution.ngram_l2 import NGramL2
+from dftfast.distribution.population import make_terms, select_population
+from dftfast.model.lora import remove_adapter
+from dftfast.optimise.likelihood import nats_per_token
+from dftfast.optimise.packing import Example
+from dftfast.pipeline import Run
+from dftfast.pipeline.stage_dft import phase_context
+from dftfast.runtime.command import run
+from dftfast.train import main
+
+
+@pytest.fixture(scope="module")
+def finished(model, corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    main(options(model, corpus, out))
+    return out
+
+
+def test_every_stage_leaves_its_output(finished):
+    stages = json.loads((finished / "stages.json").read_text())
+    assert set(stages) == {"sft", "sweep", "dft", "report"}
+    results = json.loads((finished / "results.json").read_text())
+    assert set(results["systems"]) == {
+        f"full lr=0.01 data=1 T={t} top-p=1 top-k=0" for t in ("0.7", "1")
+    } | {"dft"}
+    assert results["super_baseline"] and results["verdicts"]
+    merged = transformers.AutoModelForCausalLM.from_pretrained(finished / "merged")
+    assert merged.config.model_type == "qwen3"
+    phases = json.loads((finished / "dft" / "phases.json").read_text())
+    assert [record["phase"] for record in phases] == [0, 1]
+    assert (finished / "dft" / "phase-1" / "adapter_model.safetensors").exists()
+    assert "<html" in (finished / "report.html").read_text() and (finished / "config.yaml").exists()
+    stages = {json.loads(line)["stage"] for line in open(finished / "log.jsonl")}
+    assert {"sft full lr=0.01 data=1", "dft 1", "dft"} <= stages
+
+
+def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in finished.rglob("*.jsonl")
+        if path.parent.name != "tensorboard"
+    }
+    report = (finished / "report.html").stat().st_mtime_ns
+    main([*options(model, corpus, finished), "--evaluation.rounds=60"])
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert after == before  # neither trained nor sampled again
+    assert (finished / "report.html").stat().st_mtime_ns > report
+
+
+def test_an_interrupted_run_stops_cleanly_and_goes_on(
+    finished, model, corpus, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    arguments = [*options(model, corpus, out), "--dft.epochs=1"]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr("dftfast.pipeline.stage_dft.run_phases", interrupt)
+        run(main)
+    assert stopped.value.code == 130 and "stopped" in capsys.readouterr().err
+    assert "dft" not in json.loads((out / "stages.json").read_text())
+    main(arguments)
+    assert json.loads((out / "stages.json").read_text()).keys() == {"sft", "sweep", "dft", "report"}
+    same = "sft/full lr=0.01 data=1/model.safetensors"
+    assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
+
+
+def test_each_tuning_prompt_is_answered_so_many_times(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    overrides = [("run.folder", str(out)), ("dft.validation_samples", "3")]
+    job = Run(load_config(files=[out / "config.yaml"], overrides=overrides))
+    context = phase_context(job, job.path / "dft")
+    scorer = ValidationScorer(context, [])
+    scorer.measure("start")
+    answers = scorer.measured["start"]
+    count = Counter(answers.prompt)
+    assert max(count.values()) == 3 and set(count) <= set(range(len(context.validation)))
+    assert len(set(answers.samples.texts)) > len(context.validation)
+
+
+def test_policy_gradient_and_baselines(finished, model, corpus, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    names = ["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]
+    small = {
+        "dft.method": "policy_gradient",
+        "dft.prompts": 24,
+        "dft.candidates": 3,
+        "dft.epochs": 1,
+        "dft.gradient.rounds": 2,
+        "dft.gradient.prompts": 8,
+        "dft.gradient.reuse": 2,
+        "dft.weights.conditional_mmd": 0.5,
+        "dft.weights.coverage": 0.5,
+        "baselines.methods": ",".join(names),
+    }
+    main([*options(model, corpus, out), *flags(small)])
+    record = json.loads((out / "results.json").read_text())
+    baselines = {f"baseline {name}" for name in names}
+    assert baselines <= set(record["systems"])
+    assert not baselines & {best["system"] for best in record["super_baseline"].values()}
+    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["rounds"]) == 2
+    for name in names:
+        phases = out / "baselines" / name / "phases.json"
+        assert phases.exists() == (name != "select")
+
+
+def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus, tmp_path, caplog):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    with caplog.at_level("INFO", "dftfast"):
+        more = ["--dft.epochs=1", "--run.activation_checkpointing=0.5", "--profile"]
+        main([*options(model, corpus, out), *more])
+    table = (out / "profile" / "stages.txt").read_text()
+    rows = dict(line.split()[:2] for line in table.splitlines())
+    stages = ("rollout", "embed", "discrepancy", "forward", "backward", "optimiser")
+    assert all(float(rows[stage]) > 0 for stage in stages) and "rollout" in caplog.text
+    assert (out / "profile" / "update.json.gz").stat().st_size > 1000
+    before, after = ((folder / "generations" / "sft").stat() for folder in (finished, out))
+    assert after.st_mtime_ns == before.st_mtime_ns
+
+
+def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(
+    finished, model, corpus
+):
+    job = Run(parse_command_line(options(model, corpus, finished)))
+    context = phase_context(job, finished / "dft")
+    prompts = [example.prompt for example in context.phase_prompts(1)]
+    rollouts = context.sample(
+        prompts, [1.0] * context.settings.candidates, context.seed + 1, "again"
+    )
+    vocabulary = context.policy.decoder.config.vocab_size
+    aims = {"mmd": 1.0, "ngram": 1.0}
+    terms = make_terms(rollouts.samples, context.human, vocabulary, aims)
+    chosen, _ = select_population(rollouts.prompt, terms, seed=context.seed + 1)
+
+    unseen = job.samples(job.split.held_out)
+    at_random = np.random.default_rng(0)
+    draw = lambda: [at_random.choice(group) for group in groups_of(rollouts.prompt)]
+    for discrepancy in (MMD(), NGramL2(vocabulary, sizes=(1,))):
+        discrepancy.fit(unseen)
+        random_values = [discrepancy.value(rollouts.samples.select(draw())) for _ in range(5)]
+        assert discrepancy.value(rollouts.samples.select(chosen)) < min(random_values)
+
+    def nats(index):
+        examples = [
+            Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index
+        ]
+        return nats_per_token(context.policy.decoder, examples)
+
+    # with a contrast of 1, or with a third of the passes, the chosen gain little more than what
+    # the order of threads makes of a run
+    settings = context.settings
+    weights = type(settings.weights)(classifier=0, style=0, length=0)
+    for name, value in {"weights": weights, "contrast": 0.2, "epochs": 9}.items():
+        object.__setattr__(settings, name, value)
+    weights, overshoot = first_weights(context), settings.overshoot
+    chosen, rejected = (
+        select_population(rollouts.prompt, terms, context.seed + 1, aim, weights)[0]
+        for aim in (overshoot, -2 - overshoot)
+    )
+    before = nats(chosen), nats(rejected)
+    selection_phase(context, 1)
+    after = nats(chosen), nats(rejected)
+    assert before[0] - after[0] > 0.02
+    assert before[0] - after[0] > before[1] - after[1] + 0.02
+    remove_adapter(context.policy.decoder)
+
+
+def groups_of(prompt):
+    prompt = np.asarray(prompt)
+    return [np.flatnonzero(prompt == p) for p in np.unique(prompt)]
