@@ -1,4 +1,8 @@
-"""Other ways to bring a model's outputs nearer to human text, each a phase method like those of DFT, for comparison."""
+"""Other ways to bring a model's outputs nearer to human text, for comparison.
+
+Each is a phase method like those of `dftfast.dft`: it trains one adapter and returns a report.
+`BASELINES` has them by name.
+"""
 
 from dftfast.baselines.best_of_k import best_of_k
 from dftfast.baselines.hidden_mmd import hidden_mmd

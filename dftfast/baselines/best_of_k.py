@@ -1,4 +1,4 @@
-"""Best of K by likelihood: of each prompt's candidates the policy learns the one that it finds most likely."""
+"""Best of K by likelihood: the policy learns the candidate that it finds most likely."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dftfast.optimise.packing import Example
 
 
 def best_of_k(context: PhaseContext, phase: int) -> dict:
+    """Learn, of each prompt's candidates, the one with the highest likelihood a token."""
     prompts = context.phase_prompts(phase)
     rollouts = context.candidates(phase, prompts)
     best: dict[int, int] = {}

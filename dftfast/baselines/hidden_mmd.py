@@ -1,4 +1,4 @@
-"""A differentiable MMD penalty: final hidden states of human texts and of own samples are drawn together."""
+"""A differentiable MMD penalty that draws hidden states of human texts and samples together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 from dftfast.dft.context import PhaseContext
 from dftfast.kernels import linear_cross_entropy
 from dftfast.model.decoder import Decoder
+from dftfast.optimise.fit import LoopHooks
 from dftfast.optimise.likelihood import completion_states
 from dftfast.optimise.packing import Example, PackedBatch
 
@@ -15,10 +16,11 @@ PENALTY = 1.0
 
 
 def hidden_mmd(context: PhaseContext, phase: int) -> dict:
-    """Likelihood of the human texts, with the penalty between them and own samples for the same prompts.
+    """Likelihood of the human texts, with the penalty between them and own samples.
 
-    A text's state is the mean over its tokens. The samples were drawn at the phase's start; the gradient moves how
-    the model represents both sets, since sampling itself cannot be differentiated.
+    The samples answer the same prompts. A text's state is the mean over its tokens. The samples
+    were drawn at the phase's start; the gradient moves how the model represents both sets, since
+    sampling itself cannot be differentiated.
     """
     prompts = context.phase_prompts(phase)
     rollouts = context.sample(
@@ -34,7 +36,8 @@ def hidden_mmd(context: PhaseContext, phase: int) -> dict:
     def beside_own(batch: list[Example]) -> list[Example]:
         return [text for example in batch for text in (example, own[id(example)])]
 
-    context.learn(phase, answered, loss=penalised_likelihood, reweigh=beside_own)
+    hooks = LoopHooks(loss=penalised_likelihood, reweigh=beside_own)
+    context.learn(phase, answered, hooks)
     return {"cut_or_empty": rollouts.left_out}
 
 
@@ -55,11 +58,15 @@ def penalised_likelihood(decoder: Decoder, batch: PackedBatch, scale: float) -> 
 
 
 def mmd2(x: Tensor, y: Tensor) -> Tensor:
-    """Unbiased MMD² with a Gaussian of the median distance; 0 where a set has fewer than two rows."""
+    """Unbiased MMD² with a Gaussian of the median distance; 0 for a set of fewer than two rows."""
     if min(len(x), len(y)) < 2:
         return x.new_zeros(())
     squared = torch.cdist(torch.cat([x, y]), torch.cat([x, y])).square()
     kernel = torch.exp(-squared / (2 * squared.detach().median().clamp(min=1e-12)))
-    n, m = len(x), len(y)
-    within = lambda k: (k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1))
-    return within(kernel[:n, :n]) + within(kernel[n:, n:]) - 2 * kernel[:n, n:].mean()
+    n = len(x)
+    return _within(kernel[:n, :n]) + _within(kernel[n:, n:]) - 2 * kernel[:n, n:].mean()
+
+
+def _within(kernel: Tensor) -> Tensor:
+    """Mean of a kernel between different rows of one set."""
+    return (kernel.sum() - kernel.diagonal().sum()) / (len(kernel) * (len(kernel) - 1))

@@ -1,4 +1,4 @@
-"""SPIN: the human text is preferred to the policy's own sample by a DPO loss against the policy that sampled.
+"""SPIN: a DPO loss prefers the human text to the sample of the policy, the reference.
 
 Chen et al. 2024, "Self-play fine-tuning converts weak language models to strong language models",
 https://arxiv.org/abs/2401.01335, equation 4.7 with the logistic loss.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from dftfast.dft.context import PhaseContext
+from dftfast.optimise.fit import LoopHooks
 from dftfast.optimise.likelihood import own_token_logprobs, token_logprobs
 from dftfast.optimise.packing import Example
 
@@ -16,10 +17,12 @@ BETA = 0.1
 
 
 def spin(context: PhaseContext, phase: int) -> dict:
-    """One iteration of self-play; a pair's loss is ``log(1 + exp(−β (Δ human − Δ sample)))``, Δ = log π / π_start.
+    """One iteration of self-play.
 
-    Its gradient is that of a likelihood in which the human text weighs ``β σ(−β (Δ human − Δ sample))`` and the
-    sample the negative of it, so the pair's margin is computed first and the common loss does the rest.
+    The loss of a pair is `log(1 + exp(−β (Δ human − Δ sample)))`, Δ = log π / π_start. Its gradient
+    is that of a likelihood in which the human text weighs `β σ(−β (Δ human − Δ sample))` and the
+    sample the negative of it, so the pair's margin is computed first and the common loss does the
+    rest.
     """
     prompts, decoder = context.phase_prompts(phase), context.policy.decoder
     rollouts = context.sample(
@@ -55,5 +58,5 @@ def spin(context: PhaseContext, phase: int) -> dict:
             ]
         return weighted
 
-    context.learn(phase, human, reweigh=reweigh)
+    context.learn(phase, human, LoopHooks(reweigh=reweigh))
     return {"cut_or_empty": rollouts.left_out}

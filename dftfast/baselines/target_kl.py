@@ -11,6 +11,7 @@ from dftfast.dft.ngram_reward import following
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import linear_cross_entropy, ngram_counts
 from dftfast.model.decoder import Decoder
+from dftfast.optimise.fit import LoopHooks
 from dftfast.optimise.likelihood import completion_states
 from dftfast.optimise.packing import PackedBatch
 
@@ -19,7 +20,7 @@ PRIOR = 20.0  # bigrams are smoothed by this many draws of the unigram distribut
 
 
 def target_kl(context: PhaseContext, phase: int) -> dict:
-    """``ACCURACY · −log p(human token) + (1 − ACCURACY) · KL(p ‖ target)`` over the human texts."""
+    """`ACCURACY · −log p(human token) + (1 − ACCURACY) · KL(p ‖ target)` over the human texts."""
     target = SmoothedBigrams(context.human, context.policy.decoder.config.vocab_size)
 
     def loss(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
@@ -33,12 +34,15 @@ def target_kl(context: PhaseContext, phase: int) -> dict:
         )
         return ACCURACY * accuracy - (1 - ACCURACY) * scale * gap
 
-    context.learn(phase, context.phase_prompts(phase), loss=loss)
+    context.learn(phase, context.phase_prompts(phase), LoopHooks(loss=loss))
     return {}
 
 
 class SmoothedBigrams:
-    """``(c(u, v) + PRIOR · p(v)) / (c(u) + PRIOR)`` from human texts; p(v) is smoothed by one count for every token."""
+    """`(c(u, v) + PRIOR · p(v)) / (c(u) + PRIOR)` from human texts.
+
+    p(v) is smoothed by one count for every token.
+    """
 
     def __init__(self, human: Samples, vocab: int):
         unigrams = torch.bincount(human.tokens, minlength=vocab).double()
@@ -49,7 +53,7 @@ class SmoothedBigrams:
         )
 
     def log_probability(self, before: Tensor) -> Tensor:
-        """fp32 [r, V] after the tokens ``before`` int64 [r]."""
+        """fp32 [r, V] after the tokens `before` int64 [r]."""
         tokens = before.cpu()
         row, token, place = following(self.keys, tokens, self.vocab)
         total = (PRIOR * self.unigram).repeat(len(tokens), 1)

@@ -2,7 +2,8 @@
 
 Three forms of row are read; other columns are ignored.
 
-- corpus form: `text`, and `title` or `prompt`; optional `id`, `use_case`, `style`, `genre`, `outline` (list of strings)
+- corpus form: `text`, and `title` or `prompt`; optional `id`, `use_case`, `style`, `genre`,
+  `outline` (list of strings)
 - chat form: `messages`, a list of `{"role", "content"}` that ends with the assistant's message
 - completion form: `prompt` and `completion`, both strings or both lists of messages
 """
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from dftfast.runtime.errors import UserError
 
 EM_DASH = "\u2014"
-# a run of letters, digits and inner apostrophes or hyphens; each CJK character is a word of its own
+# A run of letters, digits and inner apostrophes or hyphens; a CJK character is a word of its own.
 _WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
     r"(?:['\u2019-][^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
@@ -25,6 +26,7 @@ _WORD = re.compile(
 
 
 def words(text: str) -> list[str]:
+    """The words of a text, without punctuation."""
     return _WORD.findall(text)
 
 
@@ -36,7 +38,8 @@ class Document:
         id: unique in its corpus; decides which split the document falls in.
         text: the human writing. Empty only in files of prompts.
         prompt: what the text is about, or its title.
-        messages: the conversation before the answer, given verbatim in chat and completion form, else None.
+        messages: the conversation before the answer, given verbatim in chat and completion form,
+            else None.
         target_words: length asked for; that of `text` unless the row says otherwise.
         em_dashes_allowed: whether `text` has one, unless the row says otherwise.
         target_tokens: length of `text` in the model's tokens, where a tokenizer was given at load.
@@ -58,7 +61,11 @@ class Document:
 def parse_row(row: object, needs_text: bool = True) -> Document:
     """The document of one row, a decoded JSON object.
 
-    With `needs_text=False` a row may be a brief alone (for generation). Raises UserError that begins with the field.
+    Args:
+        needs_text: False takes a brief alone, too, for generation.
+
+    Raises:
+        UserError: its message begins with the field.
     """
     if not isinstance(row, Mapping):
         raise UserError(f"expected a JSON object, found {_kind(row)}")
@@ -97,15 +104,14 @@ def _chat(
 ) -> tuple[str, tuple[dict[str, str], ...], str]:
     text = ""
     if messages[-1]["role"] == "assistant":
-        *messages, answer = messages
-        text = answer["content"]
+        text, messages = messages[-1]["content"], messages[:-1]
     elif needs_text:
         raise UserError(
             f"messages: the last one must be the assistant's, its role is {messages[-1]['role']!r}"
         )
     if not messages or messages[-1]["role"] != "user":
         raise UserError("messages: there must be a user's message to answer")
-    return messages[-1]["content"], tuple(messages), text
+    return messages[-1]["content"], messages, text
 
 
 def _completion(row: Mapping, needs_text: bool) -> tuple[str, tuple[dict[str, str], ...], str]:
@@ -114,12 +120,9 @@ def _completion(row: Mapping, needs_text: bool) -> tuple[str, tuple[dict[str, st
             _messages(row, "completion") if needs_text or row.get("completion") is not None else ()
         )
         return _chat((*_messages(row, "prompt"), *answer), needs_text)
-    prompt = _string(row, "prompt", required=True)
-    return (
-        prompt,
-        ({"role": "user", "content": prompt},),
-        _string(row, "completion", needs_text) or "",
-    )
+    prompt = _required_string(row, "prompt")
+    messages = ({"role": "user", "content": prompt},)
+    return prompt, messages, _string(row, "completion", needs_text) or ""
 
 
 def _messages(row: Mapping, field: str) -> tuple[dict[str, str], ...]:
@@ -133,9 +136,7 @@ def _messages(row: Mapping, field: str) -> tuple[dict[str, str], ...]:
                 f"{field}[{i}]: expected an object with role and content, found {_kind(message)}"
             )
         try:
-            messages.append(
-                {key: _string(message, key, required=True) for key in ("role", "content")}
-            )
+            messages.append({key: _required_string(message, key) for key in ("role", "content")})
         except UserError as error:
             raise UserError(f"{field}[{i}].{error}") from None
     return tuple(messages)
@@ -154,12 +155,15 @@ def _string(row: Mapping, field: str, required: bool) -> str | None:
     return encodable(value, field)
 
 
+def _required_string(row: Mapping, field: str) -> str:
+    return _string(row, field, required=True) or ""
+
+
 def _value(row: Mapping, field: str, kind: type):
     value = row.get(field)
     if value is not None and type(value) is not kind:
-        raise UserError(
-            f"{field}: expected {'true or false' if kind is bool else 'an integer'}, found {_kind(value)}"
-        )
+        expected = "true or false" if kind is bool else "an integer"
+        raise UserError(f"{field}: expected {expected}, found {_kind(value)}")
     return value
 
 
@@ -182,7 +186,11 @@ def _id(row: Mapping, brief: object, text: str) -> str:
 
 
 def encodable(value: str, field: str) -> str:
-    """The string itself. Raises UserError where it cannot be UTF-8."""
+    """The string itself.
+
+    Raises:
+        UserError: it cannot be UTF-8.
+    """
     try:
         value.encode()
     except UnicodeEncodeError:

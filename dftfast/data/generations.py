@@ -1,4 +1,4 @@
-"""Generations, one JSON object a line: what a model wrote for each brief, and how it was sampled."""
+"""Generations, one JSON object a line: what a model wrote for each brief, and how."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ def generation(
     sampler: dict,
     model: str,
 ) -> dict:
-    """A row: `id` of the document, `prompt` as the model was shown it (the last message), `text`, `token_ids` (None
-    where they are not known), `finish_reason` ("stop", "length", or a server's other reason), `sampler` (temperature,
-    top_k, top_p, seed), `model`."""
+    """The row of one text: the arguments, the `id` of the document, and its `prompt`.
+
+    The prompt is as the model was shown it, the last message.
+
+    Args:
+        token_ids: those of the text; None where they are not known.
+        finish_reason: "stop", "length", or a server's other reason.
+        sampler: temperature, top_k, top_p, seed.
+    """
     return {
         "id": document.id,
         "prompt": prompt_messages(document)[-1]["content"],
@@ -46,8 +52,11 @@ def write_generations(path: str | Path, rows: Iterable[dict]) -> None:
 def read_generations(path: str | Path) -> list[dict]:
     """The rows of a file of generations, of this project or any other tool.
 
-    A row needs `id` (string or integer, unique; given back as a string) and `text` (a string, which may be empty);
-    the other fields of `generation` may be missing but not of another type. Raises UserError with file, line and field.
+    A row needs `id` (string or integer, unique; given back as a string) and `text` (a string, which
+    may be empty); the other fields of `generation` may be missing but not of another type.
+
+    Raises:
+        UserError: a row is not so; the message says file, line and field.
     """
     rows: dict[str, dict] = {}
     for number, row in read_rows(Path(path)):

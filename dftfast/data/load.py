@@ -1,4 +1,7 @@
-"""Corpus files to documents: .jsonl, .jsonl.gz and .parquet; every bad line is reported with file, line and field."""
+"""Corpus files to documents: .jsonl, .jsonl.gz and .parquet.
+
+Every bad line is reported with file, line and field.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import logging
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +20,8 @@ from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 LONGEST_LINE = 4 * 2**20  # bytes; a longer line is some other format
-_LARGEST_RATIO = (
-    100  # of a file's unpacked size to its own; text packs to a third, at most to a tenth
-)
+# Of a file's unpacked size to its own: text packs to a third, at most to a tenth.
+_LARGEST_RATIO = 100
 _REPORTED = 20
 
 
@@ -29,27 +31,27 @@ def load_corpus(
     skip_bad_lines: bool = False,
     max_words: int | None = None,
     limit: int | None = None,
-    tokenizer=None,
     needs_text: bool = True,
 ) -> list[Document]:
     """Read the files in the order given.
 
     Args:
-        skip_bad_lines: leave bad lines out, each one logged and their number too; otherwise the first is a UserError.
+        skip_bad_lines: leave bad lines out, each one logged and their number too; otherwise the
+            first is a UserError.
         max_words: leave longer texts out (their number is logged).
         limit: keep this many documents, chosen by the hash of their ids, in file order.
-        tokenizer: anything with `encode_batch(texts)`; fills `Document.target_tokens`.
         needs_text: False reads briefs for generation, which need no text.
 
     Raises:
-        UserError: a missing or unreadable file, a bad line (see `skip_bad_lines`), or no document at all.
+        UserError: a missing or unreadable file, a bad line (see `skip_bad_lines`), or no document
+            at all.
     """
     if not paths:
         raise UserError("no corpus file was given")
     documents, bad = _read_all([Path(path) for path in paths], needs_text)
     if bad and not skip_bad_lines:
-        more = f" (and {len(bad) - 1} more bad lines)" if len(bad) > 1 else ""
-        raise UserError(f"{bad[0]}{more}; to leave bad lines out, set data.skip_bad_lines=true")
+        others = f" (and {len(bad) - 1} more bad lines)" if len(bad) > 1 else ""
+        raise UserError(f"{bad[0]}{others}; to leave bad lines out, set data.skip_bad_lines=true")
     for complaint in bad[:_REPORTED]:
         log.warning("left out: %s", complaint)
     if bad:
@@ -65,20 +67,18 @@ def load_corpus(
             )
         documents = short
     if limit is not None and limit < len(documents):
-        chosen = set(
-            sorted(range(len(documents)), key=lambda i: hash_share(documents[i].id, "limit"))[
-                :limit
-            ]
-        )
+        shares = [hash_share(document.id, "limit") for document in documents]
+        chosen = set(sorted(range(len(documents)), key=shares.__getitem__)[:limit])
         documents = [document for i, document in enumerate(documents) if i in chosen]
     if not documents:
         raise UserError(f"{', '.join(map(str, paths))}: no usable text in it")
-    if tokenizer is not None:
-        lengths = map(len, tokenizer.encode_batch([document.text for document in documents]))
-        documents = [
-            replace(document, target_tokens=length) for document, length in zip(documents, lengths)
-        ]
     return documents
+
+
+def with_token_counts(documents: Sequence[Document], tokenizer) -> list[Document]:
+    """The documents with `target_tokens`, by anything that has `encode_batch(texts)`."""
+    lengths = map(len, tokenizer.encode_batch([document.text for document in documents]))
+    return [replace(document, target_tokens=n) for document, n in zip(documents, lengths)]
 
 
 def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list[str]]:
@@ -93,7 +93,8 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
                 if isinstance(row, UserError):
                     raise row
                 document = parse_row(row, needs_text)
-                if document.id in first_use and row.get("id") is None:
+                without_id = isinstance(row, Mapping) and row.get("id") is None
+                if document.id in first_use and without_id:
                     repeated += 1
                     continue
                 if document.id in first_use:
@@ -111,7 +112,11 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """(line number, decoded row or the UserError that decoding it gave) of a .jsonl, .jsonl.gz or .parquet file."""
+    """Read a .jsonl, .jsonl.gz or .parquet file.
+
+    Yields:
+        Line number, and the decoded row or the UserError that decoding it gave.
+    """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     name = path.name.lower()
@@ -142,12 +147,8 @@ def _json_rows(path: Path, file, largest: float = math.inf) -> Iterator[tuple[in
             if len(line) > LONGEST_LINE:
                 while line and not line.endswith(b"\n"):
                     line = file.readline(LONGEST_LINE)
-                yield (
-                    number,
-                    UserError(
-                        f"longer than {LONGEST_LINE >> 20} MiB; expected one JSON object a line"
-                    ),
-                )
+                limit = f"{LONGEST_LINE >> 20} MiB"
+                yield number, UserError(f"longer than {limit}; expected one JSON object a line")
             elif line.strip():
                 yield number, _decode(line)
 

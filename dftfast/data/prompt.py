@@ -1,4 +1,4 @@
-"""The brief of a document as chat messages: what the model is shown in training, in rollouts and in evaluation."""
+"""The brief of a document as chat messages: what the model is shown, wherever it writes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ _INSTRUCTION = "Write the text that this brief describes. Answer with the text a
 
 
 def prompt_messages(document: Document) -> list[dict[str, str]]:
-    """The conversation to answer. Rows in chat or completion form bring their own, given verbatim; for the others
-    the brief states prompt, use case, style, length, whether em dashes are allowed, and outline."""
+    """The conversation to answer.
+
+    Rows in chat or completion form bring their own, given verbatim; for the others the brief states
+    prompt, use case, style, length, whether em dashes are allowed, and outline.
+    """
     if document.messages is not None:
         return list(document.messages)
     lines = [f"Prompt: {document.prompt}"]

@@ -1,4 +1,7 @@
-"""The prose at the head of a docstring: whole sentences a person wrote, without code, lists, tables or licences."""
+"""The prose at the head of a docstring: whole sentences that a person wrote.
+
+Code, lists, tables and licences are not.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,8 @@ FEWEST_WORDS, MOST_WORDS = 25, 120
 _BLANK = re.compile(r"\n\s*\n")
 _LIST_ITEM = re.compile(r"([-*+\u2022]|\d+[.)]|[a-z]\))\s")
 _MARKUP = re.compile(r">>>|\.\.|[:@|+=#$%]|[-=~^*\"`]{3,}\s*$|\w[\w ]{0,20}:$")
-_COLUMNS = re.compile(
-    r"[^.!?]\s{2,}|\t"
-)  # wide gaps are tables; two spaces after a sentence are not
+# Wide gaps are tables; two spaces after a sentence are not.
+_COLUMNS = re.compile(r"[^.!?]\s{2,}|\t")
 _BEGINS = re.compile(r"[A-Z\"'`]")
 _ENDS = re.compile(r"[.!?)]['\"`)]*$")
 _NOT_WRITING = re.compile(
@@ -23,7 +25,10 @@ _CODE = re.compile(r"[_()=<>\[\]{}/\\`@#$%^*|~:]")
 
 
 def docstring_prose(docstring: str) -> str | None:
-    """The leading prose paragraphs, lines joined, paragraphs a blank line apart: 25 to 120 words, or None."""
+    """The leading prose paragraphs, of 25 to 120 words in all, or None.
+
+    The lines of each are joined; paragraphs are a blank line apart.
+    """
     kept: list[str] = []
     count = 0
     for block in _BLANK.split(inspect.cleandoc(docstring)):
@@ -55,6 +60,5 @@ def _paragraph(block: str) -> str | None:
     written = paragraph.split()
     code = sum(bool(_CODE.search(word.rstrip(".,;:)").lstrip("("))) for word in written)
     letters = sum(character.isalpha() or character == " " for character in paragraph)
-    return (
-        paragraph if code <= 1 + 0.12 * len(written) and letters >= 0.9 * len(paragraph) else None
-    )
+    is_prose = code <= 1 + 0.12 * len(written) and letters >= 0.9 * len(paragraph)
+    return paragraph if is_prose else None

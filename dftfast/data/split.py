@@ -1,4 +1,7 @@
-"""Train, validation and held-out documents: by the hash of the id, kept apart by a near-duplicate check."""
+"""Train, validation and held-out documents, by the hash of the id.
+
+A near-duplicate check keeps the three apart.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from dftfast.runtime.errors import UserError
 log = logging.getLogger(__name__)
 SMALLEST_PART = 8  # documents; fewer cannot be measured
 _SHINGLE = 8  # words
-_COMMON = 50  # a shingle in more texts than this is boilerplate (a signature, a disclaimer) and says nothing
+# A shingle in more texts than this is boilerplate (a signature, a disclaimer) and says nothing.
+_COMMON = 50
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,12 @@ class Split:
 
 
 def hash_share(identifier: str, purpose: str) -> float:
-    """A number in [0, 1), evenly spread, that depends on nothing but its arguments; independent across purposes."""
-    return (
-        int.from_bytes(hashlib.sha256(f"{purpose}\0{identifier}".encode()).digest()[:8], "big")
-        / 2**64
-    )
+    """A number in [0, 1), evenly spread, that depends on nothing but its arguments.
+
+    For other purposes it is independent.
+    """
+    digest = hashlib.sha256(f"{purpose}\0{identifier}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def split_corpus(
@@ -42,8 +47,11 @@ def split_corpus(
 ) -> Split:
     """Cut the corpus in three; with `held_out` given, that is the third part and only two are cut.
 
-    Training and validation texts that nearly repeat a held-out text are left out, and so are training texts that nearly
-    repeat a validation text; how many is logged. Raises UserError when a part has fewer than 8 documents.
+    Training and validation texts that nearly repeat a held-out text are left out, and so are
+    training texts that nearly repeat a validation text; how many is logged.
+
+    Raises:
+        UserError: a part has fewer than 8 documents.
     """
     parts: dict[str, list[Document]] = {
         "train": [],
@@ -53,13 +61,12 @@ def split_corpus(
     bound = 0.0 if held_out is not None else held_out_share
     for document in documents:
         share = hash_share(document.id, "split")
-        parts[
-            "held_out"
-            if share < bound
-            else "validation"
-            if share < bound + validation_share
-            else "train"
-        ].append(document)
+        if share < bound:
+            parts["held_out"].append(document)
+        elif share < bound + validation_share:
+            parts["validation"].append(document)
+        else:
+            parts["train"].append(document)
     for part, kept_apart_from in (
         ("validation", ("held_out",)),
         ("train", ("held_out", "validation")),
@@ -77,43 +84,42 @@ def split_corpus(
                 " or ".join(other.replace("_", "-") for other in kept_apart_from),
             )
             parts[part] = [document for i, document in enumerate(parts[part]) if i not in repeats]
-    for part, found in parts.items():
-        if len(found) < SMALLEST_PART:
-            advice = (
-                "give more text"
-                if part == "train" or (part == "held_out" and held_out is not None)
-                else f"give more text or raise data.{part}_share"
-            )
+    for part, kept in parts.items():
+        if len(kept) < SMALLEST_PART:
+            advice = "give more text"
+            if part == "validation" or (part == "held_out" and held_out is None):
+                advice += f" or raise data.{part}_share"
             raise UserError(
-                f"corpus too small: {len(documents)} documents leave {len(found)} for the "
+                f"corpus too small: {len(documents)} documents leave {len(kept)} for the "
                 f"{part.replace('_', '-')} part, at least {SMALLEST_PART} are needed; {advice}"
             )
     return Split(**parts)
 
 
 def near_duplicates(texts: Sequence[str], reference: Sequence[str], share: float = 0.5) -> set[int]:
-    """Indices of `texts` that share at least `share` of the 8-word shingles of the shorter one with a reference text.
+    """Indices of the `texts` that nearly repeat one of the `reference`.
 
-    Case, punctuation and layout do not count. A text of fewer than 8 words is one shingle. Exact, by an inverted
+    They share at least `share` of the 8-word shingles of the shorter of the two. Case, punctuation
+    and layout do not count. A text of fewer than 8 words is one shingle. Exact, by an inverted
     index: time and memory grow with the number of words.
     """
     index: dict[tuple[str, ...], list[int]] = defaultdict(list)
     sizes = []
     for j, text in enumerate(reference):
-        found = shingles(text)
-        sizes.append(len(found))
-        for shingle in found:
+        pieces = shingles(text)
+        sizes.append(len(pieces))
+        for shingle in pieces:
             index[shingle].append(j)
     repeats = set()
     for i, text in enumerate(texts):
-        found = shingles(text)
+        pieces = shingles(text)
         shared = Counter(
             j
-            for shingle in found
+            for shingle in pieces
             if len(index.get(shingle, ())) <= _COMMON
             for j in index.get(shingle, ())
         )
-        if any(count >= share * min(len(found), sizes[j]) for j, count in shared.items()):
+        if any(count >= share * min(len(pieces), sizes[j]) for j, count in shared.items()):
             repeats.add(i)
     return repeats
 
@@ -121,8 +127,6 @@ def near_duplicates(texts: Sequence[str], reference: Sequence[str], share: float
 def shingles(text: str) -> set[tuple[str, ...]]:
     """The runs of 8 words of a text, lower case; all of it when it is shorter."""
     tokens = words(text.lower())
-    return (
-        {tuple(tokens[i : i + _SHINGLE]) for i in range(max(len(tokens) - _SHINGLE + 1, 1))}
-        if tokens
-        else set()
-    )
+    if not tokens:
+        return set()
+    return {tuple(tokens[i : i + _SHINGLE]) for i in range(max(len(tokens) - _SHINGLE + 1, 1))}

@@ -1,24 +1,25 @@
-"""What a phase of distribution fine-tuning works with: the policy, prompts, human texts, and how to sample and train."""
+"""What a phase works with: the policy, prompts, human texts, and how to sample and to train."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from dftfast.dft.collapse import collapse_metrics
+from dftfast.dft.settings import PhaseSettings
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
 from dftfast.model.policy import Policy
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import on_rank0
-from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.fit import NO_HOOKS, FitSettings, LoopHooks, fit
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
-from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.rollout import Request, RolloutBatch, RolloutEngine, Sampler
 from dftfast.runtime.errors import Diverged
 
 
@@ -27,10 +28,12 @@ class Rollouts:
     """Samples that are not empty, and the share of all that is empty or was cut off.
 
     Attributes:
+        samples: the texts.
         prompt: the index of each sample's prompt.
         finished: whether each ended by itself; the others were cut by the length limit.
         logprobs: of each sample's tokens under the model, untempered, in nats.
-        collapse: of all samples, those left out included.
+        left_out: the share that is empty or was cut off.
+        collapse: collapse metrics of all samples, those left out included.
     """
 
     samples: Samples
@@ -41,19 +44,33 @@ class Rollouts:
     collapse: dict[str, float]
 
 
+def _logprobs(batches: list[RolloutBatch]) -> list[Tensor]:
+    """The log-probabilities of each sample's tokens."""
+    return [
+        part for batch in batches for part in batch.logprobs.split(batch.offsets.diff().tolist())
+    ]
+
+
 @dataclass
 class PhaseContext:
     """What a phase works with.
 
     Attributes:
+        policy: the model that is fine-tuned.
+        engine: samples from it.
+        tokenizer: that of the model.
         embed: texts -> fp32 [n, d].
         examples: training prompts with their human completions; phases take the prompts in turn.
         human: the reference: human texts that discrepancies are fitted on.
-        validation: prompts that choose the phase; validation_human: human texts of other prompts, which no phase sees. A text is
-            closer to the human one of its own prompt, which would lower MMD² by as much as a good policy has of it.
+        validation: prompts that choose the phase.
+        validation_human: human texts of other prompts, which no phase sees. A text is closer to the
+            human one of its own prompt, which would lower MMD² by as much as a good policy has
+            of it.
         max_tokens: length limit of a rollout.
-        settings: the ``dft`` section of the configuration.
+        settings: the `dft` section of the configuration.
+        seed: of everything random.
         folder: where phases are kept.
+        log: where the run's figures go.
         checkpoints: those of a training loop by name.
         rollouts: folder of samples by what they were sampled from, which tasks may share.
     """
@@ -67,7 +84,7 @@ class PhaseContext:
     validation: list[Example]
     validation_human: Samples
     max_tokens: int
-    settings: object
+    settings: PhaseSettings
     seed: int
     folder: Path
     log: RunLog
@@ -79,30 +96,29 @@ class PhaseContext:
         prompts: list[list[int]],
         temperatures: list[float],
         seed: int,
-        what: str,
+        label: str,
         folder: Path | None = None,
         cut: bool = False,
     ) -> Rollouts:
-        """One sample for each prompt and temperature, from the whole distribution but for ``settings.min_p``.
+        """Sample one text for each prompt and temperature; empty ones are left out.
 
-        They are kept in ``folder``; while an adapter is live it must be one of that adapter alone. Empty texts are left
-        out, and without ``cut`` those that the length limit cut.
+        The samples are of the whole distribution, but for `settings.min_p`.
+
+        Args:
+            prompts: token ids of each.
+            temperatures: each prompt is answered once at each.
+            seed: of the samples.
+            label: names the rollout.
+            folder: where the samples are kept; while an adapter is live it must be one of that
+                adapter alone.
+            cut: keep the texts that the length limit cut, too.
+
+        Raises:
+            Diverged: fewer than two texts are neither empty nor cut off.
         """
-        folder, min_p = (
-            folder or self.rollouts / on_rank0(self.policy.fingerprint),
-            self.settings.min_p,
-        )
-        requests = [
-            Request(
-                p * len(temperatures) + t,
-                prompt,
-                Sampler(temperature, min_p=min_p, max_tokens=self.max_tokens),
-                seed,
-            )
-            for p, prompt in enumerate(prompts)
-            for t, temperature in enumerate(temperatures)
-        ]
-        batches = generate(self.engine, requests, folder, what)
+        folder = folder or self.rollouts / on_rank0(self.policy.fingerprint)
+        requests = self._requests(prompts, temperatures, seed)
+        batches = generate(self.engine, requests, folder, label)
         outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
         reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
@@ -110,19 +126,23 @@ class PhaseContext:
         usable = [i for i, text in enumerate(texts) if text and (cut or finished[i])]
         whole = sum(finished[i] for i in usable)
         if whole < 2:
-            raise Diverged(f"{what}: of {len(texts)} samples {whole} are neither empty nor cut off")
+            raise Diverged(
+                f"{label}: of {len(texts)} samples {whole} are neither empty nor cut off"
+            )
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
-        asked = [self.tokenizer.decode(p) for p in prompts]
-        about = self.embed(asked)[prompt] if self.settings.weights.conditional_mmd else None
+        prompt_texts = [self.tokenizer.decode(tokens) for tokens in prompts]
+        prompt_embeddings = None
+        if self.settings.weights.conditional_mmd:
+            prompt_embeddings = self.embed(prompt_texts)[prompt]
         samples = Samples.of(
-            self.embed(kept), [outputs[i] for i in usable], kept, about, [asked[p] for p in prompt]
+            self.embed(kept),
+            [outputs[i] for i in usable],
+            kept,
+            prompt_embeddings,
+            [prompt_texts[p] for p in prompt],
         )
-        logprobs = [
-            part
-            for batch in batches
-            for part in batch.logprobs.split(batch.offsets.diff().tolist())
-        ]
+        logprobs = _logprobs(batches)
         return Rollouts(
             samples=samples,
             prompt=prompt,
@@ -132,37 +152,47 @@ class PhaseContext:
             collapse=collapse_metrics(batches, texts),
         )
 
-    def candidates(self, phase: int, prompts: list[Example], cut: bool = False) -> Rollouts:
-        """``settings.candidates`` samples for each prompt, spread over the candidate temperatures."""
-        c = self.settings
-        temperatures = [
-            c.candidate_temperatures[k % len(c.candidate_temperatures)] for k in range(c.candidates)
+    def _requests(
+        self, prompts: list[list[int]], temperatures: list[float], seed: int
+    ) -> list[Request]:
+        min_p = self.settings.min_p
+        samplers = [
+            Sampler(temperature, min_p=min_p, max_tokens=self.max_tokens)
+            for temperature in temperatures
         ]
-        asked, what = [e.prompt for e in prompts], f"dft {phase}: candidates"
-        return self.sample(asked, temperatures, self.seed + phase, what, cut=cut)
+        return [
+            Request(p * len(temperatures) + t, prompt, sampler, seed)
+            for p, prompt in enumerate(prompts)
+            for t, sampler in enumerate(samplers)
+        ]
 
-    def learn(self, phase: int, examples: list[Example], **how) -> None:
-        """Train a fresh adapter on the examples and leave it live; ``how`` goes to ``fit``."""
-        c, seed = self.settings, self.seed + phase
-        parameters = self.policy.begin_phase(c.rank, c.alpha, seed)
-        settings = FitSettings(
-            c.learning_rate,
-            c.epochs,
-            c.batch_tokens,
-            c.micro_tokens,
-            loss_limit=0 if how else c.guards.loss,
+    def candidates(self, phase: int, prompts: list[Example], cut: bool = False) -> Rollouts:
+        """`settings.candidates` samples for each prompt, spread over the candidate temperatures."""
+        spread, count = self.settings.candidate_temperatures, self.settings.candidates
+        temperatures = [spread[k % len(spread)] for k in range(count)]
+        prompt_tokens = [example.prompt for example in prompts]
+        label, seed = f"dft {phase}: candidates", self.seed + phase
+        return self.sample(prompt_tokens, temperatures, seed, label, cut=cut)
+
+    def learn(self, phase: int, examples: list[Example], hooks: LoopHooks | None = None) -> None:
+        """Train a fresh adapter on the examples and leave it live.
+
+        Args:
+            hooks: another loss or other weights than those of likelihood, which no limit of the
+                loss then watches; the checkpoints are those of the phase.
+        """
+        settings, seed = self.settings, self.seed + phase
+        parameters = self.policy.begin_phase(settings.rank, settings.alpha, seed)
+        fit_settings = FitSettings(
+            settings.learning_rate,
+            epochs=settings.epochs,
+            batch_tokens=settings.batch_tokens,
+            micro_tokens=settings.micro_tokens,
+            loss_limit=0 if hooks else settings.guards.loss,
         )
-        steps, checkpoints = self.log.steps(f"dft {phase}"), self.checkpoints(f"phase-{phase}")
-        fit(
-            self.policy.decoder,
-            parameters,
-            examples,
-            settings,
-            seed,
-            steps,
-            checkpoints=checkpoints,
-            **how,
-        )
+        steps = self.log.steps(f"dft {phase}")
+        hooks = replace(hooks or NO_HOOKS, checkpoints=self.checkpoints(f"phase-{phase}"))
+        fit(self.policy.decoder, parameters, examples, fit_settings, seed, steps, hooks)
 
     def phase_prompts(self, phase: int) -> list[Example]:
         """The prompts of a phase: the next ones in the training set, around and around."""

@@ -1,7 +1,7 @@
-"""Expected reward of the next token under the policy, by its exact gradient instead of a sampled one.
+"""Expected reward of the next token under the policy, with its exact gradient, not a sampled one.
 
-For the softmax p over the vocabulary and a reward r of every possible next token, ``∂/∂logit_v Σ_u p_u r_u =
-p_v (r_v − Σ_u p_u r_u)``. No sampling noise enters beyond that of the context.
+For the softmax p over the vocabulary and a reward r of every possible next token, ``∂/∂logit_v Σ_u
+p_u r_u = p_v (r_v − Σ_u p_u r_u)``. No sampling noise enters beyond that of the context.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from torch import Tensor
 
 TOKENS = 256  # rows of logits that exist at a time
 
-Reward = Callable[
-    [slice, Tensor], Tensor
-]  # (rows, their log-probabilities fp32 [r, V]) -> reward fp32 [r, V] or [V]
+# (rows, their log-probabilities fp32 [r, V]) -> reward fp32 [r, V] or [V]
+Reward = Callable[[slice, Tensor], Tensor]
 
 
 def expected_reward(h: Tensor, weight: Tensor, reward: Reward) -> Tensor:
-    """``Σ_t Σ_v p_t(v) r_t(v)``, fp32 scalar, differentiable in the hidden states h [T, d] of a head ``weight`` [V, d].
+    """`Σ_t Σ_v p_t(v) r_t(v)`, fp32 scalar, differentiable in h.
 
-    The gradient is computed in the forward pass, a few rows of logits at a time. It is also exact for a reward of
-    the form ``a_v − log p_v``, because the derivative of that log-probability has mean zero under p.
+    Args:
+        h: hidden states [T, d].
+        weight: of the head, [V, d].
+        reward: of every possible next token, a few rows at a time.
+
+    The gradient is computed in the forward pass, a few rows of logits at a time. It is also exact
+    for a reward of the form `a_v − log p_v`, because the derivative of that log-probability has
+    mean zero under p.
     """
     return _ExpectedReward.apply(h, weight, reward)
 

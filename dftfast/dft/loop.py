@@ -1,8 +1,9 @@
-"""Distribution fine-tuning: phases that move the policy's output distribution towards human text.
+"""Distribution fine-tuning: phases that move the policy's output distribution to human text.
 
-A phase samples from the policy, follows the first variation of the discrepancies by one of two methods, and
-leaves one more adapter on the policy. The policy is then measured on validation prompts at the final sampler, at
-several scales of the adapter; the phases up to the smallest discrepancy are the result.
+A phase samples from the policy, follows the first variation of the discrepancies by one of two
+methods, and leaves one more adapter on the policy. The policy is then measured on validation
+prompts at the final sampler, at several scales of the adapter; the phases up to the smallest
+discrepancy are the result.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
 from dftfast.dft.validation import ValidationScorer, rollout_name
@@ -25,65 +28,45 @@ from dftfast.runtime.files import write_json
 log = logging.getLogger(__name__)
 
 SCALES = (1.0, 0.5, 0.25)  # of a phase's adapter, in units of what was trained
-PATIENCE = 2  # phases without improvement that end a run: one alone may be the noise of the validation prompts
+PATIENCE = 2  # phases without improvement that end a run: one may be the validation prompts' noise
+
+Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; returns a report
 
 
-def run_phases(context: PhaseContext, method: Callable[[PhaseContext, int], dict]) -> list[dict]:
+def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the best one.
 
-    ``method`` trains one adapter, left live on the policy, and returns a report. The adapter enters at the scale of
-    ``SCALES`` whose score is least, tried from the largest as long as a smaller one promises to be better: training says
-    where to go, not how far. A score is the mean change of the discrepancies since the start, each in units of its start,
-    or of its noise between human texts where the start is within that. Stops early when ``PATIENCE`` phases in succession fail
-    to improve on the best so far, or one is given up because it diverged or broke one of ``dft.guards`` at every scale;
-    and where the next one would go beyond ``dft.minutes``.
-    Phases on disk beyond ``dft.phases`` are taken out of the record.
-    ``folder/phases.json`` holds one record a phase: figures and collapse on the validation prompts, the scale and the scores of
-    those tried, ``dropped`` with the reasons, and what the method reports; record 0 is the start.
+    `method` trains one adapter, left live on the policy, and returns a report. The adapter enters
+    at the scale of `SCALES` whose score is least, tried from the largest as long as a smaller one
+    promises to be better: training says where to go, not how far. A score is the mean change of
+    the discrepancies since the start, each in units of its start, or of its noise between human
+    texts where the start is within that.
+
+    Stops early when `PATIENCE` phases in succession fail to improve on the best so far, or one is
+    given up because it diverged or broke one of `dft.guards` at every scale; and where the next one
+    would go beyond `dft.minutes`. Phases on disk beyond `dft.phases` are taken out of the record.
+
+    Returns:
+        One record a phase, as `folder/phases.json` holds them: discrepancies and collapse metrics
+        on the validation prompts, the scale and the scores of those tried, `dropped` with the
+        reasons, and what the method reports. Record 0 is the start.
     """
     start = len(context.policy.adapters)
     file = context.folder / "phases.json"
-    records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    if len(records) > context.settings.phases + 1:
-        del records[context.settings.phases + 1 :]
-        on_rank0(lambda: write_json(file, records))
-    for record in records[1:]:
-        if "dropped" not in record:
-            context.policy.adapters.append(
-                Adapter.load(context.folder / f"phase-{record['phase']}")
-            )
-    context.policy.merge_weights()
+    records = _continued(context, file)
     scorer = ValidationScorer(context, records)
     for phase in range(len(records), context.settings.phases + 1):
         if _stalled(records) or _out_of_time(records, context.settings.minutes):
             break
         began = time.monotonic()
-        found = (
-            _phase(context, method, scorer, phase)
-            if phase
-            else scorer.with_likelihoods(scorer.measure("dft 0: validation"))
-        )
-        record = {"phase": phase, **found}
-        record["minutes"] = on_rank0(lambda: (time.monotonic() - began) / 60)
-        records.append(record)
-        on_rank0(lambda: write_json(file, records))
-        if "dropped" in record:
-            log.warning("dft phase %d is given up: %s", phase, "; ".join(record["dropped"]))
+        if phase:
+            measured = _phase(context, method, scorer, phase)
         else:
-            context.log.write(
-                "dft",
-                {
-                    "phase": phase,
-                    "score": record["score"],
-                    **record["validation"],
-                    **record["collapse"],
-                },
-                phase,
-            )
-            figures = ", ".join(
-                f"{name} {value:.5f}" for name, value in record["validation"].items()
-            )
-            log.info("dft phase %d, adapter x %g: %s", phase, record.get("scale", 0), figures)
+            measured = scorer.with_likelihoods(scorer.measure("dft 0: validation"))
+        minutes = on_rank0(partial(_minutes_since, began))
+        records.append({"phase": phase, **measured, "minutes": minutes})
+        on_rank0(partial(write_json, file, records))
+        _log_phase(context, records[-1])
     best = min((record for record in records if "dropped" not in record), key=_score)["phase"]
     remove_adapter(context.policy.decoder)
     del context.policy.adapters[start + best :]
@@ -92,12 +75,36 @@ def run_phases(context: PhaseContext, method: Callable[[PhaseContext, int], dict
     return records
 
 
-def _phase(
-    context: PhaseContext,
-    method: Callable[[PhaseContext, int], dict],
-    scorer: ValidationScorer,
-    phase: int,
-) -> dict:
+def _continued(context: PhaseContext, file: Path) -> list[dict]:
+    """The records of the phases on disk, whose adapters join the policy."""
+    records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    if len(records) > context.settings.phases + 1:
+        del records[context.settings.phases + 1 :]
+        on_rank0(lambda: write_json(file, records))
+    for record in records[1:]:
+        if "dropped" not in record:
+            adapter = Adapter.load(context.folder / f"phase-{record['phase']}")
+            context.policy.adapters.append(adapter)
+    context.policy.merge_weights()
+    return records
+
+
+def _minutes_since(began: float) -> float:
+    return (time.monotonic() - began) / 60
+
+
+def _log_phase(context: PhaseContext, record: dict) -> None:
+    phase = record["phase"]
+    if "dropped" in record:
+        log.warning("dft phase %d is given up: %s", phase, "; ".join(record["dropped"]))
+        return
+    figures = {"phase": phase, "score": record["score"]}
+    context.log.write("dft", {**figures, **record["validation"], **record["collapse"]}, phase)
+    values = ", ".join(f"{name} {value:.5f}" for name, value in record["validation"].items())
+    log.info("dft phase %d, adapter x %g: %s", phase, record.get("scale", 0), values)
+
+
+def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phase: int) -> dict:
     """Train an adapter and leave it on the policy at its best scale; the phase's record."""
     scorer.remember(phase - 1)
     try:
@@ -133,8 +140,11 @@ def _phase(
 
 
 def _next_scale(start: float, tried: dict[float, dict]) -> float | None:
-    """The next of ``SCALES``; None where all are tried, or the parabola through the scores of the start (scale 0) and of
-    the last two scales puts the next, half the last, above the best."""
+    """The next of `SCALES`, as long as there is one that promises to be better.
+
+    None where all are tried, or the parabola through the scores of the start (scale 0) and of the
+    last two scales puts the next, half the last, above the best.
+    """
     if len(tried) == len(SCALES):
         return None
     scale, scores = SCALES[len(tried)], [_score(record) for record in tried.values()]
@@ -149,7 +159,7 @@ def _score(record: dict) -> float:
 
 
 def _stalled(records: list[dict]) -> bool:
-    """Whether the last phase was given up, or none of the last ``PATIENCE`` is the best so far."""
+    """Whether the last phase was given up, or none of the last `PATIENCE` is the best so far."""
     if records and "dropped" in records[-1]:
         return True
     scores = [record["score"] for record in records]
@@ -157,6 +167,6 @@ def _stalled(records: list[dict]) -> bool:
 
 
 def _out_of_time(records: list[dict], limit: float | None) -> bool:
-    """Whether a phase as long as the last one would take all of them beyond the limit, in minutes."""
+    """Whether a phase as long as the last one would take them all beyond the limit, in minutes."""
     spent = [record.get("minutes", 0.0) for record in records]
     return limit is not None and len(spent) > 1 and sum(spent) + spent[-1] > limit

@@ -12,11 +12,11 @@ from dftfast.optimise.packing import PackedBatch
 
 
 class NGramReward:
-    """``−2 (f_q(g) − f_p(g))`` for the n-gram g that each token of the vocabulary would complete, n = 1 to 3.
+    """`−2 (f_q(g) − f_p(g))` for the n-gram g that each token would complete, n = 1 to 3.
 
-    f_q are the frequencies in ``samples``, f_p those of the human texts of ``ngram``. Each n has an equal say: its
-    rewards are divided by their spread over the n-grams of the samples. Constants, which do not change
-    the gradient of an expected reward, are left out.
+    f_q are the frequencies in `samples`, f_p those of the human texts of `ngram`. Each n has an
+    equal say: its rewards are divided by their spread over the n-grams of the samples. Constants,
+    which do not change the gradient of an expected reward, are left out.
     """
 
     def __init__(self, ngram: NGramL2, samples: Samples):
@@ -30,15 +30,16 @@ class NGramReward:
             spread = (f_q * (reward - f_q @ reward).square()).sum().sqrt().clamp(min=1e-12)
             self.tables[n] = every, (reward / spread / len(ngram.sizes)).float()
 
-    def of(self, batch: PackedBatch, rows: slice) -> Tensor:
-        """fp32 [r, V] for these of the batch's completion tokens. No n-gram reaches back into the prompt."""
+    def rewards(self, batch: PackedBatch, rows: slice) -> Tensor:
+        """fp32 [r, V] for these of the batch's completion tokens.
+
+        No n-gram reaches back into the prompt.
+        """
         device, tokens, ends = batch.tokens.device, batch.tokens.cpu(), batch.rows.cpu()
         first = torch.cat([torch.ones(1, dtype=torch.bool), batch.documents.cpu().diff() != 0])
         place = torch.arange(len(ends))
-        written = (place - torch.where(first, place, 0).cummax(0).values)[
-            rows
-        ]  # completion tokens so far
-        ends = ends[rows]
+        completed = place - torch.where(first, place, 0).cummax(0).values  # tokens so far
+        written, ends = completed[rows], ends[rows]
         total = torch.zeros(len(ends), self.vocab)
         for n, (keys, values) in self.tables.items():
             prefix = torch.zeros_like(ends)
@@ -53,8 +54,8 @@ class NGramReward:
 def following(keys: Tensor, prefix: Tensor, vocab: int) -> tuple[Tensor, Tensor, Tensor]:
     """The n-grams that begin with each prefix, of sorted n-gram keys.
 
-    prefix: int64 [r], the key of the first n − 1 tokens (0 for n = 1). Returns (row, last token, place in keys) of all
-    that there are, int64 each, a row's after another's.
+    prefix: int64 [r], the key of the first n − 1 tokens (0 for n = 1). Returns (row, last token,
+    place in keys) of all that there are, int64 each, a row's after another's.
     """
     low, high = (torch.searchsorted(keys, bound * vocab) for bound in (prefix, prefix + 1))
     count = high - low

@@ -1,14 +1,16 @@
-"""One phase of DFT by on-policy policy gradient: the witness of each discrepancy is the reward of a sample.
+"""One phase of DFT by on-policy policy gradient: discrepancies' witnesses reward samples.
 
-Policy gradient on the witness is gradient descent on the discrepancy. Samples of one prompt are compared with each
-other (leave-one-out baselines), updates are clipped as in PPO (Schulman et al. 2017, https://arxiv.org/abs/1707.06347),
-and the adapter that is kept is an average of those along the way.
+Policy gradient on the witness is gradient descent on the discrepancy. Samples of one prompt are
+compared with each other (leave-one-out baselines), updates are clipped as in PPO (Schulman et al.
+2017, https://arxiv.org/abs/1707.06347), and the adapter that is kept is an average of those along
+the way.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,7 +24,7 @@ from dftfast.distribution.samples import Samples
 from dftfast.kernels import linear_cross_entropy
 from dftfast.model.decoder import Decoder
 from dftfast.model.lora import adapter_off
-from dftfast.optimise.fit import FitSettings, train
+from dftfast.optimise.fit import FitSettings, LoopHooks, train
 from dftfast.optimise.likelihood import completion_states, own_token_logprobs, token_logprobs
 from dftfast.optimise.packing import Example, PackedBatch
 from dftfast.runtime.profile import stage
@@ -30,8 +32,23 @@ from dftfast.runtime.profile import stage
 WINDOW = 8  # rounds of rollouts that stand for the policy's distribution
 
 
+@dataclass(frozen=True)
+class DrawnText:
+    """What the updates of a round know of one of its texts.
+
+    Attributes:
+        advantage: its reward over that of the others of its prompt.
+        drawn: log-probability of each token when it was sampled.
+        start: log-probability of each token under the model that the phase starts from.
+    """
+
+    advantage: float
+    drawn: Tensor
+    start: Tensor
+
+
 def policy_gradient_phase(context: PhaseContext, phase: int) -> dict:
-    """Train one adapter and leave it live on the policy. Returns the rewards' history."""
+    """Train one adapter and leave it live on the policy; the history of the rewards."""
     return PolicyGradient(context, phase, context.settings.weights.model_dump()).run()
 
 
@@ -39,9 +56,11 @@ class PolicyGradient:
     """Rounds of sampling and updating.
 
     Args:
-        weights: of the discrepancies by name, as in ``dft.weights``. The n-gram term has per-token rewards of every
-            possible next token and enters by its exact expected gradient; the others reward whole samples.
-        demonstrations: human texts in each round for each sample, with the reward of one spread above the mean.
+        weights: of the discrepancies by name, as in `dft.weights`. The n-gram term has per-token
+            rewards of every possible next token and enters by its exact expected gradient; the
+            others reward whole samples.
+        demonstrations: human texts in each round for each sample, with the reward of one spread
+            above the mean.
     """
 
     def __init__(
@@ -53,6 +72,7 @@ class PolicyGradient:
     ):
         self.context, self.phase, self.demonstrations = context, phase, demonstrations
         self.settings = context.settings.gradient
+        self.micro_tokens = context.settings.micro_tokens
         self.terms = [(weights[name], make()) for name, make in KINDS.items() if weights.get(name)]
         for _, term in self.terms:
             term.fit(context.human)
@@ -61,9 +81,11 @@ class PolicyGradient:
         self.ngram.fit(context.human)
         self.window: deque[Samples] = deque(maxlen=WINDOW)
         self.history: list[dict] = []
+        self.texts: dict[int, DrawnText] = {}  # by id of the round's examples
+        self.update = 0  # of the round
 
     def run(self) -> dict:
-        c, context = self.settings, self.context
+        settings, context = self.settings, self.context
         parameters = context.policy.begin_phase(
             context.settings.rank, context.settings.alpha, context.seed + self.phase
         )
@@ -72,25 +94,24 @@ class PolicyGradient:
 
         def after_step(record: dict) -> None:
             for kept, parameter in zip(average, parameters):
-                kept.lerp_(parameter.detach(), 1 - c.average)
+                kept.lerp_(parameter.detach(), 1 - settings.average)
             log(record)
 
-        settings = FitSettings(c.learning_rate, micro_tokens=context.settings.micro_tokens)
-        plan, steps = self.plan(), c.rounds * c.reuse
-        train(
-            *(
-                context.policy.decoder,
-                parameters,
-                plan,
-                steps,
-                settings,
-                after_step,
-                self.loss,
-                self.reweigh,
-            ),
+        hooks = LoopHooks(
+            loss=self.loss,
+            reweigh=self.reweigh,
             checkpoints=context.checkpoints(f"phase-{self.phase}"),
-            extra={f"average.{i}": kept for i, kept in enumerate(average)},
-            together=c.reuse,
+            extra_state={f"average.{i}": kept for i, kept in enumerate(average)},
+            updates_per_group=settings.reuse,
+        )
+        train(
+            context.policy.decoder,
+            parameters,
+            plan=self.plan(),
+            steps=settings.rounds * settings.reuse,
+            settings=FitSettings(settings.learning_rate, micro_tokens=self.micro_tokens),
+            log=after_step,
+            hooks=hooks,
         )
         with torch.no_grad():
             for parameter, kept in zip(parameters, average):
@@ -98,42 +119,47 @@ class PolicyGradient:
         return {"rounds": self.history}
 
     def plan(self) -> Iterator[list[Example]]:
-        """The texts of each update, sampled from the policy as it stands; weight 1 each until ``reweigh``.
+        """The texts of each update, sampled from the policy as it stands.
 
-        When a run goes on, the rounds that were done give their samples from disk once more, to fill the window.
+        Each weighs 1 until `reweigh`. When a run goes on, the rounds that were done give their
+        samples from disk once more, to fill the window.
         """
-        c, context = self.settings, self.context
+        for number in range(self.settings.rounds):
+            examples = self.draw(number)
+            for update in range(self.settings.reuse):
+                self.update = update
+                yield examples
+
+    def draw(self, number: int) -> list[Example]:
+        """Sample the texts of a round, reward them, and add its demonstrations."""
+        settings, context = self.settings, self.context
+        decoder, count = context.policy.decoder, settings.prompts
         prompts = context.phase_prompts(self.phase)
-        own = context.checkpoints(
-            f"phase-{self.phase}-rounds"
-        ).folder  # the adapter that samples is live
-        for number in range(c.rounds):
-            some = [prompts[(number * c.prompts + i) % len(prompts)] for i in range(c.prompts)]
-            temperatures = [1.0] * context.settings.candidates
-            seed = context.seed + 1000 * self.phase + number
-            what = f"dft {self.phase}: round {number + 1}"
-            rollouts = context.sample([e.prompt for e in some], temperatures, seed, what, own)
-            texts = rollouts.samples
-            examples = [
-                Example(some[p].prompt, texts.tokens_of(i)) for i, p in enumerate(rollouts.prompt)
-            ]
-            advantages = self.advantages(rollouts)
-            human = some[: round(self.demonstrations * len(examples))]
-            logprobs = rollouts.logprobs + token_logprobs(
-                context.policy.decoder, human, context.settings.micro_tokens
-            )
-            with adapter_off(context.policy.decoder):
-                start = token_logprobs(
-                    context.policy.decoder, examples + human, context.settings.micro_tokens
-                )
-            self.known = {
-                id(example): (advantage, torch.tensor(old), torch.tensor(reference))
-                for example, advantage, old, reference in zip(
-                    examples + human, advantages + [1.0] * len(human), logprobs, start
-                )
-            }
-            for self.use in range(c.reuse):
-                yield examples + human
+        prompts = [prompts[(number * count + i) % len(prompts)] for i in range(count)]
+        # the adapter that samples is live: its samples have a folder of their own
+        folder = context.checkpoints(f"phase-{self.phase}-rounds").folder
+        rollouts = context.sample(
+            [example.prompt for example in prompts],
+            [1.0] * context.settings.candidates,
+            context.seed + 1000 * self.phase + number,
+            f"dft {self.phase}: round {number + 1}",
+            folder,
+        )
+        own = [
+            Example(prompts[p].prompt, rollouts.samples.tokens_of(i))
+            for i, p in enumerate(rollouts.prompt)
+        ]
+        advantages = self.advantages(rollouts)
+        human = prompts[: round(self.demonstrations * len(own))]
+        advantages += [1.0] * len(human)
+        drawn = rollouts.logprobs + token_logprobs(decoder, human, self.micro_tokens)
+        with adapter_off(decoder):
+            start = token_logprobs(decoder, own + human, self.micro_tokens)
+        self.texts = {
+            id(example): DrawnText(advantage, torch.tensor(drawn_at), torch.tensor(start_at))
+            for example, advantage, drawn_at, start_at in zip(own + human, advantages, drawn, start)
+        }
+        return own + human
 
     @stage("discrepancy")
     def advantages(self, rollouts: Rollouts) -> list[float]:
@@ -155,22 +181,23 @@ class PolicyGradient:
         return (total / total.square().mean().sqrt().clamp(min=1e-12)).tolist()
 
     def reweigh(self, batch: list[Example]) -> list[Example]:
-        """Weights whose likelihood gradient is that of PPO's clipped objective with a penalty on KL to the start."""
-        c, decoder = self.settings, self.context.policy.decoder
-        now = (
-            own_token_logprobs(decoder, batch, self.context.settings.micro_tokens)
-            if self.use
-            else [None] * len(batch)
-        )
+        """Weigh the tokens so that likelihood has the gradient of PPO's clipped objective.
+
+        The objective has a penalty on the KL to the phase's start.
+        """
+        settings, decoder = self.settings, self.context.policy.decoder
+        now: Sequence[list[float] | None] = [None] * len(batch)
+        if self.update:
+            now = own_token_logprobs(decoder, batch, self.micro_tokens)
         weighted = []
         for example, logprobs in zip(batch, now):
-            advantage, old, start = self.known[id(example)]
-            ratio = (
-                torch.ones(len(old)) if logprobs is None else (torch.tensor(logprobs) - old).exp()
-            )
-            token = advantage - c.kl * (old - start)
-            clipped = torch.where(token > 0, ratio > 1 + c.clip, ratio < 1 - c.clip)
-            weight = torch.where(clipped, 0.0, ratio * token)
+            text = self.texts[id(example)]
+            ratio = torch.ones(len(text.drawn))
+            if logprobs is not None:
+                ratio = (torch.tensor(logprobs) - text.drawn).exp()
+            gain = text.advantage - settings.kl * (text.drawn - text.start)
+            clipped = torch.where(gain > 0, ratio > 1 + settings.clip, ratio < 1 - settings.clip)
+            weight = torch.where(clipped, 0.0, ratio * gain)
             weighted.append(Example(example.prompt, example.completion, weight.tolist()))
         return weighted
 
@@ -182,13 +209,13 @@ class PolicyGradient:
         if not self.ngram_weight:
             return value
         expected = expected_reward(
-            hidden, decoder.head_weight, lambda rows, _: self.ngram_reward.of(batch, rows)
+            hidden, decoder.head_weight, lambda rows, _: self.ngram_reward.rewards(batch, rows)
         )
         return value - self.ngram_weight * scale * expected
 
 
 def leave_one_out(reward: Tensor, prompt: Tensor) -> Tensor:
-    """fp32 [n]: each reward less the mean of the others of its prompt; 0 where there are no others."""
+    """fp32 [n]: each reward less the mean of the others of its prompt; 0 where there are none."""
     _, group = prompt.unique(return_inverse=True)
     count = torch.bincount(group)
     total = torch.zeros(len(count)).index_add(0, group, reward)

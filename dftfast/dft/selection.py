@@ -1,13 +1,16 @@
-"""One phase of DFT by population selection: sample, choose, learn the chosen and unlearn the rejected.
+"""One phase of DFT by population selection.
 
-Of K candidates for each prompt one is chosen, so that the chosen population lies beyond human text as seen from the
-policy, and one rejected, so that the rejected population lies as far on the other side. Only what ended by itself is
-chosen, and what the length limit cut, mostly a loop, is what is rejected of its prompt. A fresh LoRA learns the one by
-likelihood, against the other. Human completions of some prompts may be mixed in.
+The phase samples, chooses, learns the chosen and unlearns the rejected. Of K candidates for each
+prompt one is chosen, so that the chosen population lies beyond human text as seen from the policy,
+and one rejected, so that the rejected population lies as far on the other side. Only what ended by
+itself is chosen, and what the length limit cut, mostly a loop, is what is rejected of its prompt. A
+fresh LoRA learns the one by likelihood, against the other. Human completions of some prompts may be
+mixed in.
 
-A text is chosen or rejected as a whole, and most of its tokens have no part in that. Of repetition it is known which have:
-``dft.repeats`` lets them weigh more where the policy repeats itself more than people do (the negative half of unlikelihood
-training, Welleck et al. 2020, https://arxiv.org/abs/1908.04319, with a mark to end at).
+A text is chosen or rejected as a whole, and most of its tokens have no part in that. Of repetition
+it is known which have: `dft.repeats` lets them weigh more where the policy repeats itself more than
+people do (the negative half of unlikelihood training, Welleck et al. 2020,
+https://arxiv.org/abs/1908.04319, with a mark to end at).
 """
 
 from __future__ import annotations
@@ -22,81 +25,137 @@ from torch import Tensor
 
 from dftfast.dft.collapse import repeated, repetition
 from dftfast.dft.context import PhaseContext, Rollouts
+from dftfast.dft.settings import PhaseSettings
 from dftfast.distribution.population import make_terms, select_population
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import linear_logprob
 from dftfast.model.decoder import Decoder
 from dftfast.optimise.distributed import on_rank0
+from dftfast.optimise.fit import LoopHooks, Reweigh
 from dftfast.optimise.likelihood import completion_states
 from dftfast.optimise.packing import Example, PackedBatch
 
 log = logging.getLogger(__name__)
 
+Choice = tuple[list[int], list[dict[str, float]]]  # the candidates, the record of their selection
+
 
 def selection_phase(context: PhaseContext, phase: int) -> dict:
-    """Train one adapter and leave it live on the policy. Returns what was chosen from and the history of the choice."""
-    c = context.settings
+    """Train one adapter and leave it live on the policy.
+
+    Returns:
+        What was chosen from, and the history of the choice.
+    """
+    settings = context.settings
     prompts = context.phase_prompts(phase)
     rollouts = context.candidates(phase, prompts, cut=True)
     candidates = rollouts.samples
 
-    choice = lambda: choose(
-        context, c, candidates, rollouts.prompt, rollouts.finished, phase, first_weights(context)
-    )
-    (chosen, history), *rejected_choice = on_rank0(choice)
-    _log_choice(phase, history[0], history[-1])
-    text = lambda i, weight: Example(
-        prompts[rollouts.prompt[i]].prompt, candidates.tokens_of(i), weight
-    )
-    examples = [text(i, 1.0) for i in chosen]
-    rejected = {rollouts.prompt[i]: i for texts, _ in rejected_choice for i in texts}
-    more = c.repeats * excess_repetition(context, rollouts, phase) if c.repeats else 0.0
-    against = {
-        id(example): text(
-            bad, rejection(candidates.tokens_of(bad), rollouts.logprobs[bad], c.contrast, more)
+    def choose_among_candidates() -> list[Choice]:
+        weights = first_weights(context)
+        return choose(
+            context, settings, candidates, rollouts.prompt, rollouts.finished, phase, weights
         )
-        for example, good in zip(examples, chosen)
-        if (bad := rejected.get(rollouts.prompt[good], good)) != good
-    }
-    # a pair side by side, so that it shares its prompt
-    pairs = lambda batch: [one for e in batch for one in (e, against.get(id(e))) if one is not None]
-    how = {"reweigh": pairs, "loss": contrast}
-    context.learn(
-        phase, examples + prompts[: round(c.human_share * len(chosen))], **how if against else {}
-    )
-    histories = {name: history for name, (_, history) in zip(["rejected"], rejected_choice)}
-    return {
+
+    choices = on_rank0(choose_among_candidates)
+    chosen, history = choices[0]
+    _log_choice(phase, history[0], history[-1])
+    report = {
         "candidates": len(candidates),
         "cut_or_empty": rollouts.left_out,
         "selection": history,
-        **histories,
     }
+    rejected: list[int] = []
+    if settings.contrast:
+        rejected, report["rejected"] = choices[1]
+    repeat_weight = 0.0
+    if settings.repeats:
+        repeat_weight = settings.repeats * excess_repetition(context, rollouts, phase)
+    pairs = pair_up(prompts, rollouts, chosen, rejected, settings.contrast, repeat_weight)
+    human = prompts[: round(settings.human_share * len(chosen))]
+    hooks = None
+    if any(against is not None for _, against in pairs):
+        hooks = LoopHooks(loss=contrast, reweigh=beside_rejected(pairs))
+    context.learn(phase, [learnt for learnt, _ in pairs] + human, hooks)
+    return report
+
+
+def pair_up(
+    prompts: Sequence[Example],
+    rollouts: Rollouts,
+    chosen: Sequence[int],
+    rejected: Sequence[int],
+    contrast_weight: float,
+    repeat_weight: float,
+) -> list[tuple[Example, Example | None]]:
+    """Each chosen text, and the rejected one of its prompt, weighted by `rejection`.
+
+    There is none beside a chosen text whose prompt has no rejected one, or the same.
+    """
+    samples = rollouts.samples
+
+    def example(candidate: int, weight: float | list[float]) -> Example:
+        prompt = prompts[rollouts.prompt[candidate]].prompt
+        return Example(prompt, samples.tokens_of(candidate), weight)
+
+    rejected_of_prompt = {rollouts.prompt[candidate]: candidate for candidate in rejected}
+    pairs: list[tuple[Example, Example | None]] = []
+    for good in chosen:
+        bad = rejected_of_prompt.get(rollouts.prompt[good], good)
+        against = None
+        if bad != good:
+            tokens, logprobs = samples.tokens_of(bad), rollouts.logprobs[bad]
+            against = example(bad, rejection(tokens, logprobs, contrast_weight, repeat_weight))
+        pairs.append((example(good, 1.0), against))
+    return pairs
+
+
+def beside_rejected(pairs: Sequence[tuple[Example, Example | None]]) -> Reweigh:
+    """A hook of the training loop: a rejected text follows its chosen one, to share its prompt."""
+    rejected_of = {id(chosen): rejected for chosen, rejected in pairs if rejected is not None}
+
+    def reweigh(batch: list[Example]) -> list[Example]:
+        texts = []
+        for example in batch:
+            texts.append(example)
+            if id(example) in rejected_of:
+                texts.append(rejected_of[id(example)])
+        return texts
+
+    return reweigh
 
 
 def choose(
     context: PhaseContext,
-    settings,
+    settings: PhaseSettings,
     candidates: Samples,
     prompt: Sequence[int],
     finished: Sequence[bool],
     phase: int,
     weights: dict[str, float] | None = None,
-) -> list[tuple[list[int], list[dict]]]:
-    """What ``select_population`` returns for the chosen, out of the ``finished``, and, where ``settings`` (a ``dft``
-    section) ask for contrast, for the rejected, out of those that did not finish where a prompt has one."""
-    terms = make_terms(
-        candidates,
-        context.human,
-        context.policy.decoder.config.vocab_size,
-        settings.weights.model_dump(),
-    )
+) -> list[Choice]:
+    """Choose the candidates to learn and, where the settings ask for contrast, those to reject.
+
+    The chosen are out of the `finished`; the rejected are out of those that did not finish where a
+    prompt has one.
+
+    Args:
+        prompt: the prompt of each candidate.
+        finished: whether each candidate ended by itself.
+        weights: by which each term enters the choice; None scales them anew.
+
+    Returns:
+        What `select_population` returns for the chosen, and for the rejected where there are some.
+    """
+    vocab = context.policy.decoder.config.vocab_size
+    terms = make_terms(candidates, context.human, vocab, settings.weights.model_dump())
     seed, overshoot = context.seed + phase, settings.overshoot
-    choices = [
-        select_population(prompt, terms, seed, overshoot, weights, among=np.flatnonzero(finished))
-    ]
+    choosable = np.flatnonzero(finished)
+    choices = [select_population(prompt, terms, seed, overshoot, weights, among=choosable)]
     if settings.contrast:
-        weights, of, cut = weights_of(choices[0][1]), np.asarray(prompt), ~np.asarray(finished)
-        rejectable = np.flatnonzero(cut | ~np.isin(of, of[cut]))
+        weights = weights_of(choices[0][1])
+        prompts, cut = np.asarray(prompt), ~np.asarray(finished)
+        rejectable = np.flatnonzero(cut | ~np.isin(prompts, prompts[cut]))
         choices.append(
             select_population(prompt, terms, seed, -2 - overshoot, weights, among=rejectable)
         )
@@ -104,47 +163,60 @@ def choose(
 
 
 def rejection(
-    tokens: Sequence[int], logprobs: Sequence[float], weight: float, more: float
+    tokens: Sequence[int], logprobs: Sequence[float], weight: float, repeat_weight: float
 ) -> list[float]:
-    """For `contrast`: minus ``weight`` over the probability that each token was drawn with, ``1 + more`` times that of a repeat."""
-    return (-weight * (1 + more * repeated(tokens)) / np.exp(logprobs)).tolist()
+    """The weights of a rejected text's tokens for `contrast`.
+
+    They are minus `weight` over the probability that each token was drawn with, `1 + repeat_weight`
+    times that where the token repeats one of its text.
+    """
+    return (-weight * (1 + repeat_weight * repeated(tokens)) / np.exp(logprobs)).tolist()
 
 
 def excess_repetition(context: PhaseContext, rollouts: Rollouts, phase: int) -> float:
-    """The share of the policy's repeats, within a text, that are more than in human texts; 0 where it repeats no more."""
-    people, policy = (
-        repetition([context.human.tokens_of(i) for i in range(len(context.human))]),
-        rollouts.collapse["repetition"],
+    """The share of the policy's repeats, within a text, that are more than in human texts.
+
+    It is 0 where the policy repeats no more than people do.
+    """
+    people = repetition([context.human.tokens_of(i) for i in range(len(context.human))])
+    policy = rollouts.collapse["repetition"]
+    log.info(
+        "dft phase %d: %.2f%% of the 4-grams repeat one of their text, %.2f%% in human texts",
+        phase,
+        100 * policy,
+        100 * people,
     )
-    shares = f"{100 * policy:.2f}% of the 4-grams repeat one of their text, {100 * people:.2f}% in human texts"
-    log.info("dft phase %d: %s", phase, shares)
     return max(0.0, 1 - people / policy) if policy else 0.0
 
 
 def first_weights(context: PhaseContext) -> dict[str, float] | None:
-    """The weights of the first phase, so that all phases descend on one functional; None in the first."""
+    """The weights of the first phase, so that all phases descend on one functional.
+
+    In the first phase there are none yet: None.
+    """
     file = context.folder / "phases.json"
     records = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    return next(
-        (weights_of(record["selection"]) for record in records if "selection" in record), None
-    )
+    for record in records:
+        if "selection" in record:
+            return weights_of(record["selection"])
+    return None
 
 
-def weights_of(history: list[dict]) -> dict[str, float]:
-    """By which each term entered a choice, of which ``history`` is the record."""
+def weights_of(history: list[dict[str, float]]) -> dict[str, float]:
+    """By which each term entered a choice, of which `history` is the record."""
     return {
-        name.removeprefix("weight_"): w
-        for name, w in history[0].items()
+        name.removeprefix("weight_"): weight
+        for name, weight in history[0].items()
         if name.startswith("weight_")
     }
 
 
 def contrast(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
-    """``scale · Σ (−w log p`` where w > 0, ``−w p`` where w < 0) over the batch's completion tokens.
+    """`scale · Σ (−w log p` where w > 0, `−w p` where w < 0) over the batch's completion tokens.
 
-    With w = −1/p₀, p₀ the probability that the token was drawn with, ``−w p`` is the importance ratio p/p₀: the
-    gradient over the rejected is that of the policy as it is now, and fades as a token becomes unlikely, where that of
-    a negative likelihood would grow without bound.
+    With w = −1/p₀, p₀ the probability that the token was drawn with, `−w p` is the importance ratio
+    p/p₀: the gradient over the rejected is that of the policy as it is now, and fades as a token
+    becomes unlikely, where that of a negative likelihood would grow without bound.
     """
     logprob, _ = linear_logprob(
         completion_states(decoder, batch), decoder.head_weight, batch.targets
@@ -158,6 +230,6 @@ def _log_choice(phase: int, at_random: dict, chosen: dict) -> None:
         if f"weight_{name}" in at_random:
             weight = at_random[f"weight_{name}"]
             values = f"{at_random[name]:.5f} at random, {chosen[name]:.5f} chosen"
-            log.info(
+            log.debug(
                 "dft phase %d: %s of the population %s (weight %.4g)", phase, name, values, weight
             )

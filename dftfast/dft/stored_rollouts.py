@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -22,69 +24,76 @@ from dftfast.runtime.files import digest
 
 log = logging.getLogger(__name__)
 
-WAVES = 16  # samples of a part, for each that the engine runs at once: its last few run with less company
+# Samples of a part, for each that the engine runs at once: its last few run with less company.
+WAVES = 16
 
 
 def generate(
-    engine: RolloutEngine, requests: list[Request], folder: Path, what: str
+    engine: RolloutEngine, requests: list[Request], folder: Path, label: str
 ) -> list[RolloutBatch]:
-    """Answer the requests with the policy as it stands, in parts; those in ``folder`` are read instead.
+    """Answer the requests with the policy as it stands, in parts, or read those in `folder`.
 
-    A part does not depend on the others, so the result is the same wherever the process was stopped. ``folder`` and
-    ``what``, which names the rollout, stand for the state of the policy, which is not compared.
+    A part does not depend on the others, so the result is the same wherever the process was
+    stopped. `folder` and `label`, which names the rollout, stand for the state of the policy, which
+    is not compared.
     """
     size = WAVES * engine.max_sequences * world_size()
     batches = []
     for start in range(0, len(requests), size):
         part = requests[start : start + size]
-        path = folder / f"{digest(what, part)}-{start}"
-        batch = on_rank0(lambda: _read(path))
+        path = folder / f"{digest(label, part)}-{start}"
+        batch = on_rank0(partial(_read, path))
         if batch is None:
-            batch = sample(engine, part, what)
-            on_rank0(lambda: _write(path, batch))
+            batch = sample(engine, part, label)
+            on_rank0(partial(_write, path, batch))
         batches.append(batch)
     return batches
 
 
-def sample(engine: RolloutEngine, requests: list[Request], what: str) -> RolloutBatch:
-    """Answer the requests with the policy as it stands; processes share them by prompt and all get the whole, on the CPU."""
+def sample(engine: RolloutEngine, requests: list[Request], label: str) -> RolloutBatch:
+    """Answer the requests with the policy as it stands, on the CPU.
+
+    Processes share the requests by prompt, and all get the whole.
+    """
     prompts = [list(group) for _, group in groupby(requests, key=lambda request: request.prompt)]
     mine = [request for group in prompts[rank() :: world_size()] for request in group]
     if world_size() == 1:
-        return _on_cpu(_generate(engine, mine, what))
+        return _on_cpu(_generate(engine, mine, label))
     with sharded_join(engine.decoder):
         try:
-            own = _on_cpu(_generate(engine, mine, what))
+            own: RolloutBatch | Diverged = _on_cpu(_generate(engine, mine, label))
         except Diverged as wrong:
             own = wrong
-    found = all_gather(own)
-    for wrong in found:
-        if isinstance(wrong, Diverged):
-            raise wrong
-    return _merge(found, requests)
+    shares: list[RolloutBatch] = []
+    for share in all_gather(own):
+        if isinstance(share, Diverged):
+            raise share
+        shares.append(share)
+    return _merge(shares, requests)
 
 
 def _merge(batches: list[RolloutBatch], requests: list[Request]) -> RolloutBatch:
     """The samples of all batches in the order of the requests."""
     place = {request.id: i for i, request in enumerate(requests)}
-    found = []  # (place, sample, its batch and number there)
+    samples = []  # (place, sample, its batch and number there)
     for batch in batches:
         ids = zip(batch.request.tolist(), batch.sample.tolist())
-        found += [(place[request], sample, batch, i) for i, (request, sample) in enumerate(ids)]
-    found.sort(key=lambda each: each[:2])
+        samples += [(place[request], sample, batch, i) for i, (request, sample) in enumerate(ids)]
+    samples.sort(key=lambda each: each[:2])
 
     def ragged(name: str, offsets: str) -> tuple[Tensor, Tensor]:
-        bounds = [getattr(batch, offsets)[i : i + 2].tolist() for _, _, batch, i in found]
+        bounds = [getattr(batch, offsets)[i : i + 2].tolist() for _, _, batch, i in samples]
         parts = [
-            getattr(batch, name)[start:end] for (_, _, batch, _), (start, end) in zip(found, bounds)
+            getattr(batch, name)[start:end]
+            for (_, _, batch, _), (start, end) in zip(samples, bounds)
         ]
         return torch.cat(parts), torch.tensor([0, *map(len, parts)]).cumsum(0)
 
     prompt_tokens, prompt_offsets = ragged("prompt_tokens", "prompt_offsets")
     tokens, offsets = ragged("tokens", "offsets")
     return RolloutBatch(
-        request=torch.stack([batch.request[i] for _, _, batch, i in found]),
-        sample=torch.stack([batch.sample[i] for _, _, batch, i in found]),
+        request=torch.stack([batch.request[i] for _, _, batch, i in samples]),
+        sample=torch.stack([batch.sample[i] for _, _, batch, i in samples]),
         prompt_tokens=prompt_tokens,
         prompt_offsets=prompt_offsets,
         tokens=tokens,
@@ -92,31 +101,33 @@ def _merge(batches: list[RolloutBatch], requests: list[Request]) -> RolloutBatch
         logprobs=ragged("logprobs", "offsets")[0],
         sampler_logprobs=ragged("sampler_logprobs", "offsets")[0],
         entropies=ragged("entropies", "offsets")[0],
-        finish_reason=[batch.finish_reason[i] for _, _, batch, i in found],
+        finish_reason=[batch.finish_reason[i] for _, _, batch, i in samples],
         agreement=batches[0].agreement,
     )
 
 
 def _on_cpu(batch: RolloutBatch) -> RolloutBatch:
-    return RolloutBatch(
-        **{
-            name: value.cpu() if isinstance(value, Tensor) else value
-            for name, value in vars(batch).items()
-        }
-    )
+    return replace(batch, **{name: tensor.cpu() for name, tensor in _tensors(batch).items()})
 
 
-def _generate(engine: RolloutEngine, requests: list[Request], what: str) -> RolloutBatch:
-    """Halve the cache as often as memory runs out: random numbers belong to requests, so the samples stay."""
+def _tensors(batch: RolloutBatch) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(batch).items() if isinstance(value, Tensor)}
+
+
+def _generate(engine: RolloutEngine, requests: list[Request], label: str) -> RolloutBatch:
+    """Halve the cache as often as memory runs out.
+
+    Random numbers belong to requests, so the samples stay as they are.
+    """
     while True:
         try:
-            with progress_bar(what) as progress:
+            with progress_bar(label) as progress:
                 return engine.generate(requests, progress)
         except (MemoryError, RuntimeError) as wrong:
             if not is_out_of_memory(wrong) or engine.memory_share < 1e-3 or engine.decoder.sharded:
                 raise
         except FloatingPointError as wrong:
-            raise Diverged(f"{what}: {wrong}") from wrong
+            raise Diverged(f"{label}: {wrong}") from wrong
         finally:
             engine.release()
         engine.memory_share /= 2
@@ -126,9 +137,7 @@ def _generate(engine: RolloutEngine, requests: list[Request], what: str) -> Roll
 
 
 def _write(path: Path, batch: RolloutBatch) -> None:
-    tensors = {
-        name: value.cpu() for name, value in vars(batch).items() if isinstance(value, Tensor)
-    }
+    tensors = {name: tensor.cpu() for name, tensor in _tensors(batch).items()}
     write_state(path, tensors, {"finish_reason": batch.finish_reason})
 
 

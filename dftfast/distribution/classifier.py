@@ -13,15 +13,17 @@ MOST = 50_000  # texts of a kind that one classifier is trained on
 
 
 class DensityRatio:
-    """Cross-fitted logistic regression on standardised features: a text is scored by a model that did not see it.
+    """Cross-fitted logistic regression on standardised features.
 
-    With balanced classes the logit estimates ``log p(x) / q(x)``, the witness of the divergence KL(q‖p) up to its
-    additive constant (Sugiyama et al. 2012, "Density Ratio Estimation in Machine Learning", section 4.2). The
-    reference may be far larger than the samples. Runs of 64 neighbours share a fold, so that the
-    candidates of one prompt, which lie side by side, are not scored by a model that knows their siblings.
+    A text is scored by a model that did not see it. With balanced classes the logit estimates `log
+    p(x) / q(x)`, the witness of the divergence KL(q‖p) up to its additive constant (Sugiyama et al.
+    2012, "Density Ratio Estimation in Machine Learning", section 4.2). The reference may be far
+    larger than the samples. Runs of 64 neighbours share a fold, so that the candidates of one
+    prompt, which lie side by side, are not scored by a model that knows their siblings.
 
     Args:
-        ridges: penalties per text that are tried; the one with the smallest cross-fitted loss is used.
+        ridges: penalties per text that are tried; the one with the smallest cross-fitted loss is
+            used.
     """
 
     def __init__(self, folds: int = 2, ridges: tuple[float, ...] = (0.01, 0.1, 1.0), seed: int = 0):
@@ -33,7 +35,7 @@ class DensityRatio:
         self.human = self._standardised(human)
 
     def value(self, samples: Samples) -> float:
-        """Mean of −logit over the samples: an estimate of KL(q‖p) in nats, about 0 when the two are alike."""
+        """Mean of −logit over the samples, an estimate of KL(q‖p) in nats: about 0 when alike."""
         return -float(self.witness(samples).mean())
 
     def witness(self, samples: Samples) -> Tensor:
@@ -66,12 +68,8 @@ class DensityRatio:
         logits = np.zeros(len(is_human), dtype=np.float32)
         for k in range(self.folds):
             rng = np.random.default_rng(self.seed)
-            train = np.concatenate(
-                [
-                    _some(np.flatnonzero((fold != k) & (is_human == kind)), rng)
-                    for kind in (False, True)
-                ]
-            )
+            others = [(fold != k) & (is_human == kind) for kind in (False, True)]
+            train = np.concatenate([_some(np.flatnonzero(kind), rng) for kind in others])
             model = LogisticRegression(
                 C=1 / (ridge * len(train)), class_weight="balanced", max_iter=300
             )
@@ -87,4 +85,4 @@ def _some(index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _balanced_loss(logits: np.ndarray, is_human: np.ndarray) -> float:
     losses = np.logaddexp(0, np.where(is_human, -logits, logits))
-    return losses[is_human].mean() + losses[~is_human].mean()
+    return float(losses[is_human].mean() + losses[~is_human].mean())

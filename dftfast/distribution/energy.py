@@ -1,5 +1,8 @@
-"""Energy distance between the distributions of one number a text: its length, that beside the length asked for, its
-repetition, how many of its phrases are common ones, or how much of its prompt it takes up."""
+"""Energy distance between the distributions of one number a text.
+
+The number is its length, that beside the length asked for, its repetition, how many of its phrases
+are common ones, or how much of its prompt it takes up.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,8 @@ from dftfast.distribution.style import words_of
 PROMPT_WORD = re.compile(r"[^\W_]{4,}")
 ASKED = re.compile(r"(\d+) words")
 PHRASE = 3  # words
-COMMON = (
-    0.5  # a word in more than this share of the prompts belongs to their form, not to one of them
-)
+# A word in more than this share of the prompts belongs to their form, not to one of them.
+COMMON = 0.5
 
 
 def mean_distance(x: Tensor, y: Tensor) -> Tensor:
@@ -29,9 +31,10 @@ def mean_distance(x: Tensor, y: Tensor) -> Tensor:
 
 
 class Energy:
-    """``2 E|a − b| − E|a − a'| − E|b − b'|`` of a feature, unbiased: twice the Cramér distance ∫ (F_q − F_p)².
+    """`2 E|a − b| − E|a − a'| − E|b − b'|` of a feature, unbiased.
 
-    Székely and Rizzo 2013, "Energy statistics", equation 2.1. It is MMD² with the kernel −|a − b|.
+    It is twice the Cramér distance ∫ (F_q − F_p)². Székely and Rizzo 2013, "Energy statistics",
+    equation 2.1. It is also MMD² with the kernel −|a − b|.
     """
 
     def feature(self, samples: Samples) -> Tensor:
@@ -52,7 +55,7 @@ class Energy:
         )
 
     def witness(self, samples: Samples) -> Tensor:
-        """fp32 [n]: ``2 mean_{a' ≠ a} |a − a'| − 2 mean_b |a − b|``."""
+        """fp32 [n]: `2 mean_{a' ≠ a} |a − a'| − 2 mean_b |a − b|`."""
         a = self.feature(samples)
         return (2 * (_within(a) - mean_distance(a, self.human))).float()
 
@@ -65,14 +68,16 @@ class LengthEnergy(Energy):
 
 
 class AskedLengthEnergy(Energy):
-    """Of the log of a text's words over the number that its prompt asks for, as in "about 40 words"; 0 where it asks for none.
+    """Of the log of a text's words over the number that its prompt asks for.
+
+    A prompt asks as in "about 40 words"; where it asks for none, the log is 0.
 
     The distribution of lengths may be right although no text has the length asked for.
     """
 
     def feature(self, samples: Samples) -> Tensor:
         asked = [
-            int(found[1]) if (found := ASKED.search(prompt)) else 0 for prompt in _prompts(samples)
+            int(match[1]) if (match := ASKED.search(prompt)) else 0 for prompt in _prompts(samples)
         ]
         ratios = [
             max(len(words_of(text)), 1) / n if n else 1.0 for n, text in zip(asked, samples.texts)
@@ -93,8 +98,8 @@ class RepetitionEnergy(Energy):
 class PhraseEnergy(Energy):
     """Of the share of a text's runs of three words that a human text for another prompt has.
 
-    How much the texts of a corpus share with each other, text by text: self-BLEU's subject. N-gram L2 sees only how often
-    each phrase occurs, in which the common ones drown the rest.
+    How much the texts of a corpus share with each other, text by text: self-BLEU's subject. N-gram
+    L2 sees only how often each phrase occurs, in which the common ones drown the rest.
     """
 
     def fit(self, human: Samples) -> None:
@@ -108,7 +113,7 @@ class PhraseEnergy(Energy):
 
     def feature(self, samples: Samples) -> Tensor:
         shares = []
-        for prompt, text in zip(samples.prompts, samples.texts):
+        for prompt, text in zip(_prompts(samples), samples.texts):
             own, phrases = self.of_prompt.get(prompt, set()), _phrases(text)
             shared = sum(self.prompts_with[phrase] > (phrase in own) for phrase in phrases)
             shares.append(shared / max(len(phrases), 1))
@@ -118,8 +123,8 @@ class PhraseEnergy(Energy):
 class CoverageEnergy(Energy):
     """Of the share of its prompt's words that a text takes up.
 
-    Words of four letters or digits at least, in any case; those in over half of the human texts' prompts do not
-    count. A prompt without words counts as covered.
+    Words of four letters or digits at least, in any case; those in over half of the human texts'
+    prompts do not count. A prompt without words counts as covered.
     """
 
     def fit(self, human: Samples) -> None:
@@ -128,7 +133,7 @@ class CoverageEnergy(Energy):
         super().fit(human)
 
     def feature(self, samples: Samples) -> Tensor:
-        wanted = [_words(prompt) - self.common for prompt in samples.prompts]
+        wanted = [_words(prompt) - self.common for prompt in _prompts(samples)]
         shares = [
             len(w & _words(text)) / len(w) if w else 1.0 for w, text in zip(wanted, samples.texts)
         ]

@@ -1,8 +1,9 @@
-"""Maximum mean discrepancy (Gretton et al. 2012, JMLR 13) of embeddings, of tokens, of style, and conditional on the prompt."""
+"""Maximum mean discrepancy (Gretton et al. 2012, JMLR 13) of embeddings, tokens, style, prompts."""
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,36 +13,38 @@ from torch import Tensor
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import rbf_witness
 
-TOKENS = (
-    2**18
-)  # columns of the count matrix: no supported model has as large a vocabulary (Qwen3: 151,936)
+# Columns of the count matrix: no supported model has as large a vocabulary (Qwen3: 151,936).
+TOKENS = 2**18
 
 
 def median_bandwidth(y: Tensor, seed: int = 0, most: int = 2000) -> float:
-    """Median distance between pairs of rows of y [n, d] (of ``most`` random rows): the median heuristic."""
+    """The median heuristic: the median distance between rows of y [n, d], of `most` at random."""
     rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))[:most]
     return max(float(torch.pdist(y[rows.to(y.device)].float()).median()), 1e-6)
 
 
 def mmd2_unbiased(x: Tensor, y: Tensor, bandwidths: Tensor) -> float:
-    """Unbiased U-statistic of MMD² between x [n, d] and y [m, d], averaged over the bandwidths (equation 3)."""
+    """Unbiased U-statistic of MMD² (equation 3) of x [n, d], y [m, d], averaged over bandwidths."""
     return float(
         _within(x, bandwidths) + _within(y, bandwidths) - 2 * rbf_witness(x, y, bandwidths).mean()
     )
 
 
 def signed_root(mmd2):
-    """The root of an estimate of MMD² (number or array) that keeps its sign: below zero means below the noise floor."""
+    """The root of an estimate of MMD², a number or an array, that keeps its sign.
+
+    Below zero means below the noise floor.
+    """
     return np.sign(mmd2) * np.sqrt(np.abs(mmd2))
 
 
 class MMD:
-    """MMD² between embeddings of outputs and of human texts, averaged over several Gaussian kernels.
+    """MMD² between embeddings of outputs and human texts, averaged over Gaussian kernels.
+
+    Subclasses say in `features` what is compared.
 
     Args:
         factors: the bandwidths, in units of the median distance between human texts.
-
-    Subclasses say in ``features`` what is compared.
     """
 
     def __init__(self, factors: tuple[float, ...] = (1.0,)):
@@ -64,7 +67,10 @@ class MMD:
         return float(_within(x, self.bandwidths) - 2 * self.towards(x).mean()) + self.human_within
 
     def witness(self, samples: Samples) -> Tensor:
-        """fp32 [n]: ``2 mean_y k(x, y) − 2 mean_{x' ≠ x} k(x, x')``, minus the first variation of MMD² at each sample."""
+        """fp32 [n]: `2 mean_y k(x, y) − 2 mean_{x' ≠ x} k(x, x')`.
+
+        That is minus the first variation of MMD² at each sample.
+        """
         x = self.features(samples)
         return 2 * (self.towards(x) - rbf_witness(x, x, self.bandwidths, True).mean(1))
 
@@ -74,7 +80,7 @@ class MMD:
 
 
 class StyleMMD(MMD):
-    """MMD² over `style_features`, standardised by the mean and spread that they have in human texts."""
+    """MMD² over `style_features`, standardised by their mean and spread in human texts."""
 
     def fit(self, human: Samples) -> None:
         self.mean, self.spread = human.style.mean(0), human.style.std(0).clamp(min=1e-3)
@@ -85,11 +91,13 @@ class StyleMMD(MMD):
 
 
 class LexicalMMD(MMD):
-    """MMD² between the tokens that texts use: log(1 + count) of each, projected to 512 dimensions and scaled to unit length.
+    """MMD² between the tokens that texts use.
 
-    N-gram L2 counts tokens in all texts together; this sees what goes together in one text and how much a text repeats
-    itself. The projection, the same for all texts, keeps distances to about 1/sqrt(512) (Johnson and Lindenstrauss;
-    sparse signs after Li, Hastie and Church, KDD 2006).
+    The points are log(1 + count) of each token, projected to 512 dimensions and scaled to unit
+    length. N-gram L2 counts tokens in all texts together; this sees what goes together in one text
+    and how much a text repeats itself. The projection, the same for all texts, keeps distances to
+    about 1/sqrt(512) (Johnson and Lindenstrauss; sparse signs after Li, Hastie and Church, KDD
+    2006).
     """
 
     def features(self, samples: Samples) -> Tensor:
@@ -98,43 +106,49 @@ class LexicalMMD(MMD):
             (once, samples.tokens.numpy(), samples.offsets.numpy()), (len(samples), TOKENS)
         )
         counts.sum_duplicates()
-        points = torch.from_numpy(_projection().transform(counts.log1p()).toarray())
+        logs = counts.log1p()  # pyright: ignore[reportAttributeAccessIssue]
+        points = torch.from_numpy(_project(logs))
         return torch.nn.functional.normalize(points, dim=1).to(samples.embeddings.device)
 
 
 class ConditionalMMD(MMD):
-    """MMD² between joint distributions of prompt and text: is the right text written for the right prompt?
+    """MMD² between joint distributions of prompt and text: does the text fit the prompt?
 
-    The kernel is the product of a Gaussian over texts and one over prompts, which is the Gaussian over their
-    concatenation, each divided by its own median distance.
+    The kernel is the product of a Gaussian over texts and one over prompts, which is the Gaussian
+    over their concatenation, each divided by its own median distance.
     """
 
     def fit(self, human: Samples) -> None:
-        if human.prompt_embeddings is None:
-            raise ValueError("conditional MMD needs Samples with prompt_embeddings")
-        self.text_scale, self.prompt_scale = (
-            median_bandwidth(human.embeddings),
-            median_bandwidth(human.prompt_embeddings),
-        )
+        self.text_scale = median_bandwidth(human.embeddings)
+        self.prompt_scale = median_bandwidth(_prompt_embeddings(human))
         self.human = self.features(human)
         self.bandwidths = torch.tensor(self.factors, device=self.human.device)
         self.human_within = float(_within(self.human, self.bandwidths))
 
     def features(self, samples: Samples) -> Tensor:
-        return torch.cat(
-            [samples.embeddings / self.text_scale, samples.prompt_embeddings / self.prompt_scale],
-            dim=1,
-        )
+        texts = samples.embeddings / self.text_scale
+        prompts = _prompt_embeddings(samples) / self.prompt_scale
+        return torch.cat([texts, prompts], dim=1)
 
 
 def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
     return rbf_witness(x, x, bandwidths, True).mean()
 
 
+def _prompt_embeddings(samples: Samples) -> Tensor:
+    if samples.prompt_embeddings is None:
+        raise ValueError("conditional MMD needs Samples with prompt_embeddings")
+    return samples.prompt_embeddings
+
+
+def _project(counts: Any) -> np.ndarray:
+    """[n, 512] of a sparse matrix [n, TOKENS]."""
+    return _projection().transform(counts).toarray()
+
+
 @cache
-def _projection():
+def _projection() -> Any:  # scikit-learn has no types
     from sklearn.random_projection import SparseRandomProjection
 
-    return SparseRandomProjection(512, density=1 / 64, random_state=0).fit(
-        sparse.csr_matrix((1, TOKENS), dtype=np.float32)
-    )
+    options: dict[str, Any] = {"n_components": 512, "density": 1 / 64, "random_state": 0}
+    return SparseRandomProjection(**options).fit(sparse.csr_matrix((1, TOKENS), dtype=np.float32))

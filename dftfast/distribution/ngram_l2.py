@@ -10,7 +10,7 @@ from dftfast.kernels import ngram_counts, ngram_l2, ngram_lookup
 
 
 class NGramL2:
-    """``Σ_n ‖f_q − f_p‖²`` over the n-gram frequencies of outputs (q) and human texts (p), n in ``sizes``."""
+    """`Σ_n ‖f_q − f_p‖²` over n-gram frequencies of outputs (q) and human texts (p)."""
 
     def __init__(self, vocab: int, sizes: tuple[int, ...] = (1, 2, 3)):
         self.vocab, self.sizes = vocab, sizes
@@ -22,7 +22,10 @@ class NGramL2:
         return sum(ngram_l2(*self._counts(samples, n), *self.human[n]) ** 2 for n in self.sizes)
 
     def witness(self, samples: Samples) -> Tensor:
-        """fp32 [Σ tokens]: ``−2((f_q(g) − f_p(g)) − ⟨f_q − f_p, f_q⟩)`` for each n-gram g, at the token that ends it."""
+        """fp32 [Σ tokens]: `−2((f_q(g) − f_p(g)) − ⟨f_q − f_p, f_q⟩)` of every n-gram g.
+
+        It stands at the token that ends the n-gram.
+        """
         total = torch.zeros(len(samples.tokens))
         for n in self.sizes:
             keys, counts = self._counts(samples, n)
@@ -41,7 +44,7 @@ class NGramL2:
         return torch.where(known[place] == keys, counts[place].double() / counts.sum(), 0.0)
 
     def human_squared(self, n: int) -> float:
-        """``‖f_p‖²`` of human n-grams."""
+        """`‖f_p‖²` of human n-grams."""
         counts = self.human[n][1].double()
         return float((counts / counts.sum()).square().sum())
 

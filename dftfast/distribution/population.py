@@ -1,15 +1,16 @@
-"""Population selection: of several candidates for each prompt choose one, so that the chosen are like human text.
+"""Population selection: of each prompt's candidates choose one, so that the chosen are human-like.
 
-The chosen population S minimises ``J(S) = Σ_m w_m (D_m(S) + o ⟨S, D_m'(q)⟩)`` by coordinate descent, prompt after
-prompt, on exact costs of exchanging one text. Each D_m is quadratic or linear in the empirical measure of S, so an
-exchange costs a few sums (kernel herding, Chen et al. 2010, https://arxiv.org/abs/1203.3472, under a one-per-prompt
-constraint). ``D_m'(q)`` is the first variation at the distribution q of all candidates. For a quadratic D_m the
-minimum over all distributions is ``p + o (p − q)``: the overshoot o aims beyond human text p by o times what q lacks.
+The chosen population S minimises `J(S) = Σ_m w_m (D_m(S) + o ⟨S, D_m'(q)⟩)` by coordinate descent,
+prompt after prompt, on exact costs of exchanging one text. Each D_m is quadratic or linear in the
+empirical measure of S, so an exchange costs a few sums (kernel herding, Chen et al. 2010,
+https://arxiv.org/abs/1203.3472, under a one-per-prompt constraint). `D_m'(q)` is the first
+variation at the distribution q of all candidates. For a quadratic D_m the minimum over all
+distributions is `p + o (p − q)`: the overshoot o aims beyond human text p by o times what q lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,12 +32,10 @@ from dftfast.distribution.terms import EnergyTerm, KernelTerm, LinearTerm, NGram
 from dftfast.runtime.profile import stage
 
 BLOCK = 512  # candidates whose kernel sums are brought up to date at once
-FACTORS = (
-    0.5,
-    1.0,
-    2.0,
-)  # bandwidths of a kernel term, in units of the median distance between human texts
-KINDS = {
+# Bandwidths of a kernel term, in units of the median distance between human texts.
+FACTORS = (0.5, 1.0, 2.0)
+# The discrepancies that score whole texts.
+KINDS: dict[str, Callable[[], Discrepancy]] = {
     "mmd": lambda: MMD(FACTORS),
     "conditional_mmd": lambda: ConditionalMMD(FACTORS),
     "lexical": lambda: LexicalMMD(FACTORS),
@@ -47,7 +46,7 @@ KINDS = {
     "phrases": PhraseEnergy,
     "coverage": CoverageEnergy,
     "classifier": DensityRatio,
-}  # the discrepancies that score whole texts
+}
 
 
 @stage("discrepancy")
@@ -57,10 +56,11 @@ def make_terms(
     vocab: int,
     weights: Mapping[str, float] | Iterable[tuple[str, float]],
 ) -> dict[str, tuple[float, Term]]:
-    """Name -> (weight, term) for the discrepancies whose weight is not zero, each fitted on the human texts.
+    """Name -> (weight, term) for the discrepancies whose weight is not zero, fitted on `human`.
 
-    Weights are relative: ``select_population`` brings the terms to a common scale. Names: those of ``KINDS``, and ngram
-    (becomes ngram1, ngram2, ngram3, a third of the weight each). Raises ValueError for another name.
+    Weights are relative: `select_population` brings the terms to a common scale. Names: those of
+    `KINDS`, and ngram (becomes ngram1, ngram2, ngram3, a third of the weight each). Raises
+    ValueError for another name.
     """
     terms: dict[str, tuple[float, Term]] = {}
     for name, weight in dict(weights).items():
@@ -100,28 +100,33 @@ def select_population(
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
 
-    A term's weight is divided by its scale: how far the exchange costs of one prompt's candidates spread at the random
-    start, root mean square over the prompts of a block. Terms of equal weight then have an equal say at first;
-    as a quadratic term nears its minimum, its say falls.
+    A term's weight is divided by its scale: how far the exchange costs of one prompt's candidates
+    spread at the random start, root mean square over the prompts of a block. Terms of equal weight
+    then have an equal say at first; as a quadratic term nears its minimum, its say falls.
 
     Args:
         prompt: the prompt of each candidate, in any numbering.
-        terms: from ``make_terms``.
-        overshoot: 0 aims at human text, for a population that is used as it is. Training on a population moves the
-            policy a part of the way to it, so a population to learn from aims beyond. −2 − o aims as far from q as o
-            does, on the other side: at ``q − (1 + o)(p − q)``.
-        weights: by which each term's value enters J, as an earlier record has them: J is then the same for both choices,
-            where scaling anew would raise the say of a term that has little left to correct.
-        sweeps: passes over the prompts at most; it stops when a pass changes nothing. Later ones move J by less than .1%.
-        among: the candidates that may be chosen; None is all. The others count as texts of q all the same.
+        terms: from `make_terms`.
+        overshoot: 0 aims at human text, for a population that is used as it is. Training on a
+            population moves the policy a part of the way to it, so a population to learn from aims
+            beyond. −2 − o aims as far from q as o does, on the other side: at `q − (1 + o)(p − q)`.
+        weights: by which each term's value enters J, as an earlier record has them: J is then the
+            same for both choices, where scaling anew would raise the say of a term that has little
+            left to correct.
+        sweeps: passes over the prompts at most; it stops when a pass changes nothing. Later ones
+            move J by less than .1%.
+        among: the candidates that may be chosen; None is all. The others count as texts of q all
+            the same.
 
     Returns:
-        The chosen candidates in the order of their prompts, and a record for the random start and each sweep: J, the
-        value of each term, exchanges made, and ``weight_*``, by which each term's value enters J.
+        The chosen candidates in the order of their prompts, and a record for the random start and
+        each sweep: J, the value of each term, exchanges made, and `weight_*`, by which each term's
+        value enters J.
     """
     rng = np.random.default_rng(seed)
-    prompt, among = np.asarray(prompt), np.arange(len(prompt)) if among is None else among
-    groups = [among[group] for group in _groups(prompt[among])]
+    prompts = np.asarray(prompt)
+    among = np.arange(len(prompts)) if among is None else among
+    groups = [among[group] for group in _groups(prompts[among])]
     chosen = np.array([rng.choice(group) for group in groups])
     blocks = _blocks(groups, rng.permutation(len(groups)))
     for _, term in terms.values():
@@ -132,33 +137,41 @@ def select_population(
             for name, (weight, term) in terms.items()
         }
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
-    if overshoot:
-        pull = LinearTerm(
-            torch.from_numpy(overshoot * sum(weight * term.slope() for weight, term in weighted))
-        )
-        pull.start(chosen)
+    pull = _pull(weighted, overshoot, chosen) if overshoot else None
+    if pull is not None:
         weighted.append((1.0, pull))
-
-    def record(exchanges: int) -> dict[str, float]:
-        values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-        objective = sum(weights[name] * value for name, value in values.items())
-        objective = float(objective + (pull.value(chosen) if overshoot else 0.0))
-        return {
-            "J": objective,
-            **values,
-            "exchanges": exchanges,
-            **{f"weight_{k}": w for k, w in weights.items()},
-        }
-
-    records = [record(0)]
+    records = [_record(terms, weights, pull, chosen, 0)]
     while len(records) <= sweeps:
         exchanges = sum(
             _visit(number, block, groups, weighted, chosen) for number, block in enumerate(blocks)
         )
-        records.append(record(exchanges))
+        records.append(_record(terms, weights, pull, chosen, exchanges))
         if not exchanges:
             break
     return chosen.tolist(), records
+
+
+def _pull(weighted: list[tuple[float, Term]], overshoot: float, chosen: np.ndarray) -> LinearTerm:
+    """The term that aims beyond human text, `o Σ_m w_m ⟨S, D_m'(q)⟩`."""
+    slope = overshoot * sum(weight * term.slope() for weight, term in weighted)
+    pull = LinearTerm(torch.from_numpy(slope))
+    pull.start(chosen)
+    return pull
+
+
+def _record(
+    terms: Mapping[str, tuple[float, Term]],
+    weights: Mapping[str, float],
+    pull: LinearTerm | None,
+    chosen: np.ndarray,
+    exchanges: int,
+) -> dict[str, float]:
+    """J, each term's value and weight, and the exchanges that led here."""
+    values = {name: term.value(chosen) for name, (_, term) in terms.items()}
+    objective = sum(weights[name] * value for name, value in values.items())
+    objective = float(objective + (0.0 if pull is None else pull.value(chosen)))
+    entered = {f"weight_{name}": weight for name, weight in weights.items()}
+    return {"J": objective, **values, "exchanges": exchanges, **entered}
 
 
 def _groups(prompt: np.ndarray) -> list[np.ndarray]:
@@ -168,14 +181,14 @@ def _groups(prompt: np.ndarray) -> list[np.ndarray]:
 
 
 def _blocks(groups: list[np.ndarray], order: np.ndarray) -> list[np.ndarray]:
-    """Prompts in this order, cut so that the candidates of a block number about ``BLOCK``."""
+    """Prompts in this order, cut so that the candidates of a block number about `BLOCK`."""
     seen = np.cumsum([len(groups[p]) for p in order])
     return np.split(order, np.flatnonzero(np.diff((seen - 1) // BLOCK)) + 1)
 
 
 def _scale(term: Term, groups: list[np.ndarray], block: np.ndarray, chosen: np.ndarray) -> float:
     term.enter(0, np.concatenate([groups[p] for p in block]))
-    variances = [term.costs(groups[p], chosen[p]).var() for p in block if len(groups[p]) > 1]
+    variances = [term.costs(groups[p], int(chosen[p])).var() for p in block if len(groups[p]) > 1]
     spread = float(np.sqrt(np.mean(variances))) if variances else 0.0
     return spread or 1.0
 
@@ -194,7 +207,10 @@ def _visit(
     exchanges = 0
     for p in block:
         group, current = groups[p], int(chosen[p])
-        costs = sum(weight * term.costs(group, current) for weight, term in weighted)
+        costs = sum(
+            (weight * term.costs(group, current) for weight, term in weighted),
+            start=np.zeros(len(group)),
+        )
         best = int(np.argmin(costs))
         if costs[best] < costs[np.flatnonzero(group == current)[0]]:
             for _, term in weighted:

@@ -1,4 +1,4 @@
-"""What a discrepancy is: a metric of a population of texts that also says what to write more and less of."""
+"""What a discrepancy is: a metric of a population of texts that also says how to lower it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from dftfast.distribution.samples import Samples
 
 
 class Discrepancy(Protocol):
-    """Fitted once on human texts; ``value`` is the metric, ``witness`` minus its first variation.
+    """Fitted once on human texts; `value` is the metric, `witness` minus its first variation.
 
-    ``witness`` has one entry per sample or one per token. Because the metric is a functional of the output
-    distribution q, policy gradient with the witness as reward is gradient descent on the metric.
+    `witness` has one entry per sample or one per token. Because the metric is a functional of the
+    output distribution q, policy gradient with the witness as reward is gradient descent on the
+    metric.
     """
 
     def fit(self, human: Samples) -> None: ...

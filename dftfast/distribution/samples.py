@@ -18,9 +18,11 @@ class Samples:
 
     Attributes:
         embeddings: fp32 [n, d], on any device.
-        tokens: int64 [Σ], each text closed by its end token; offsets: int64 [n + 1]; both on the CPU.
+        tokens: int64 [Σ], each text closed by its end token; offsets: int64 [n + 1]; both on the
+            CPU.
         texts: n strings.
-        prompt_embeddings: fp32 [n, e] of the prompt that each text answers, for `ConditionalMMD`; None if unused.
+        prompt_embeddings: fp32 [n, e] of the prompt that each text answers, for `ConditionalMMD`;
+            None if unused.
         prompts: n strings, the prompt that each text answers, for `CoverageEnergy`; None if unused.
     """
 
@@ -69,32 +71,31 @@ class Samples:
             self.offsets[index] - offsets[:-1]
         ).repeat_interleave(lengths)
         rows = index.to(self.embeddings.device)
-        about = None if self.prompt_embeddings is None else self.prompt_embeddings[rows]
-        pick = lambda strings: None if strings is None else [strings[i] for i in index.tolist()]
+        chosen = index.tolist()
         return Samples(
             self.embeddings[rows],
             self.tokens[place],
             offsets,
-            pick(self.texts),
-            about,
-            pick(self.prompts),
+            texts=[self.texts[i] for i in chosen],
+            prompt_embeddings=None
+            if self.prompt_embeddings is None
+            else self.prompt_embeddings[rows],
+            prompts=None if self.prompts is None else [self.prompts[i] for i in chosen],
         )
 
     @staticmethod
     def concat(parts: Sequence[Samples]) -> Samples:
         """The texts of all parts, one part after the other."""
         lengths = torch.cat([part.lengths for part in parts])
-        about, prompts = (
-            [part.prompt_embeddings for part in parts],
-            [part.prompts for part in parts],
-        )
+        embeddings = [
+            part.prompt_embeddings for part in parts if part.prompt_embeddings is not None
+        ]
+        prompts = [part.prompts for part in parts if part.prompts is not None]
         return Samples(
             torch.cat([part.embeddings for part in parts]),
             torch.cat([part.tokens for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             [text for part in parts for text in part.texts],
-            None if any(a is None for a in about) else torch.cat(about),
-            None
-            if any(p is None for p in prompts)
-            else [prompt for part in prompts for prompt in part],
+            torch.cat(embeddings) if len(embeddings) == len(parts) else None,
+            [p for part in prompts for p in part] if len(prompts) == len(parts) else None,
         )

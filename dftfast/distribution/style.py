@@ -18,7 +18,9 @@ _WORD_CLASSES = {
     "second person": "you your yours you're you've you'll",
     "conjunctions": "and but or so because if while although though",
     "hedges": "maybe perhaps might could may seems seem probably likely possibly",
-    "negations": "no not never none nothing don't doesn't didn't can't won't isn't aren't wasn't cannot",
+    "negations": (
+        "no not never none nothing don't doesn't didn't can't won't isn't aren't wasn't cannot"
+    ),
 }
 _CLASS_OF = {word: name for name, words in _WORD_CLASSES.items() for word in words.split()}
 # Occurrences for each word of text, by name of the feature.
@@ -60,10 +62,11 @@ def words_of(text: str) -> list[str]:
 
 
 def style_features(text: str) -> list[float]:
-    """The features named by ``STYLE_FEATURES``, each of the order of 1 or below, whatever the length of the text.
+    """The features named by `STYLE_FEATURES`, each of the order of 1 or below at any length.
 
-    Counts enter as rates or logarithms. The type-token ratio is Guiraud's, types / sqrt(tokens), which depends
-    little on length; a sentence has the same start as the one before when its first word is the same.
+    Counts enter as rates or logarithms. The type-token ratio is Guiraud's, types / sqrt(tokens),
+    which depends little on length; a sentence has the same start as the one before when its first
+    word is the same.
     """
     words = words_of(text)
     count, characters = max(len(words), 1), max(len(text), 1)
@@ -89,7 +92,7 @@ def style_features(text: str) -> list[float]:
         0.0 if text.isascii() else sum(ord(c) > 127 for c in text) / characters,
         sum("'" in word for word in words) / count,
         *(sum(map(text.count, marks)) / count for marks in _MARKS.values()),
-        *(found / count for found in classes.values()),
+        *(uses / count for uses in classes.values()),
     ]
 
 

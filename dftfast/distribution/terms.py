@@ -1,7 +1,8 @@
-"""Discrepancies as terms of population selection: what exchanging one text of the population for another costs."""
+"""Discrepancies as terms of population selection: what exchanging one text for another costs."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -18,34 +19,43 @@ OTHERS = 20_000  # candidates that stand for all in the slope of a kernel term
 
 
 class Term(Protocol):
-    """One discrepancy while the population changes. Texts are named by their index among the candidates."""
+    """One discrepancy while the population changes.
+
+    Texts are named by their index among the candidates.
+    """
 
     def start(self, chosen: np.ndarray) -> None:
-        """Take ``chosen`` as the population."""
+        """Take `chosen` as the population."""
 
     def enter(self, number: int, block: np.ndarray) -> None:
-        """Prepare for exchanges among the candidates ``block``, always the same ones for a ``number``."""
+        """Prepare for exchanges among the candidates `block`, the same ones for each `number`."""
 
     def costs(self, group: np.ndarray, current: int) -> np.ndarray:
-        """float64 [len(group)]: the discrepancy with ``current`` exchanged for each of ``group``, up to a constant."""
+        """float64 [len(group)]: the discrepancy with `current` exchanged for each of `group`.
+
+        It is up to a constant.
+        """
+        ...
 
     def exchange(self, current: int, new: int) -> None: ...
 
     def value(self, chosen: np.ndarray) -> float: ...
 
     def slope(self) -> np.ndarray:
-        """float64 [candidates]: the first variation at the distribution of all candidates, that is minus the witness.
+        """float64 [candidates]: the first variation at the distribution of all candidates.
 
-        A text does not meet itself in that distribution.
+        That is minus the witness. A text does not meet itself in that distribution.
         """
+        ...
 
 
 class KernelTerm:
-    """An MMD²: a text costs ``2/N · (Σ_{j≠i} k(x, x_j)/(N−1) − mean_y k(x, y))``.
+    """An MMD²: a text costs `2/N · (Σ_{j≠i} k(x, x_j)/(N−1) − mean_y k(x, y))`.
 
-    Kernel sums over the population are kept for every candidate. Those of a block are brought up to date when it
-    is entered, from scratch or by the exchanges since it was left, whichever are fewer; inside the block every
-    exchange adds the kernel to the new text and takes away that to the old one. Memory is O(candidates).
+    Kernel sums over the population are kept for every candidate. Those of a block are brought up to
+    date when it is entered, from scratch or by the exchanges since it was left, whichever are
+    fewer; inside the block every exchange adds the kernel to the new text and takes away that to
+    the old one. Memory is O(candidates).
     """
 
     def __init__(self, mmd: MMD, candidates: Samples):
@@ -114,21 +124,20 @@ class KernelTerm:
 
 
 class NGramTerm:
-    """``‖C/T − p‖²`` for one n: C the population's counts, T their sum, p human frequencies. Exact, also in T.
+    """`‖C/T − p‖²` for one n: C the population's counts, T their sum, p human frequencies.
 
-    Rows leave out n-grams that occur in one candidate only: no other text of a population can share them, so they
-    enter through ``|c|²``, ``c·p`` and T of their candidate alone.
+    It is exact, also in T. Rows leave out n-grams that occur in one candidate only: no other text
+    of a population can share them, so they enter through `|c|²`, `c·p` and T of their candidate
+    alone.
     """
 
     def __init__(self, ngram: NGramL2, n: int, candidates: Samples):
         keys, text, counts = text_ngrams(candidates, n, ngram.vocab)
         p = ngram.human_frequency(n, torch.from_numpy(keys)).numpy()
-        total = lambda values: np.bincount(text, values, minlength=len(candidates))
-        self.total, self.with_itself, self.with_p = (
-            total(counts),
-            total(counts**2),
-            total(counts * p),
-        )
+        size = len(candidates)
+        self.total = np.bincount(text, counts, minlength=size)
+        self.with_itself = np.bincount(text, counts**2, minlength=size)
+        self.with_p = np.bincount(text, counts * p, minlength=size)
         self.p_squared = ngram.human_squared(n)
         _, grams, texts_with = np.unique(keys, return_inverse=True, return_counts=True)
         shared = texts_with[grams] > 1
@@ -139,7 +148,7 @@ class NGramTerm:
             text[shared], self.counts * (everyone[self.grams] - self.counts), len(candidates)
         )
         starts = np.searchsorted(text[shared], np.arange(len(candidates) + 1)).tolist()
-        self.rows = [slice(*ends) for ends in zip(starts, starts[1:])]
+        self.rows = [slice(*ends) for ends in pairwise(starts)]
 
     def start(self, chosen: np.ndarray) -> None:
         self.population = np.zeros(self.columns)
@@ -172,7 +181,10 @@ class NGramTerm:
         return self.squared / size**2 - 2 * self.dot_p / size + self.p_squared
 
     def slope(self) -> np.ndarray:
-        """``2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)`` in units of the mean length, f the frequencies in the other candidates."""
+        """`2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)` in units of the mean length.
+
+        f are the frequencies in the other candidates.
+        """
         tokens = self.total.sum()
         along_f = (
             self.with_others.sum() / max(tokens**2 - (self.total**2).sum(), 1)
@@ -183,7 +195,7 @@ class NGramTerm:
 
     def _dot(self, i: int) -> float:
         row = self.rows[i]
-        return self.population[self.grams[row]] @ self.counts[row]
+        return float(self.population[self.grams[row]] @ self.counts[row])
 
     def _put(self, i: int, sign: int) -> None:
         """Put text i into the population (sign 1) or take it out (sign −1)."""
@@ -199,7 +211,7 @@ class NGramTerm:
 
 
 class EnergyTerm:
-    """An energy distance, through the sum of distances to the population from each value that the feature takes."""
+    """An energy distance, through the distance to the population of each value of the feature."""
 
     def __init__(self, energy: Energy, candidates: Samples):
         self.energy, self.feature = energy, energy.feature(candidates)
@@ -260,7 +272,11 @@ class LinearTerm:
 
 
 def text_ngrams(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct n-grams of each text, text by text: (keys as in `ngram_counts`, the text of each, float64 counts)."""
+    """Distinct n-grams of each text, text by text.
+
+    Returns:
+        Keys as in `ngram_counts`, the text of each, and float64 counts.
+    """
     tokens, offsets = samples.tokens.numpy(), samples.offsets.numpy()
     text = np.repeat(np.arange(len(samples)), np.diff(offsets))
     begins = np.flatnonzero(np.arange(len(tokens)) + n <= offsets[1:][text])

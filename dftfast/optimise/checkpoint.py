@@ -1,9 +1,9 @@
 """Checkpoints of a training loop: whole, checksummed, rotated, written while the loop goes on.
 
-Randomness is counter-based and batches are a function of (seed, epoch), so the state of a loop is small: tensors
-(parameters and moments), a step, and a few numbers. A checkpoint is a folder ``step-N`` of ``state.safetensors``,
-``state.json`` and ``SHA256SUMS`` (which ``sha256sum -c`` reads). What is trained is whole on every process, so any
-number of processes goes on from it.
+Randomness is counter-based and batches are a function of (seed, epoch), so the state of a loop is
+small: tensors (parameters and moments), a step, and a few numbers. A checkpoint is a folder
+`step-N` of `state.safetensors`, `state.json` and `SHA256SUMS` (which `sha256sum -c` reads). What is
+trained is whole on every process, so any number of processes goes on from it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Checkpoints:
     """The checkpoints of one loop, in a folder of their own.
 
     Args:
-        seconds: save that often, or less often where saving would take more than LARGEST_SHARE of the time.
+        seconds: save that often, or less often where saving would take more than LARGEST_SHARE of
+            the time.
         steps: save after every so many steps instead.
     """
 
@@ -55,9 +56,10 @@ class Checkpoints:
         self.failure: Exception | None = None
 
     def load(self, inputs: str) -> Checkpoint | None:
-        """The newest intact checkpoint of a loop with these ``inputs``, a digest of everything that it depends on.
+        """The newest intact checkpoint of a loop with these `inputs`.
 
-        Damaged ones are reported, and removed like those of other inputs.
+        `inputs` is a digest of everything that the loop depends on. Damaged ones are reported, and
+        removed like those of other inputs.
         """
         self.inputs = inputs
         for folder in reversed(self._folders()):
@@ -79,9 +81,12 @@ class Checkpoints:
     def offer(
         self, step: int, tensors: Callable[[], dict[str, Tensor]], state: dict, now: bool = False
     ) -> None:
-        """Save the loop's state after ``step`` if it is time; ``now`` saves in any case and waits for the disk.
+        """Save the loop's state after `step` if it is time.
 
-        Only the copy to ordinary memory holds the loop up. Raises TrainingStopped when the last save failed.
+        `now` saves in any case and waits for the disk.
+
+        Only the copy to ordinary memory holds the loop up. Raises TrainingStopped when the last
+        save failed.
         """
         if now or self._due(step):
             start = time.monotonic()
@@ -152,7 +157,11 @@ def write_state(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """What ``write_state`` wrote. Raises OSError, ValueError or SafetensorError unless it is exactly that."""
+    """What `write_state` wrote.
+
+    Raises:
+        OSError, ValueError, SafetensorError: it is not exactly that.
+    """
     sums = dict(
         line.split("  ")[::-1]
         for line in (folder / "SHA256SUMS").read_text(encoding="ascii").splitlines()

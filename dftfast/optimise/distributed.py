@@ -1,7 +1,8 @@
-"""Data parallel over the processes that torchrun starts: who does what, and what they tell each other.
+"""Data parallel over the processes that torchrun starts.
 
-Every process runs the same program on its own device and comes to the same meetings (the functions below) in the same
-order. Without torchrun there is one process, which never meets anyone. Files, logs and progress are rank 0's.
+Every process runs the same program on its own device and comes to the same meetings (the functions
+below) in the same order. Without torchrun there is one process, which never meets anyone. Files,
+logs and progress are rank 0's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -22,9 +23,8 @@ from dftfast.runtime import signals
 from dftfast.runtime.errors import Interrupted, TrainingStopped, UserError
 
 T = TypeVar("T")
-_messages: dist.ProcessGroup | None = (
-    None  # gloo, beside NCCL: for what is not a gradient, and to find who is missing
-)
+# gloo, beside NCCL: for what is not a gradient, and to find who is missing.
+_messages: dist.ProcessGroup | None = None
 _timeout = timedelta(seconds=600)
 
 
@@ -33,7 +33,8 @@ def process_group(seconds: float) -> Iterator[None]:
     """Within the block the processes of this torchrun work together.
 
     Args:
-        seconds: how long a process waits at a meeting for the others before it stops with TrainingStopped.
+        seconds: how long a process waits at a meeting for the others before it stops with
+            TrainingStopped.
     """
     global _messages, _timeout
     if not dist.is_torchelastic_launched():
@@ -42,7 +43,7 @@ def process_group(seconds: float) -> Iterator[None]:
     _timeout = timedelta(seconds=seconds)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_timeout)
-    _messages = dist.new_group(backend="gloo", timeout=_timeout)
+    _messages = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_timeout))
     if rank():
         logging.getLogger("dftfast").setLevel(logging.ERROR)
     try:
@@ -62,24 +63,29 @@ def world_size() -> int:
 
 
 def pick_own_device(name: str | None) -> torch.device:
-    """``pick_device``, and where there are several processes each one's own GPU."""
+    """`pick_device`, and where there are several processes each one's own GPU."""
     device = pick_device(name)
     if world_size() == 1 or device.type == "cpu":
         return device
     if device.index is not None:
         raise UserError(
-            f"model.device: {name} is one device and torchrun started {world_size()} processes; name cuda"
+            f"model.device: {name} is one device and torchrun started {world_size()} processes; "
+            "name cuda"
         )
-    device = pick_device(f"cuda:{dist.get_node_local_rank()}")
+    local_rank = dist.get_node_local_rank()  # pyright: ignore[reportPrivateImportUsage]
+    device = pick_device(f"cuda:{local_rank}")
     torch.cuda.set_device(device)
     return device
 
 
 def on_rank0(work: Callable[[], T]) -> T:
-    """``work()`` on rank 0 alone; every rank gets the result. When it fails there, the others end without a word."""
+    """`work()` on rank 0 alone; every rank gets the result.
+
+    When it fails there, the others end without a word.
+    """
     if world_size() == 1:
         return work()
-    outcome = [None, None]
+    outcome: list[Any] = [None, None]  # the result, the name of the error
     if rank() == 0:
         try:
             outcome[0] = work()
@@ -96,33 +102,42 @@ def on_rank0(work: Callable[[], T]) -> T:
 
 
 def rank0_first(work: Callable[[], T]) -> T:
-    """``work()`` on every rank, on rank 0 before the others: for what tidies files up while it reads them."""
-    mine = None if rank() else work()
+    """`work()` on every rank, on rank 0 before the others.
+
+    It is for what tidies files up while it reads them.
+    """
+    if rank():
+        any_rank(False)
+        return work()
+    result = work()
     any_rank(False)
-    return work() if rank() else mine
+    return result
 
 
 def all_gather(value: T) -> list[T]:
     """Every rank's value, on every rank. Tensors should be on the CPU."""
     if world_size() == 1:
         return [value]
-    found: list = [None] * world_size()
+    values: list = [None] * world_size()
     with _barrier():
-        dist.all_gather_object(found, value, _messages)
-    return found
+        dist.all_gather_object(values, value, _messages)
+    return values
 
 
 def map_over_ranks(
     work: Callable[[list], Sequence[T]], items: Sequence, sizes: Sequence[int] | None = None
 ) -> list[T]:
-    """``work(items)``, one result for each item, with the items shared out by size over the ranks (all equal without
-    sizes). Every rank gives the same items and gets all results."""
+    """`work(items)`, one result for each item, with the items shared out over the ranks by size.
+
+    Without sizes all count as equal. Every rank gives the same items and gets all results.
+    """
     if world_size() == 1:
         return list(work(list(items)))
     parts = balanced_parts(sizes or [1] * len(items), world_size())
     results: list = [None] * len(items)
-    for part, found in zip(parts, all_gather(list(work([items[i] for i in parts[rank()]])))):
-        for i, result in zip(part, found, strict=True):
+    own = list(work([items[i] for i in parts[rank()]]))
+    for part, part_results in zip(parts, all_gather(own)):
+        for i, result in zip(part, part_results, strict=True):
             results[i] = result
     return results
 
@@ -133,7 +148,10 @@ def shard(items: Sequence[T], sizes: Sequence[int]) -> list[T]:
 
 
 def balanced_parts(sizes: Sequence[int], count: int) -> list[list[int]]:
-    """Indices in ``count`` parts of about equal total size: the largest first, each to the lightest part so far."""
+    """Indices in `count` parts of about equal total size.
+
+    The largest goes first, each to the lightest part so far.
+    """
     parts: list[list[int]] = [[] for _ in range(count)]
     totals = [0] * count
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -150,9 +168,10 @@ def any_rank(flag: bool) -> bool:
 
 @torch.no_grad()
 def all_reduce_gradients(parameters: Sequence[nn.Parameter], value: float) -> float:
-    """Replace every gradient by its sum over the ranks, bit for bit the same on all; the value's sum is returned.
+    """Replace every gradient by its sum over the ranks; the value's sum is returned.
 
-    One all-reduce in fp32; a gradient that a rank does not have counts as zero there.
+    The sums are bit for bit the same on all ranks. One all-reduce in fp32; a gradient that a rank
+    does not have counts as zero there.
     """
     if world_size() == 1:
         return value
@@ -172,7 +191,10 @@ def all_reduce_gradients(parameters: Sequence[nn.Parameter], value: float) -> fl
 
 @contextmanager
 def _barrier() -> Iterator[None]:
-    """Wait until every rank is here, then do the block. A rank that has ended or does not come is named."""
+    """Wait until every rank is here, then do the block.
+
+    A rank that has ended or does not come is named.
+    """
     try:
         dist.monitored_barrier(_messages, _timeout, wait_all_ranks=True)
         yield

@@ -1,11 +1,11 @@
-"""The one training loop: likelihood of (prompt, completion) pairs, or another loss of the same packed batches."""
+"""The one training loop: likelihood of prompts' completions, or another loss of packed batches."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -24,11 +24,23 @@ from dftfast.runtime.signals import held
 
 logger = logging.getLogger(__name__)
 Loss = Callable[[Decoder, PackedBatch, float], Tensor]  # (decoder, batch, scale) -> scalar
+Reweigh = Callable[[list[Example]], list[Example]]
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How to train: ``batch_tokens`` a step, ``micro_tokens`` at most in one forward (both count prompts)."""
+    """How to train.
+
+    Attributes:
+        learning_rate: the peak of the schedule.
+        epochs: passes over the examples.
+        batch_tokens: tokens of a step, prompts included.
+        micro_tokens: tokens of one forward pass at most, prompts included.
+        warmup: share of the steps in which the learning rate rises to its peak.
+        weight_decay: of AdamW.
+        grad_clip: largest norm of a gradient.
+        loss_limit: a loss of this many times the usual one skips its step; 0 is no limit.
+    """
 
     learning_rate: float
     epochs: int = 1
@@ -37,7 +49,34 @@ class FitSettings:
     warmup: float = 0.05
     weight_decay: float = 0.0
     grad_clip: float = 1.0
-    loss_limit: float = 0.0  # times the usual loss at which a step is skipped; 0 is none
+    loss_limit: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoopHooks:
+    """What a caller may put into the training loop.
+
+    Attributes:
+        loss: what is minimised; it multiplies its sum over the batch by the scale that it is given.
+        reweigh: gives the examples of a step their weights under the policy as it stands, just
+            before the step; called with the examples of this process, so it looks at each alone.
+        checkpoints: where to go on from, if there is something, and to save to.
+        inputs: digest of what the plan of the steps depends on; `fit` computes its own.
+        extra_state: tensors that `log` changes; saved with those of the optimiser, and restored
+            in place.
+        updates_per_group: updates that the plan asks for in one go; the loop is saved and stopped
+            only between such groups.
+    """
+
+    loss: Loss = likelihood
+    reweigh: Reweigh | None = None
+    checkpoints: Checkpoints | None = None
+    inputs: str = ""
+    extra_state: dict[str, Tensor] = field(default_factory=dict)
+    updates_per_group: int = 1
+
+
+NO_HOOKS = LoopHooks()
 
 
 def fit(
@@ -47,29 +86,25 @@ def fit(
     settings: FitSettings,
     seed: int,
     log: Callable[[dict], None],
-    loss: Loss | None = None,
-    reweigh: Callable[[list[Example]], list[Example]] | None = None,
-    checkpoints: Checkpoints | None = None,
+    hooks: LoopHooks = NO_HOOKS,
 ) -> None:
-    """Train ``parameters`` on the completions of ``examples``.
+    """Train `parameters` on the completions of `examples`.
 
-    The loss of a step is the mean over its completion tokens, weighted by ``Example.weight``, exactly: however
-    the step is cut into micro-batches and shared out over processes, the gradient is that of the whole. ``log`` gets one dict a step: step,
-    steps, loss (nats per token), grad_norm, learning_rate, tokens, tokens_per_second, skipped.
+    The loss of a step is the mean over its completion tokens, weighted by `Example.weight`,
+    exactly: however the step is cut into micro-batches and shared out over processes, the gradient
+    is that of the whole.
 
     Args:
-        loss: in place of ``likelihood``; it multiplies its sum over the batch by the scale that it is given.
-        reweigh: gives the examples of a step their weights under the policy as it stands, just before the step;
-            called with the examples of this process, so it looks at each alone.
-        checkpoints: where to go on from, if there is something, and to save to.
+        log: gets one dict a step: step, steps, loss (nats per token), grad_norm, learning_rate,
+            tokens, tokens_per_second, skipped.
 
     Raises:
         TrainingStopped: too many bad steps in a row, or a checkpoint could not be written.
         Interrupted: a signal came; the last step is done and saved.
     """
     plan = list(batches(examples, settings.batch_tokens, settings.epochs, seed))
-    inputs = digest(asdict(settings), seed, examples)
-    train(decoder, parameters, plan, len(plan), settings, log, loss, reweigh, checkpoints, inputs)
+    hooks = replace(hooks, inputs=digest(asdict(settings), seed, examples))
+    train(decoder, parameters, plan, len(plan), settings, log, hooks)
 
 
 def train(
@@ -79,70 +114,37 @@ def train(
     steps: int,
     settings: FitSettings,
     log: Callable[[dict], None],
-    loss: Loss | None = None,
-    reweigh: Callable[[list[Example]], list[Example]] | None = None,
-    checkpoints: Checkpoints | None = None,
-    inputs: str = "",
-    extra: dict[str, Tensor] | None = None,
-    together: int = 1,
+    hooks: LoopHooks = NO_HOOKS,
 ) -> None:
-    """``fit`` on a given plan: the examples of each of ``steps`` updates, asked for just before the update.
+    """Do what `fit` does on a given plan.
 
     Args:
-        inputs: digest of what the plan depends on.
-        extra: tensors that ``log`` changes; saved, and restored in place, with the optimiser's.
-        together: updates that the plan asks for in one go; the loop is saved and stopped only between such groups.
+        plan: the examples of each of `steps` updates, asked for just before the update.
     """
     optimiser = Optimiser(
         parameters,
         settings.learning_rate,
-        steps,
-        settings.warmup,
-        settings.weight_decay,
-        settings.grad_clip,
-        settings.loss_limit,
+        total_steps=steps,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        grad_clip=settings.grad_clip,
+        loss_limit=settings.loss_limit,
     )
-    done, micro_tokens = 0, settings.micro_tokens
-    if checkpoints and (saved := distributed.rank0_first(lambda: checkpoints.load(inputs))):
-        optimiser.restore(saved.tensors, saved.state)
-        for name, tensor in (extra or {}).items():
-            tensor.copy_(saved.tensors[name])
-        decoder.version += 1
-        done, micro_tokens = saved.step, saved.state["micro_tokens"]
+    checkpoints = hooks.checkpoints
+    done, micro_tokens = _restore(decoder, optimiser, hooks) or (0, settings.micro_tokens)
     with held() as stop_requested:
         for step, batch in enumerate(plan, 1):
             if step <= done:
                 continue
-            start, rate = time.perf_counter(), optimiser.rate()
-            total = sum(abs(weight) for example in batch for weight in example.weights)
-            part = distributed.shard(batch, [len(example) for example in batch])
-            part = reweigh(part) if reweigh else part
-            value, micro_tokens = gradient(
-                decoder, part, 1 / total, loss or likelihood, micro_tokens
-            )
-            value = distributed.all_reduce_gradients(parameters, value)
-            norm, taken = optimiser.step(value)
-            decoder.version += 1
-            tokens = sum(map(len, batch))
-            log(
-                {
-                    "step": step,
-                    "steps": steps,
-                    "loss": value,
-                    "grad_norm": norm,
-                    "learning_rate": rate,
-                    "tokens": tokens,
-                    "tokens_per_second": tokens / (time.perf_counter() - start),
-                    "skipped": not taken,
-                }
-            )
-            if step % together:
+            record, micro_tokens = _update(decoder, optimiser, batch, micro_tokens, hooks)
+            log({"step": step, "steps": steps, **record})
+            if step % hooks.updates_per_group:
                 continue
             stop = distributed.any_rank(stop_requested())
             if checkpoints and distributed.rank() == 0:
                 state = {**optimiser.numbers(), "micro_tokens": micro_tokens}
                 checkpoints.offer(
-                    step, lambda: optimiser.tensors() | (extra or {}), state, now=stop
+                    step, lambda: optimiser.tensors() | hooks.extra_state, state, now=stop
                 )
             if stop:
                 break
@@ -150,19 +152,68 @@ def train(
         checkpoints.wait()
 
 
+def _restore(decoder: Decoder, optimiser: Optimiser, hooks: LoopHooks) -> tuple[int, int] | None:
+    """Go on from the newest checkpoint of these inputs: its step and `micro_tokens`, if any."""
+    checkpoints = hooks.checkpoints
+    if not checkpoints:
+        return None
+    saved = distributed.rank0_first(lambda: checkpoints.load(hooks.inputs))
+    if not saved:
+        return None
+    optimiser.restore(saved.tensors, saved.state)
+    for name, tensor in hooks.extra_state.items():
+        tensor.copy_(saved.tensors[name])
+    decoder.version += 1
+    return saved.step, saved.state["micro_tokens"]
+
+
+def _update(
+    decoder: Decoder,
+    optimiser: Optimiser,
+    batch: list[Example],
+    micro_tokens: int,
+    hooks: LoopHooks,
+) -> tuple[dict, int]:
+    """Take one step on the batch; what there is to log of it, and `micro_tokens` from here on."""
+    start, rate = time.perf_counter(), optimiser.rate()
+    total = sum(abs(weight) for example in batch for weight in example.weights)
+    part = distributed.shard(batch, [len(example) for example in batch])
+    part = hooks.reweigh(part) if hooks.reweigh else part
+    value, micro_tokens = gradient(decoder, part, 1 / total, hooks.loss, micro_tokens)
+    value = distributed.all_reduce_gradients(optimiser.parameters, value)
+    norm, taken = optimiser.step(value)
+    decoder.version += 1
+    tokens = sum(map(len, batch))
+    record = {
+        "loss": value,
+        "grad_norm": norm,
+        "learning_rate": rate,
+        "tokens": tokens,
+        "tokens_per_second": tokens / (time.perf_counter() - start),
+        "skipped": not taken,
+    }
+    return record, micro_tokens
+
+
 def gradient(
     decoder: Decoder, batch: Sequence[Example], scale: float, loss: Loss, micro_tokens: int
 ) -> tuple[float, int]:
-    """Add the gradient of the batch's loss, times ``scale``. Returns that product and ``micro_tokens``, which is
-    halved, and the batch begun again, as often as memory runs out."""
+    """Add the gradient of the batch's loss, times `scale`.
+
+    As often as memory runs out, `micro_tokens` is halved and the batch begun again.
+
+    Returns:
+        The loss times `scale`, and `micro_tokens` as it worked in the end.
+    """
     while True:
         groups = by_budget(batch, micro_tokens)
         try:
             device = decoder.embed.device
             with sharded_join(decoder, backward=True):
-                return sum(
+                value = sum(
                     backward(decoder, pack(group).to(device), scale, loss) for group in groups
-                ), micro_tokens
+                )
+                return value, micro_tokens
         except (MemoryError, RuntimeError) as wrong:
             if not is_out_of_memory(wrong) or len(groups) == len(batch):
                 raise
@@ -179,7 +230,7 @@ def gradient(
 
 
 def backward(decoder: Decoder, batch: PackedBatch, scale: float, loss: Loss) -> float:
-    """Add the gradient of the batch's loss, times ``scale``; returns that product."""
+    """Add the gradient of the batch's loss, times `scale`; the product of loss and scale."""
     with stage("forward"):
         value = loss(decoder, batch, scale)
     with stage("backward"):

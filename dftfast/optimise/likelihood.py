@@ -1,4 +1,4 @@
-"""Likelihood of completions under a decoder: as the loss of packed batches, and token by token without gradients."""
+"""Likelihood of completions: the loss of packed batches, and token by token without gradients."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dftfast.runtime.profile import stage
 
 
 def likelihood(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
-    """``scale · Σ weight · −logprob`` over the batch's completion tokens."""
+    """`scale · Σ weight · −logprob` over the batch's completion tokens."""
     hidden = completion_states(decoder, batch)
-    return linear_cross_entropy(hidden, decoder.head_weight, batch.targets, batch.weights * scale)[
-        0
-    ]
+    weights = batch.weights * scale
+    loss, _ = linear_cross_entropy(hidden, decoder.head_weight, batch.targets, weights)
+    return loss
 
 
 def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
@@ -33,7 +33,10 @@ def completion_states(decoder: Decoder, batch: PackedBatch) -> Tensor:
 def token_logprobs(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> list[list[float]]:
-    """Log-probability of every completion token, in nats, under the decoder as it stands; processes share the work."""
+    """Log-probability of every completion token, in nats, under the decoder as it stands.
+
+    Processes share the work.
+    """
     sizes = [len(example) for example in examples]
     return distributed.map_over_ranks(
         lambda part: own_token_logprobs(decoder, part, micro_tokens), examples, sizes
@@ -45,10 +48,9 @@ def token_logprobs(
 def own_token_logprobs(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> list[list[float]]:
-    """``token_logprobs`` of this process's own examples."""
-    order = sorted(
-        range(len(examples)), key=lambda i: examples[i].prompt
-    )  # neighbours share more of their beginning
+    """`token_logprobs` of this process's own examples."""
+    # neighbours share more of their beginning
+    order = sorted(range(len(examples)), key=lambda i: examples[i].prompt)
     parts: list[list[float]] = []
     with sharded_join(decoder):
         for group in by_budget([examples[i] for i in order], micro_tokens):
@@ -66,10 +68,10 @@ def own_token_logprobs(
 def nats_per_token(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> float:
-    """Mean negative log-likelihood of the completions, nats per token, under the decoder as it stands."""
+    """Mean negative log-likelihood of the completions under the decoder, in nats per token."""
     return nats(token_logprobs(decoder, examples, micro_tokens))
 
 
 def nats(logprobs: Sequence[Sequence[float]]) -> float:
-    """Mean negative log-likelihood of texts, nats per token, from the log-probabilities of their tokens."""
+    """Mean negative log-likelihood per token, in nats, of texts with these log-probabilities."""
     return -sum(map(sum, logprobs)) / sum(map(len, logprobs))

@@ -15,7 +15,7 @@ from dftfast.optimise.distributed import rank
 
 
 class RunLog:
-    """One JSON object a line in ``folder/log.jsonl``; numbers also go to TensorBoard when it is on.
+    """One JSON object a line in `folder/log.jsonl`; numbers also go to TensorBoard when it is on.
 
     Only rank 0 writes.
     """
@@ -39,7 +39,7 @@ class RunLog:
                     self.writer.add_scalar(f"{stage}/{name}", value, step)
 
     def steps(self, stage: str) -> Callable[[dict], None]:
-        """A callback for ``fit``: logs every step under ``stage`` and moves a bar with loss, tokens/s and time left."""
+        """A callback for `fit` that logs every step under `stage` and moves a progress bar."""
         bar = tqdm(desc=stage, unit="step", dynamic_ncols=True, disable=rank() > 0)
 
         def step(record: dict) -> None:
@@ -62,9 +62,9 @@ class RunLog:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for a rollout: the callback takes (finished, all)."""
-    with tqdm(desc=what, unit="text", dynamic_ncols=True, disable=rank() > 0) as bar:
+    with tqdm(desc=label, unit="text", dynamic_ncols=True, disable=rank() > 0) as bar:
 
         def progress(finished: int, total: int) -> None:
             bar.total = total

@@ -1,4 +1,4 @@
-"""AdamW on fp32 masters with warm-up, cosine decay, clipping and a guard against non-finite gradients."""
+"""AdamW on fp32 masters with warm-up, cosine decay, clipping and skipped bad steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ log = logging.getLogger(__name__)
 class Optimiser:
     """AdamW (Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101), decoupled weight decay.
 
-    Parameters in half precision get fp32 masters; fp32 parameters (LoRA) are their own. A step whose loss or
-    gradient norm is not finite is skipped; one whose loss explodes is skipped and the rate halved from then on.
-    ``MAX_SKIPPED`` in a row raise Diverged.
+    Parameters in half precision get fp32 masters; fp32 parameters (LoRA) are their own. A step
+    whose loss or gradient norm is not finite is skipped; one whose loss explodes is skipped and the
+    rate halved from then on. `MAX_SKIPPED` in a row raise Diverged.
 
     Args:
-        learning_rate: the peak, reached after ``warmup`` (a share of ``total_steps``), then a cosine to zero.
+        learning_rate: the peak, reached after `warmup` (a share of `total_steps`), then a cosine to
+            zero.
         grad_clip: largest L2 norm of the whole gradient; 0 leaves it alone.
-        loss_limit: a loss of more than this many times its running mean is an explosion; 0 is no limit.
+        loss_limit: a loss of more than this many times its running mean is an explosion; 0 is no
+            limit.
     """
 
     MAX_SKIPPED = 10
@@ -61,11 +63,18 @@ class Optimiser:
 
     @stage("optimiser")
     def step(self, loss: float = 0.0) -> tuple[float, bool]:
-        """Update from the gradients and clear them. Returns (gradient norm before clipping, step was taken)."""
+        """Update from the gradients and clear them.
+
+        Returns:
+            The gradient's norm before clipping, and whether the step was taken.
+
+        Raises:
+            Diverged: `MAX_SKIPPED` steps in a row were not.
+        """
         for parameter, master in zip(self.parameters, self.masters):
             if master is not parameter:
-                master.grad = parameter.grad.float()
-        norm = nn.utils.get_total_norm([m.grad for m in self.masters])
+                master.grad = _gradient(parameter).float()
+        norm = nn.utils.get_total_norm([_gradient(master) for master in self.masters])
         taken = self._sound(loss, float(norm))
         if taken:
             if self.grad_clip:
@@ -83,7 +92,8 @@ class Optimiser:
             tensor.grad = None
         if self.skipped_in_a_row >= self.MAX_SKIPPED:
             raise Diverged(
-                f"{self.MAX_SKIPPED} steps in a row had a non-finite or exploding loss; lower the learning rate"
+                f"{self.MAX_SKIPPED} steps in a row had a non-finite or exploding loss; "
+                "lower the learning rate"
             )
         return float(norm), taken
 
@@ -111,24 +121,21 @@ class Optimiser:
 
     def tensors(self) -> dict[str, Tensor]:
         """fp32 masters and both moments."""
-        found = {}
+        tensors = {}
         for i, master in enumerate(self.masters):
             moments = self.adamw.state.get(master, {})
-            named = {
-                "master": master,
-                "step": moments.get("step"),
-                "exp_avg": moments.get("exp_avg"),
-            }
-            named["exp_avg_sq"] = moments.get("exp_avg_sq")
-            found |= {f"{i}.{name}": tensor for name, tensor in named.items() if tensor is not None}
-        return found
+            tensors[f"{i}.master"] = master
+            for name in ("step", "exp_avg", "exp_avg_sq"):
+                if moments.get(name) is not None:
+                    tensors[f"{i}.{name}"] = moments[name]
+        return tensors
 
     def numbers(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in self.NUMBERS}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
-        """Go on from what ``tensors`` and ``numbers`` gave."""
+        """Go on from what `tensors` and `numbers` gave."""
         for name in self.NUMBERS:
             setattr(self, name, numbers[name])
         for i, (parameter, master) in enumerate(zip(self.parameters, self.masters)):
@@ -143,3 +150,9 @@ class Optimiser:
                     "step": tensors[f"{i}.step"].to(master.device),
                     **moments,
                 }
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    """The gradient that a backward pass has left."""
+    assert tensor.grad is not None, "a parameter took no part in the loss"
+    return tensor.grad

@@ -1,10 +1,10 @@
-"""Documents end to end without padding, what several begin with once: what a training step computes on."""
+"""Documents end to end without padding, with what several begin with laid down once."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 class Example:
     """A prompt and the completion to learn, one token or more.
 
-    ``weight`` multiplies the loss of the completion's tokens, all alike or one by one.
+    `weight` multiplies the loss of the completion's tokens, all alike or one by one.
     """
 
     prompt: list[int]
@@ -36,12 +36,18 @@ class Example:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Attributes:
+    """Documents end to end: T tokens, M of them predicted, U of them computed on.
 
-    tokens, positions: int64 [T]; offsets: int64 [documents + 1].
-    rows: int64 [M], the hidden states that predict a completion token; targets int64 [M]; weights fp32 [M].
-    distinct: int64 [U], the tokens to compute on, since documents share the hidden states of what they begin with alike.
-    place: int64 [T], where in ``distinct`` each token has its own.
+    Attributes:
+        tokens: int64 [T].
+        positions: int64 [T].
+        offsets: int64 [documents + 1].
+        rows: int64 [M], the hidden states that predict a completion token.
+        targets: int64 [M].
+        weights: fp32 [M].
+        distinct: int64 [U], the tokens to compute on, since documents share the hidden states of
+            what they begin with alike.
+        place: int64 [T], where in `distinct` each token has its own.
     """
 
     tokens: Tensor
@@ -59,24 +65,25 @@ class PackedBatch:
         return torch.searchsorted(self.offsets, self.rows, right=True) - 1
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        return PackedBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return PackedBatch(**moved)
 
 
 def pack(examples: Sequence[Example]) -> PackedBatch:
-    """Lay examples end to end. The last token of each is only a target, so it is not run through the model."""
-    tokens, positions, offsets, rows, targets, weights, distinct, place = (
-        [],
-        [],
-        [0],
-        [],
-        [],
-        [],
-        [],
-        [],
-    )
-    known: dict[
-        tuple[int, int], int
-    ] = {}  # the row in ``distinct`` of a token after another row: a tree of beginnings
+    """Lay examples end to end.
+
+    The last token of each is only a target, so it is not run through the model.
+    """
+    tokens: list[int] = []
+    positions: list[int] = []
+    offsets = [0]
+    rows: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
+    distinct: list[int] = []
+    place: list[int] = []
+    # the row in `distinct` of a token after another row: a tree of beginnings
+    known: dict[tuple[int, int], int] = {}
     for example in examples:
         sequence = example.prompt + example.completion
         start, row = len(tokens), -1
@@ -91,15 +98,27 @@ def pack(examples: Sequence[Example]) -> PackedBatch:
         rows += range(start + len(example.prompt) - 1, start + len(sequence) - 1)
         targets += example.completion
         weights += example.weights
-    integer = lambda values: torch.tensor(values, dtype=torch.int64)
-    documents = map(integer, (tokens, positions, offsets, rows, targets))
     return PackedBatch(
-        *documents, torch.tensor(weights, dtype=torch.float32), integer(distinct), integer(place)
+        tokens=_integers(tokens),
+        positions=_integers(positions),
+        offsets=_integers(offsets),
+        rows=_integers(rows),
+        targets=_integers(targets),
+        weights=torch.tensor(weights, dtype=torch.float32),
+        distinct=_integers(distinct),
+        place=_integers(place),
     )
 
 
+def _integers(values: list[int]) -> Tensor:
+    return torch.tensor(values, dtype=torch.int64)
+
+
 def by_budget(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
-    """Cut a list into consecutive groups of at most ``tokens`` tokens (a longer example makes its own group)."""
+    """Cut a list into consecutive groups of at most `tokens` tokens.
+
+    A longer example makes its own group.
+    """
     groups: list[list[Example]] = []
     room = 0
     for example in examples:
@@ -114,7 +133,7 @@ def by_budget(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
 def batches(
     examples: Sequence[Example], tokens: int, epochs: int, seed: int
 ) -> Iterator[list[Example]]:
-    """The examples of every optimiser step: each epoch in a new order, about ``tokens`` tokens a step."""
+    """The examples of every step, about `tokens` tokens each; every epoch has a new order."""
     for epoch in range(epochs):
         order = list(range(len(examples)))
         random.Random(f"{seed}/{epoch}").shuffle(order)

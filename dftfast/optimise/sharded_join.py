@@ -1,4 +1,4 @@
-"""Passes through a sharded decoder, which every process takes part in whether it has work left or not."""
+"""Passes through a sharded decoder, in which every process takes part, with work left or not."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from dftfast.optimise.distributed import any_rank
 def sharded_join(decoder: Decoder, backward: bool = False) -> Iterator[None]:
     """Within the block each process may call a sharded decoder as often as it likes.
 
-    All of them meet before each call; a process that is through with the block goes on with calls on one token until
-    the others are too. With ``backward`` a backward pass follows each call. Nothing happens unless the decoder is sharded.
+    All of them meet before each call; a process that is through with the block goes on with calls
+    on one token until the others are too. With `backward` a backward pass follows each call.
+    Nothing happens unless the decoder is sharded.
     """
     if not decoder.sharded:
         yield

@@ -27,8 +27,9 @@ class ArgumentParser(argparse.ArgumentParser):
 def run(main: Callable[[Sequence[str]], None]) -> NoReturn:
     """Call `main(arguments)` and exit, with one line for what a user can act on.
 
-    Statuses: 0 done; 2 bad input; 3 the run cannot go on (diverged, disk full); 75 stopped by a signal at a point that
-    the same command goes on from; 130 stopped at once; 1 and a traceback for a bug.
+    Statuses: 0 done; 2 bad input; 3 the run cannot go on (diverged, disk full); 75 stopped by a
+    signal at a point that the same command goes on from; 130 stopped at once; 1 and a traceback for
+    a bug.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("dftfast").setLevel(logging.INFO)

@@ -2,12 +2,17 @@
 
 
 class UserError(Exception):
-    """Something that the user can put right (status 2). The message says what, where (file, line, field) and what to
-    do."""
+    """Something that the user can put right (status 2).
+
+    The message says what, where (file, line, field) and what to do.
+    """
 
 
 class TrainingStopped(Exception):
-    """A run that must not or cannot go on (status 3): diverged, or the disk is full. What it has saved is intact."""
+    """A run that must not or cannot go on (status 3): diverged, or the disk is full.
+
+    What it has saved is intact.
+    """
 
 
 class Diverged(TrainingStopped):
@@ -15,4 +20,7 @@ class Diverged(TrainingStopped):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped on request, at a point that the same command continues from (status 75, the system's EX_TEMPFAIL)."""
+    """Stopped on request, at a point that the same command continues from.
+
+    The status is 75, the system's EX_TEMPFAIL.
+    """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, flushed to disk, renamed into place."""
+"""Files that are whole or absent: written beside, flushed to disk, renamed into place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where downloads and derived data go: $DFTFAST_CACHE, else $XDG_CACHE_HOME/dftfast, else ~/.cache/dftfast."""
+    """Where downloads and derived data go.
+
+    It is $DFTFAST_CACHE, else $XDG_CACHE_HOME/dftfast, else ~/.cache/dftfast.
+    """
     if os.environ.get("DFTFAST_CACHE"):
         return Path(os.environ["DFTFAST_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dftfast"
@@ -21,7 +24,10 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` to write to; it replaces `path` when the block ends without an error."""
+    """Yield a temporary path beside `path` to write to.
+
+    It replaces `path` when the block ends without an error.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -36,8 +42,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` to fill; it becomes `path` when the block ends without an error.
-    If `path` has come into being meanwhile (another process made it), that one is kept."""
+    """Yield a temporary folder beside `path` to fill.
+
+    It becomes `path` when the block ends without an error. If `path` has come into being meanwhile
+    (another process made it), that one is kept.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))

@@ -1,4 +1,4 @@
-"""Where the time of a run goes: seconds by stage of the work, and a torch profiler trace of one update.
+"""Where the time of a run goes: seconds by stage, and a torch profiler trace of one update.
 
 Off, a stage costs the check of one variable. On, it waits for the GPU before it reads the clock.
 """
@@ -18,8 +18,8 @@ class Profile:
     """Seconds and calls of every stage; a stage inside another is taken out of the outer one.
 
     Attributes:
-        trace: the file that the profile of the second update (the first one warms up) is written to, in the
-            format of chrome://tracing and ui.perfetto.dev.
+        trace: the file that the profile of the second update (the first one warms up) is written
+            to, in the format of chrome://tracing and ui.perfetto.dev.
     """
 
     def __init__(self, trace: Path):
@@ -47,7 +47,7 @@ class Profile:
         if self.calls["optimiser"] == 1:
             self.profiler = torch.profiler.profile()
             self.profiler.start()
-        else:
+        elif self.profiler is not None:
             self.profiler.stop()
             self.profiler.export_chrome_trace(str(self.trace))
             self.profiler = None
@@ -58,7 +58,10 @@ class Profile:
             self.profiler.stop()
 
     def table(self) -> str:
-        """A line a stage: seconds, share of the time since the start, calls; what no stage covers is ``other``."""
+        """A line a stage: seconds, share of the time since the start, calls.
+
+        What no stage covers is `other`.
+        """
         total = time.perf_counter() - self.start
         rows = [(stage, self.seconds[stage], self.calls[stage]) for stage in STAGES]
         rows += [("other", total - sum(self.seconds.values()), ""), ("total", total, "")]
@@ -72,7 +75,7 @@ class Profile:
 
 @contextmanager
 def profiling(folder: Path) -> Iterator[Profile]:
-    """Profile the block; ``folder`` gets stages.txt, the table, and update.json.gz, the trace."""
+    """Profile the block; `folder` gets stages.txt, the table, and update.json.gz, the trace."""
     global _current
     folder.mkdir(parents=True, exist_ok=True)
     _current = Profile(folder / "update.json.gz")

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first ends the run at the next point that it can continue from, the second at once."""
+"""SIGTERM and Ctrl-C: the first ends the run where it can go on from, the second at once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ _requested = _held = False
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Within the block a signal raises Interrupted, at once or, inside `held`, when that is ready for it.
+    """Within the block a signal raises Interrupted; inside `held`, when that is ready for it.
 
     Files are whole or absent (`dftfast.runtime.files`), so outside `held` any moment will do.
     """
     global _requested
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # Python delivers signals to the main thread only
+    # Python delivers signals to the main thread only
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     _requested = False
@@ -37,7 +36,10 @@ def stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[Callable[[], bool]]:
-    """Hold signals back; yields a function that tells whether one has come. Leaving the block then raises."""
+    """Hold signals back; yields a function that tells whether one has come.
+
+    Leaving the block then raises.
+    """
     global _held
     _held = True
     try:

@@ -1,4 +1,4 @@
-"""Policy gradient and the baseline methods: gradients against autograd on whole logits, and each method on a tiny model."""
+"""Policy gradient and the baselines: gradients against autograd, each method on a tiny model."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_ngram_reward_counts_only_the_completion():
     ngram.fit(human)
     reward = NGramReward(ngram, own)
     batch = pack([Example([0, 1], [2, 2, 4]), Example([2], [1, 2])])
-    found = reward.of(batch, slice(0, 5))
+    found = reward.rewards(batch, slice(0, 5))
 
     def table(n, gram):
         keys, values = reward.tables[n]

@@ -1,4 +1,4 @@
-"""Generations are written whole, read back unchanged, and checked line by line when another tool made them."""
+"""Generations are written whole, read back unchanged, and checked line by line."""
 
 from __future__ import annotations
 

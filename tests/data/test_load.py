@@ -10,6 +10,7 @@ import pytest
 
 from dftfast.data import load as load_module
 from dftfast.data import load_corpus, prompt_messages
+from dftfast.data.load import with_token_counts
 from dftfast.runtime.errors import UserError
 
 GOOD = {"id": "a", "title": "Budget", "text": "The budget is attached \u2014 please read it."}
@@ -63,7 +64,8 @@ def test_prompt_states_the_brief(tmp_path):
     (message,) = prompt_messages(first)
     assert message["role"] == "user"
     assert message["content"].split("\n\n", 1)[1] == (
-        "Prompt: Budget\nUse case: workplace email\nStyle: plain\nLength: about 5 words\nEm dashes: allowed\n"
+        "Prompt: Budget\nUse case: workplace email\nStyle: plain\nLength: about 5 words\n"
+        "Em dashes: allowed\n"
         "Outline:\n- one\n- two"
     )
     assert prompt_messages(second)[0]["content"].endswith(
@@ -115,7 +117,7 @@ def test_target_tokens_max_words_and_limit(tmp_path):
 
     rows = [{"id": str(i), "title": "t", "text": "word " * (i + 1)} for i in range(10)]
     path = write(tmp_path, *rows)
-    documents = load_corpus([path], tokenizer=Characters(), max_words=6)
+    documents = with_token_counts(load_corpus([path], max_words=6), Characters())
     assert [document.target_tokens for document in documents] == [5 * (i + 1) for i in range(6)]
     few = load_corpus([path], limit=4)
     assert len(few) == 4 and few == [

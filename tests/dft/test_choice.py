@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from dftfast.config.schema import DFT, Weights
+from dftfast.config.schema_dft import DFT, Weights
 from dftfast.dft.selection import choose
 from dftfast.distribution.samples import Samples
 

@@ -1,11 +1,13 @@
-"""Population selection: exchange costs against recomputation, against brute force, on texts that it did not see."""
+"""Population selection against recomputation, brute force, and texts that it did not see."""
 
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
+from distribution.texts import VOCAB, Embedding, random_samples, standard_library_docstrings
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +23,6 @@ from dftfast.distribution.energy import (
 from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.population import make_terms, select_population
-
-from .texts import VOCAB, Embedding, random_samples, standard_library_docstrings
 
 WEIGHTS = {
     "mmd": 1.0,
@@ -60,12 +60,8 @@ def terms_of(candidates, human):
 
 def same_population(term, chosen, candidates, human, name):
     """The term's value from the discrepancy itself, on the chosen texts as a set of their own."""
-    makers = {
-        "mmd": MMD,
-        "conditional_mmd": ConditionalMMD,
-        "lexical": LexicalMMD,
-        "style": StyleMMD,
-    }
+    makers = {"mmd": MMD, "conditional_mmd": ConditionalMMD}
+    makers |= {"lexical": LexicalMMD, "style": StyleMMD}
     energies = {
         "length": LengthEnergy,
         "coverage": CoverageEnergy,
@@ -89,9 +85,8 @@ def test_cost_of_an_exchange_is_exact(name):
     term, fresh = terms_of(candidates, human)[name][1], terms_of(candidates, human)[name][1]
     chosen = np.arange(0, 40, 4)
     term.start(chosen)
-    for step in range(
-        20
-    ):  # two rounds over two blocks: sums from scratch, by differences, and inside the block
+    # two rounds over two blocks: sums from scratch, by differences, and inside the block
+    for step in range(20):
         number, position = step // 5 % 2, step % 10
         if step % 5 == 0:
             term.enter(number, np.arange(20 * number, 20 * number + 20))
@@ -121,7 +116,10 @@ def test_value_of_a_term_is_that_of_its_discrepancy(name):
 
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_slope_is_the_derivative_of_the_value(name):
-    """Many copies of every text, so that a text hardly meets itself; two of each other text become text i, and back."""
+    """Many copies of every text, so that a text hardly meets itself.
+
+    Two of each other text become text i, and back.
+    """
     copies, candidates, human = (
         400,
         random_samples(8, 12, shift=0.3, vocab=4),
@@ -151,7 +149,7 @@ def test_slope_is_the_derivative_of_the_value(name):
 
 
 def test_overshoot_aims_beyond_the_human_texts():
-    """Embeddings short of the human ones in every direction: the chosen come as far beyond, or stay behind, as asked."""
+    """Embeddings short of the human ones: the chosen come as far beyond, or behind, as asked."""
     candidates, human = random_samples(4000, 12), random_samples(1000, 13, shift=0.1)
     prompt = [i // 8 for i in range(4000)]
     shifts = []
@@ -178,6 +176,10 @@ def test_term_of_a_density_ratio_is_the_mean_of_its_witness():
     assert terms_of(candidates, human)["classifier"][1].value(chosen) == pytest.approx(expected)
 
 
+def value_of(weighted, chosen):
+    return sum(weight * term.value(np.array(chosen)) for weight, term in weighted)
+
+
 def test_selection_finds_the_optimum_of_a_small_instance():
     candidates, human = random_samples(12, 14, shift=0.5), random_samples(30, 15)
     terms = terms_of(candidates, human)
@@ -185,9 +187,8 @@ def test_selection_finds_the_optimum_of_a_small_instance():
     hits = 0
     for seed in range(5):
         chosen, records = select_population(prompt, terms, seed=seed)
-        objective = lambda c: sum(
-            records[0][f"weight_{k}"] * term.value(np.array(c)) for k, (_, term) in terms.items()
-        )
+        weighted = [(records[0][f"weight_{k}"], term) for k, (_, term) in terms.items()]
+        objective = partial(value_of, weighted)
         values = [
             objective(c) for c in itertools.product(*(range(3 * p, 3 * p + 3) for p in range(4)))
         ]
@@ -203,7 +204,7 @@ def test_every_sweep_lowers_the_objective_and_keeps_one_candidate_a_prompt(monke
     prompt = [9 * (i // 4) for i in range(200)]
     chosen, records = select_population(prompt, terms_of(candidates, human), seed=1, sweeps=30)
     objective = [record["J"] for record in records]
-    assert all(later <= earlier + 1e-6 for earlier, later in zip(objective, objective[1:]))
+    assert all(later <= earlier + 1e-6 for earlier, later in itertools.pairwise(objective))
     assert objective[-1] < objective[0] and records[-1]["exchanges"] == 0
     assert [prompt[i] for i in chosen] == sorted(set(prompt))
 
@@ -212,7 +213,7 @@ def test_every_sweep_lowers_the_objective_and_keeps_one_candidate_a_prompt(monke
 @example([1, 0, 0, 0], 1)  # a population without a trigram
 @settings(deadline=None, max_examples=15)
 def test_any_numbering_and_order_of_prompts(prompt, seed):
-    """Candidates of a prompt need not lie side by side, nor be equally many; the seed fixes the result."""
+    """Candidates of a prompt need not lie together, nor be equally many; the seed decides."""
     candidates, human = random_samples(len(prompt), 23), random_samples(30, 24)
     if len(set(prompt)) < 2:
         return
@@ -272,7 +273,7 @@ def test_a_name_that_is_no_discrepancy_is_refused():
 
 
 def test_selection_lowers_the_discrepancy_to_texts_it_did_not_see():
-    """Half of the candidates are human docstrings, half are corrupted ones; the choice transfers to held-out texts."""
+    """Half of the candidates are human docstrings, half corrupted; the choice transfers."""
     rng = np.random.default_rng(0)
     texts = standard_library_docstrings()
     rng.shuffle(texts)

@@ -1,4 +1,4 @@
-"""Small sets of texts: random token sequences with random embeddings, and docstrings of the standard library."""
+"""Small sets of texts: random ones, and docstrings of the standard library."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
     return Samples.of(embeddings, tokens, list(map(words, tokens)), prompts, briefs)
 
 
+def fitted(discrepancy, human):
+    discrepancy.fit(human)
+    return discrepancy
+
+
 def standard_library_docstrings():
     texts = set()
     for module in map(importlib.import_module, MODULES):
@@ -54,7 +59,10 @@ def standard_library_docstrings():
 
 
 class Embedding:
-    """Hashed words as embeddings and words as tokens, for texts known beforehand; the last token is the end."""
+    """Hashed words as embeddings and words as tokens, for texts known beforehand.
+
+    The last token is the end.
+    """
 
     def __init__(self, texts):
         from sklearn.feature_extraction.text import HashingVectorizer

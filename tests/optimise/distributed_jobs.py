@@ -1,4 +1,7 @@
-"""What the processes of test_distributed do: torchrun starts them with the name of a function below and its arguments."""
+"""What the processes of test_distributed do.
+
+torchrun starts them with the name of a function below and its arguments.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
 from dftfast.optimise import distributed
 from dftfast.optimise.checkpoint import Checkpoints
-from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.fit import FitSettings, LoopHooks, fit
 from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutEngine, Sampler
@@ -39,7 +42,10 @@ def examples(count: int = 20) -> list[Example]:
 
 
 def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
-    """Train, from the last checkpoint; every rank saves its parameters after each step, and what it was told."""
+    """Train, from the last checkpoint.
+
+    Every rank saves its parameters after each step, and what it was told.
+    """
     records, history = [], []
     if method == "lora":
         decoder = (policy := Policy(folder, torch.float32)).decoder
@@ -61,7 +67,7 @@ def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
         SETTINGS,
         1,
         log,
-        checkpoints=Checkpoints(Path(out) / "checkpoints", steps=1),
+        LoopHooks(checkpoints=Checkpoints(Path(out) / "checkpoints", steps=1)),
     )
     found = {
         "records": records,
@@ -72,7 +78,7 @@ def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
 
 
 def shard(folder: str, out: str, sharded: str) -> None:
-    """Two phases, with and without the layers sharded; everything that comes of it, and the bytes that were held."""
+    """Two phases, with and without the layers sharded: all that comes of it, and the bytes held."""
     policy = Policy(folder, torch.float32, sharded=sharded == "True")
     policy.temperature = 0.9
     engine = RolloutEngine(policy.decoder, max_sequences=4)
@@ -86,7 +92,7 @@ def shard(folder: str, out: str, sharded: str) -> None:
         parameters = policy.begin_phase(4, 8, seed=phase)
         policy.decoder.set_activation_checkpointing(0.5 * phase)
 
-        def log(record: dict) -> None:
+        def log(record: dict, parameters=parameters) -> None:
             found["records"].append({name: record[name] for name in ("loss", "grad_norm")})
             found["history"].append([p.detach().clone() for p in parameters])
 
@@ -104,7 +110,10 @@ def shard(folder: str, out: str, sharded: str) -> None:
 
 
 def lose(victim: str, how: str, folder: str) -> None:
-    """The victim dies or hangs, before a meeting or within a pass; the others tell when and how they stopped."""
+    """The victim dies or hangs, before a meeting or within a pass.
+
+    The others tell when and how they stopped.
+    """
 
     def be_lost(*_) -> None:
         if distributed.rank() == int(victim):
@@ -125,10 +134,9 @@ def lose(victim: str, how: str, folder: str) -> None:
             distributed.all_gather(None)
     except TrainingStopped as wrong:
         line = json.dumps({"seconds": time.monotonic() - start, "message": str(wrong)}) + "\n"
-        os.write(
-            1, line.encode()
-        )  # in one piece: torchrun's Python writes unbuffered, a print's newline by itself
-        raise SystemExit(3)
+        # in one piece: torchrun's Python writes unbuffered, a print's newline by itself
+        os.write(1, line.encode())
+        raise SystemExit(3) from wrong
 
 
 def fail(out: str) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints of the training loop: continued bit for bit, damaged, rotated, short of disk and of memory."""
+"""Checkpoints of the training loop: continued, damaged, rotated, short of disk and of memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
 from dftfast.optimise import fit as fitting
 from dftfast.optimise.checkpoint import KEEP, Checkpoints, read_state
-from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.fit import FitSettings, LoopHooks, fit
 from dftfast.optimise.packing import Example
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.runtime.errors import Interrupted, TrainingStopped, UserError
@@ -56,7 +56,7 @@ def trainer(request, folder):
         else:
             decoder = load_decoder(folder, torch.bfloat16)
             parameters = [p.requires_grad_() for p in decoder.parameters()]
-        fit(decoder, parameters, EXAMPLES, settings, 1, log, checkpoints=checkpoints)
+        fit(decoder, parameters, EXAMPLES, settings, 1, log, LoopHooks(checkpoints=checkpoints))
         return [p.detach().clone() for p in parameters]
 
     return train
@@ -82,7 +82,7 @@ def same(some, others):
 
 
 def interrupted(trainer, path, step=8):
-    """The checkpoints of a loop that broke off in the given step (after the step, before its checkpoint)."""
+    """The checkpoints of a loop that broke off in this step, before its checkpoint."""
     checkpoints = Checkpoints(path, steps=1)
     with pytest.raises(Stop):
         trainer(checkpoints, stop_after(step))
@@ -204,13 +204,12 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(trainer, tmp_p
     whole, limits = trainer(), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def log(record):
-        if (
-            record["step"] == 4
-        ):  # the fourth checkpoint meets the limit; a file may then hold 1000 bytes
+        # the fourth checkpoint meets the limit; a file may then hold 1000 bytes
+        if record["step"] == 4:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
 
     try:
-        with pytest.raises(TrainingStopped, match="could not be written.*step-00000003 is intact"):
+        with pytest.raises(TrainingStopped, match=r"could not be written.*step-00000003 is intact"):
             trainer(Checkpoints(tmp_path, steps=1), log)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

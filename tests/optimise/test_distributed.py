@@ -76,13 +76,14 @@ def test_training_is_the_same_on_any_number_of_processes(folder, tmp_path, metho
                 assert all(torch.equal(a, b) for a, b in zip(mine, theirs))
             assert other["logprobs"] == ranks[0]["logprobs"]
         for mine, theirs in zip(alone["history"][0], ranks[0]["history"][0], strict=True):
-            # by their norm: Adam's first step divides a gradient by its own size, so one that is all rounding moves too
+            # by their norm: Adam's first step divides a gradient by its own size, so one that is
+            # all rounding moves too
             assert (theirs - mine).norm() < 1e-4 * mine.norm()
         same_course(ranks[0], alone)
 
 
 def same_course(found, alone):
-    """To floating-point order, from the step at which ``found`` began to the last."""
+    """To floating-point order, from the step at which `found` began to the last."""
     steps = len(found["records"])
     for mine, theirs in zip(alone["records"][-steps:], found["records"], strict=True):
         assert (
@@ -93,7 +94,10 @@ def same_course(found, alone):
     moved = torch.cat([p.flatten() for p in alone["history"][-1]])
     gap = torch.cat([p.flatten() for p in found["history"][-1]]) - moved
     assert gap.norm() < 1e-3 * moved.norm()
-    logprobs = [torch.tensor(sum(each["logprobs"], [])) for each in (alone, found)]
+    logprobs = [
+        torch.tensor([value for part in each["logprobs"] for value in part])
+        for each in (alone, found)
+    ]
     torch.testing.assert_close(*logprobs, rtol=1e-2, atol=1e-2)
 
 

@@ -1,4 +1,4 @@
-"""Fifty updates in fp32 beside transformers + PEFT with torch's own AdamW, clipping and schedule: the same losses."""
+"""Fifty updates in fp32 have the losses of transformers + PEFT with torch's own AdamW."""
 
 from __future__ import annotations
 
