@@ -24,6 +24,7 @@ import sys
 import time
 from pathlib import Path
 
+import dftfast.dft.loop
 import dftfast.dft.policy_gradient
 import dftfast.distribution.population
 import dftfast.model.policy
@@ -66,7 +67,8 @@ def start(options: list[str], point: str | None, call: int) -> int:
 def run(options: list[str], point: str | None, call: int) -> None:
     """A run that ends with the last weights, unless it kills itself."""
     dftfast.pipeline.stages.report = lambda run: None
-    dftfast.dft.context._stalled = lambda records: False  # a second phase, on the merged first one
+    dftfast.pipeline.stages.ending = lambda run, sampler: ""  # it shows what the report found
+    dftfast.dft.loop._stalled = lambda records: False  # a second phase, on the merged first one
     if point:
         module, name = POINTS[point]
         original, calls = getattr(module, name), 0
