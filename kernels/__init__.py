@@ -1,4 +1,8 @@
-"""Fused operators for training and sampling language models; needs nothing but torch (and triton)."""
+"""Fused operators for training and sampling language models.
+
+Importing them needs torch and numpy alone. CUDA tensors need triton, CPU tensors the compiled
+module.
+"""
 
 from dftfast.kernels._causal_attention import causal_attention
 from dftfast.kernels._linear_logprob import linear_cross_entropy, linear_logprob

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 from dftfast.kernels.reference import causal_attention as reference
 
 
@@ -15,15 +15,17 @@ def causal_attention(
 ) -> Tensor:
     """softmax(q kᵀ / √D) v, where a token sees itself and the earlier tokens of its own document.
 
-    q: [T, H, D]; k, v: [T, Hk, D], H a multiple of Hk: query head h reads key head h // (H / Hk). All float32,
-    bfloat16 or float16. offsets: int64 [documents + 1], first token of each document, the last entry T; documents may
-    be empty. Returns [T, H, D] in q's dtype; differentiable in q, k and v.
+    q: [T, H, D]; k, v: [T, Hk, D], H a multiple of Hk: query head h reads key head h // (H / Hk).
+    All float32, bfloat16 or float16. offsets: int64 [documents + 1], first token of each document,
+    the last entry T; documents may be empty. Returns [T, H, D] in q's dtype; differentiable in q, k
+    and v.
 
-    On a CPU, arithmetic is float32 and keys and values are not repeated; saves q, k, v and the log-sum-exp of every
-    row (Dao, "FlashAttention-2", 2023, section 3.1), from which the backward computes the weights again. The result
-    does not depend on the number of threads. On CUDA, half precision goes to torch's `varlen_attn`, which wants the
-    length of the `longest` document (found by a host synchronisation where the caller does not give it), and float32
-    to scaled_dot_product_attention, a document at a time.
+    On a CPU, arithmetic is float32 and keys and values are not repeated; saves q, k, v and the
+    log-sum-exp of every row (Dao, "FlashAttention-2", 2023, section 3.1), from which the backward
+    computes the weights again. The result does not depend on the number of threads. On CUDA, half
+    precision goes to torch's `varlen_attn`, which wants the length of the `longest` document (found
+    by a host synchronisation where the caller does not give it), and float32 to
+    scaled_dot_product_attention, a document at a time.
 
     Raises ValueError for shapes or offsets that do not fit, TypeError for other dtypes.
     """
@@ -41,10 +43,12 @@ def causal_attention(
         )
     if offsets.dim() != 1 or len(offsets) == 0 or offsets.dtype != torch.int64:
         raise ValueError(
-            f"causal_attention: int64 offsets [documents + 1] expected, got {offsets.dtype} {tuple(offsets.shape)}"
+            "causal_attention: int64 offsets [documents + 1] expected, "
+            f"got {offsets.dtype} {tuple(offsets.shape)}"
         )
     if not q.is_cuda:
-        return torch.ops.dftfast.causal_attention(q, k, v, offsets)[0]
+        out, _ = torch.ops.dftfast.causal_attention(q, k, v, offsets)
+        return out
     if q.dtype == torch.float32:  # the flash kernel takes half precision
         return reference.causal_attention(q, k, v, offsets)
     return _varlen(
@@ -58,7 +62,9 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> T
     group = q.shape[1] // k.shape[1]
     if group > 1:
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    return varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=(-1, 0))
+    out = varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=(-1, 0))
+    assert isinstance(out, Tensor)  # a tuple only where more is asked for
+    return out
 
 
 @torch.library.custom_op("dftfast::causal_attention", mutates_args=(), device_types="cpu")
@@ -67,7 +73,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> tuple[Tensor, 
     q, k, v, offsets = (t.contiguous() for t in (q, k, v, offsets))
     out, lse = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
     addresses = (t.data_ptr() for t in (q, k, v, offsets, out, lse))
-    _C.causal_attention(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
+    cpu_kernels.causal_attention(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
     return out, lse
 
 
@@ -76,10 +82,10 @@ def _backward(
     dout: Tensor, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, lse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = [t.contiguous() for t in (dout, q, k, v, offsets, lse)]
-    gradients = tuple(torch.empty_like(t) for t in inputs[1:4])
-    addresses = (t.data_ptr() for t in (*inputs, *gradients))
-    _C.causal_attention_backward(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
-    return gradients
+    dq, dk, dv = (torch.empty_like(t) for t in inputs[1:4])
+    addresses = (t.data_ptr() for t in (*inputs, dq, dk, dv))
+    cpu_kernels.causal_attention_backward(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
+    return dq, dk, dv
 
 
 def _sizes(q: Tensor, k: Tensor, offsets: Tensor) -> tuple[int, ...]:

@@ -1,11 +1,11 @@
-"""Log-probability and entropy of a language-model head without the tokens × vocabulary matrix of logits."""
+"""Log-probability and entropy of a language-model head, without the matrix of all logits."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 
 BUFFER_BYTES = 32 * 2**20  # the block of logits: a few hundred tokens of a common vocabulary
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # in the order of csrc/linear_logprob.h
@@ -14,16 +14,17 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)  # in the order of csrc/
 def linear_logprob(
     h: Tensor, weight: Tensor, target: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Log-probability of a target token, and entropy, under softmax(h weightᵀ / temperature), in nats.
+    """Log-probability of a token, and entropy, under softmax(h weightᵀ / temperature), in nats.
 
     h: [T, d] float32, bfloat16 or float16; weight: [V, d], same dtype; target: [T] int64 in [0, V).
-    Returns (logprob float32 [T], entropy float32 [T]), both differentiable in h, and in weight where it requires a
-    gradient; a frozen weight costs nothing. The backward recomputes the logits a block of tokens at a time; h, weight,
-    target, the log-sum-exp and the entropy are all that is saved. A head with an adapter is used by passing its
-    effective weight, W + s B A, through which autograd reaches A and B.
+    Returns (logprob float32 [T], entropy float32 [T]), both differentiable in h, and in weight
+    where it requires a gradient; a frozen weight costs nothing. The backward recomputes the logits
+    a block of tokens at a time; h, weight, target, the log-sum-exp and the entropy are all that is
+    saved. A head with an adapter is used by passing its effective weight, W + s B A, through which
+    autograd reaches A and B.
 
-    Raises ValueError for shapes that do not fit, a target outside the vocabulary or temperature <= 0; TypeError for
-    other dtypes.
+    Raises ValueError for shapes that do not fit, a target outside the vocabulary or temperature <=
+    0; TypeError for other dtypes.
     """
     _check(h, weight, target, temperature)
     logprob, entropy, _ = torch.ops.dftfast.linear_logprob(h, weight, target, temperature)
@@ -33,14 +34,15 @@ def linear_logprob(
 def linear_cross_entropy(
     h: Tensor, weight: Tensor, target: Tensor, token_weight: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Weighted negative log-likelihood of a language-model head, with the gradient computed in the forward pass.
+    """Weighted negative log-likelihood of a head, with its gradient from the forward pass.
 
         loss = -Σ_t token_weight_t · log softmax(h_t weightᵀ / temperature)[target_t]
 
-    token_weight: [T] float32, known before the forward: 1 / N for cross-entropy over N tokens, advantage / N for
-    REINFORCE, 0 for a token without loss. Other arguments and errors as in `linear_logprob`. Because the loss is
-    linear in the log-probabilities, the gradients of h and weight are known up to one scalar while the block of logits
-    is at hand, so the logits are computed once (Liger Kernel's fused linear cross-entropy, Hsu et al. 2024).
+    token_weight: [T] float32, known before the forward: 1 / N for cross-entropy over N tokens,
+    advantage / N for REINFORCE, 0 for a token without loss. Other arguments and errors as in
+    `linear_logprob`. Because the loss is linear in the log-probabilities, the gradients of h and
+    weight are known up to one scalar while the block of logits is at hand, so the logits are
+    computed once (Liger Kernel's fused linear cross-entropy, Hsu et al. 2024).
     Returns (loss float32 scalar, logprob float32 [T], detached).
     """
     _check(h, weight, target, temperature)
@@ -51,7 +53,8 @@ def linear_cross_entropy(
         )
     if token_weight.requires_grad:
         raise ValueError(
-            "linear_cross_entropy is not differentiable in token_weight; detach it or use linear_logprob"
+            "linear_cross_entropy is not differentiable in token_weight; "
+            "detach it or use linear_logprob"
         )
     if not torch.is_grad_enabled() or not (h.requires_grad or weight.requires_grad):
         logprob, _ = linear_logprob(h, weight, target, temperature)
@@ -69,11 +72,13 @@ def _check(h: Tensor, weight: Tensor, target: Tensor, temperature: float) -> Non
         )
     if target.shape != h.shape[:1] or target.dtype != torch.int64:
         raise ValueError(
-            f"target must be int64 of shape {tuple(h.shape[:1])}, got {target.dtype} of shape {tuple(target.shape)}"
+            f"target must be int64 of shape {tuple(h.shape[:1])}, got {target.dtype} of shape "
+            f"{tuple(target.shape)}"
         )
     if h.dtype not in DTYPES or weight.dtype != h.dtype:
         raise TypeError(
-            f"h and weight must both be float32, bfloat16 or float16, got {h.dtype} and {weight.dtype}; convert one"
+            "h and weight must both be float32, bfloat16 or float16, "
+            f"got {h.dtype} and {weight.dtype}; convert one"
         )
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
@@ -87,11 +92,15 @@ def _logprob(
     outputs = h.new_empty(3, h.shape[0], dtype=torch.float32)
     for block in _blocks(h, weight, target, temperature):
         block.forward(outputs)
-    return tuple(row.clone() for row in outputs)
+    logprob, entropy, lse = (row.clone() for row in outputs)
+    return logprob, entropy, lse
 
 
 class _Block:
-    """Logits of a few consecutive tokens, over the whole vocabulary, rounded to the dtype of h as nn.Linear does."""
+    """Logits of a few consecutive tokens over the whole vocabulary.
+
+    They are rounded to the dtype of h, as nn.Linear does.
+    """
 
     def __init__(self, logits: Tensor, tokens: slice, target: Tensor, temperature: float):
         self.logits, self.tokens = logits, tokens
@@ -107,7 +116,7 @@ class _Block:
     def forward(self, outputs: Tensor) -> None:
         """Fill this block's part of outputs [3, T]: logprob, entropy, log-sum-exp."""
         addresses = (row[self.tokens].data_ptr() for row in outputs)
-        _C.logprob_tile_forward(*self.tile, *addresses, torch.get_num_threads())
+        cpu_kernels.logprob_tile_forward(*self.tile, *addresses, torch.get_num_threads())
 
     def backward(
         self, lse: Tensor, entropy: Tensor, grad_logprob: Tensor, grad_entropy: Tensor | None
@@ -115,13 +124,15 @@ class _Block:
         """Turn the logits into their gradient, in place."""
         addresses = [t[self.tokens].data_ptr() for t in (lse, entropy, grad_logprob)]
         by_entropy = 0 if grad_entropy is None else grad_entropy[self.tokens].data_ptr()
-        _C.logprob_tile_backward(*self.tile, *addresses, by_entropy, torch.get_num_threads())
+        cpu_kernels.logprob_tile_backward(
+            *self.tile, *addresses, by_entropy, torch.get_num_threads()
+        )
 
 
 def _blocks(h: Tensor, weight: Tensor, target: Tensor, temperature: float):
     h, target = h.contiguous(), target.contiguous()
     (size, _), vocab = h.shape, weight.shape[0]
-    _C.check_targets(target.data_ptr(), size, vocab)
+    cpu_kernels.check_targets(target.data_ptr(), size, vocab)
     if not size:
         return
     count = -(-size // max(1, BUFFER_BYTES // (vocab * h.element_size())))
@@ -147,9 +158,8 @@ class _Gradients:
     def add(self, block: _Block) -> None:
         torch.mm(block.logits, self.weight, out=self.of_h[block.tokens])
         if self.of_weight is not None:
-            for start in range(
-                0, self.weight.shape[0], 8192
-            ):  # the product in a low dtype needs a copy: keep it small
+            # The product in a low dtype needs a copy: keep it small.
+            for start in range(0, self.weight.shape[0], 8192):
                 words = slice(start, start + 8192)
                 self.of_weight[words] += block.logits[:, words].t() @ self.h[block.tokens]
 
@@ -172,7 +182,8 @@ def _(
 def _(
     h: Tensor, weight: Tensor, target: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(h.new_empty(h.shape[0], dtype=torch.float32) for _ in range(3))
+    logprob, entropy, lse = (h.new_empty(h.shape[0], dtype=torch.float32) for _ in range(3))
+    return logprob, entropy, lse
 
 
 @torch.library.custom_op("dftfast::linear_logprob_backward", mutates_args=(), device_types="cpu")
@@ -266,10 +277,8 @@ def _(h, weight, target, token_weight, temperature, weight_grad):
 
 @_cross_entropy.register_fake
 def _(h, weight, target, token_weight, temperature, weight_grad):
-    loss, logprob = (
-        h.new_empty((), dtype=torch.float32),
-        h.new_empty(h.shape[0], dtype=torch.float32),
-    )
+    loss = h.new_empty((), dtype=torch.float32)
+    logprob = h.new_empty(h.shape[0], dtype=torch.float32)
     return loss, logprob, h.new_empty(h.shape), h.new_empty(weight.shape if weight_grad else 0)
 
 

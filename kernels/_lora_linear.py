@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def lora_linear(
@@ -25,16 +25,19 @@ def lora_linear(
 ) -> Tensor:
     """y = x Wᵀ + bias + scale * (x aᵀ) bᵀ (Hu et al., "LoRA", 2021, equation 3).
 
-    With splits, block i of the output's columns (splits[i] of them) has the low-rank part scale * u_i b_iᵀ, where u_i
-    is columns i*r to (i+1)*r of u = x aᵀ and b_i the block's rows of b: packed q/k/v and gate/up in one op.
+    With splits, block i of the output's columns (splits[i] of them) has the low-rank part scale *
+    u_i b_iᵀ, where u_i is columns i*r to (i+1)*r of u = x aᵀ and b_i the block's rows of b: packed
+    q/k/v and gate/up in one op.
 
-    x: [..., in] and weight: [out, in], bias: [out], one of float32, bfloat16, float16. a: [P*r, in], b: [out, r], any
-    floating dtype (float32 masters beside bfloat16 weights): rounded to x's dtype for the products, with gradients in
-    their own dtype. splits: P widths that add up to out; None is one block. dropout: probability with which an entry
-    of x is left out of the low-rank part (the others grow by 1 / (1 - dropout)), drawn from `seed` and the entry's
-    index alone. Returns [..., out] in x's dtype.
+    x: [..., in] and weight: [out, in], bias: [out], one of float32, bfloat16, float16. a: [P*r,
+    in], b: [out, r], any floating dtype (float32 masters beside bfloat16 weights): rounded to x's
+    dtype for the products, with gradients in their own dtype. splits: P widths that add up to out;
+    None is one block. dropout: probability with which an entry of x is left out of the low-rank
+    part (the others grow by 1 / (1 - dropout)), drawn from `seed` and the entry's index alone.
+    Returns [..., out] in x's dtype.
     Differentiable in x, a and b; weight and bias are frozen. Saves x and u.
-    Raises ValueError for shapes that do not fit or a weight or bias that requires a gradient, TypeError for dtypes.
+    Raises ValueError for shapes that do not fit or a weight or bias that requires a gradient,
+    TypeError for dtypes.
     """
     splits = [weight.shape[0]] if splits is None else list(splits)
     _check(x, weight, a, b, bias, splits, dropout)
@@ -47,12 +50,14 @@ def _check(x, weight, a, b, bias, splits, dropout) -> None:
     check_dtype("lora_linear", *(t for t in (x, weight, bias) if t is not None))
     if x.dim() == 0 or weight.dim() != 2 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
-            f"lora_linear: x [..., in] and weight [out, in] expected, got {tuple(x.shape)}, {tuple(weight.shape)}"
+            f"lora_linear: x [..., in] and weight [out, in] expected, got {tuple(x.shape)}, "
+            f"{tuple(weight.shape)}"
         )
     out, columns = weight.shape
     if b.dim() != 2 or b.shape[0] != out or a.shape != (len(splits) * b.shape[1], columns):
         raise ValueError(
-            f"lora_linear: a [{len(splits)}*r, {columns}] and b [{out}, r] expected, got {tuple(a.shape)} and {tuple(b.shape)}"
+            f"lora_linear: a [{len(splits)}*r, {columns}] and b [{out}, r] expected, "
+            f"got {tuple(a.shape)} and {tuple(b.shape)}"
         )
     if not (a.is_floating_point() and b.is_floating_point()):
         raise TypeError(f"lora_linear: a and b must be floating point, got {a.dtype} and {b.dtype}")
@@ -82,7 +87,7 @@ def _dropped(x: Tensor, dropout: float, seed: int) -> Tensor:
     if dropout == 0.0:
         return x
     factor = torch.empty(x.shape)
-    _C.dropout_factor(
+    cpu_kernels.dropout_factor(
         factor.data_ptr(),
         factor.numel(),
         dropout,
@@ -207,12 +212,12 @@ def _setup_context(ctx, inputs, output) -> None:
 
 def _autograd(ctx, dy: Tensor, _):
     needs = [ctx.needs_input_grad[i] for i in (0, 2, 3)]
-    found = iter(
+    gradients = iter(
         torch.ops.dftfast.lora_linear_backward(
             dy, *ctx.saved_tensors, ctx.scale, ctx.splits, ctx.dropout, ctx.seed, needs
         )
     )
-    dx, da, db = (next(found) if need else None for need in needs)
+    dx, da, db = (next(gradients) if need else None for need in needs)
     return dx, None, da, db, None, None, None, None, None
 
 

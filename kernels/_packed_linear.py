@@ -1,4 +1,4 @@
-"""Small-batch bf16 products on a CPU, with the weight laid out once in the order in which the product reads it."""
+"""Small-batch bf16 products on a CPU, with the weight laid out once in reading order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 from dftfast.kernels.cpu_decoder import pack_matrix
 
 
@@ -23,15 +23,20 @@ class PackedWeight:
 
 
 def pack_weight(weight: Tensor) -> PackedWeight:
-    """weight: bfloat16 [out, in] on the CPU; a copy is kept. Raises ValueError for anything else."""
+    """weight: bfloat16 [out, in] on the CPU; a copy is kept.
+
+    Raises ValueError for anything else.
+    """
     if weight.dim() != 2 or weight.dtype != torch.bfloat16 or weight.device.type != "cpu":
         raise ValueError(
-            f"pack_weight: bfloat16 [out, in] on the CPU expected, got {weight.dtype} {tuple(weight.shape)} "
+            "pack_weight: bfloat16 [out, in] on the CPU expected, "
+            f"got {weight.dtype} {tuple(weight.shape)} "
             f"on {weight.device}"
         )
     packed = weight.shape[1] % 2 == 0
     weight = weight.detach()
-    return PackedWeight(pack_matrix(weight) if packed else weight.clone(), *weight.shape, packed)
+    out, inner = weight.shape
+    return PackedWeight(pack_matrix(weight) if packed else weight.clone(), out, inner, packed)
 
 
 def packed_linear(
@@ -42,26 +47,28 @@ def packed_linear(
 ) -> Tensor:
     """y = x Wᵀ + bias, summed in float32. Inference only.
 
-    x: bfloat16 [T, in]; bias: bfloat16 [out] or None; out_dtype: bfloat16 or float32. Returns [T, out]. A row's result
-    does not depend on the other rows, to the bit, where the weight is packed.
+    x: bfloat16 [T, in]; bias: bfloat16 [out] or None; out_dtype: bfloat16 or float32. Returns [T,
+    out]. A row's result does not depend on the other rows, to the bit, where the weight is packed.
     Raises ValueError for shapes or dtypes that do not fit.
     """
     if x.dim() != 2 or x.shape[1] != weight.inner or x.dtype != torch.bfloat16:
         raise ValueError(
-            f"packed_linear: bfloat16 x [T, {weight.inner}] expected, got {x.dtype} {tuple(x.shape)}"
+            f"packed_linear: bfloat16 x [T, {weight.inner}] expected, "
+            f"got {x.dtype} {tuple(x.shape)}"
         )
     if bias is not None and (bias.shape != (weight.out,) or bias.dtype != torch.bfloat16):
         raise ValueError(
-            f"packed_linear: bfloat16 bias [{weight.out}] expected, got {bias.dtype} {tuple(bias.shape)}"
+            f"packed_linear: bfloat16 bias [{weight.out}] expected, "
+            f"got {bias.dtype} {tuple(bias.shape)}"
         )
     if out_dtype not in (torch.bfloat16, torch.float32):
         raise ValueError(f"packed_linear: out_dtype must be bfloat16 or float32, got {out_dtype}")
     if not weight.packed:
-        widened = (None if t is None else t.to(out_dtype) for t in (x, weight.data, bias))
-        return F.linear(*widened)
+        wide_bias = None if bias is None else bias.to(out_dtype)
+        return F.linear(x.to(out_dtype), weight.data.to(out_dtype), wide_bias)
     x, bias = x.contiguous(), None if bias is None else bias.contiguous()
     y = torch.empty(x.shape[0], weight.out, dtype=out_dtype)
-    _C.packed_product(
+    cpu_kernels.packed_product(
         x.data_ptr(),
         x.shape[0],
         weight.inner,

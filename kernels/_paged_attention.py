@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
     """Write keys and values [T, Hk, D] into the caches [blocks, block, Hk, D], in place.
 
-    All float32, bfloat16 or float16. slots: int64 [T], block * block_size + offset; -1 skips the token.
-    Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU, a slot outside the
-    cache; TypeError for other dtypes.
+    All float32, bfloat16 or float16. slots: int64 [T], block * block_size + offset; -1 skips the
+    token.
+    Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU, a
+    slot outside the cache; TypeError for other dtypes.
     """
     check_dtype("store_kv", k, v, k_cache, v_cache)
     if (
@@ -42,21 +43,22 @@ def paged_attention(
 ) -> Tensor:
     """Causal attention of the newest tokens of S sequences over everything that their caches hold.
 
-    q: [T, H, D]; sequence s owns rows query_offsets[s] : query_offsets[s + 1], n_s of them (one in a decode).
-    k_cache, v_cache: [blocks, block, Hk, D], the new tokens' keys and values already in, H a multiple of Hk. All
-    float32, bfloat16 or float16. block_table: int32 [S, longest], blocks of each sequence; query_offsets:
-    int32 [S + 1], from 0 to T; lengths: int32 [S], cached tokens. Query i of n_s sees positions up to
-    lengths[s] - n_s + i. Softmax of scale * q kᵀ and sums are float32. Returns [T, H, D].
-    Cache blocks as in vLLM (Kwon et al., "PagedAttention", SOSP 2023).
+    q: [T, H, D]; sequence s owns rows query_offsets[s] : query_offsets[s + 1], n_s of them (one in
+    a decode). k_cache, v_cache: [blocks, block, Hk, D], the new tokens' keys and values already in,
+    H a multiple of Hk. All float32, bfloat16 or float16. block_table: int32 [S, longest], blocks of
+    each sequence; query_offsets: int32 [S + 1], from 0 to T; lengths: int32 [S], cached tokens.
+    Query i of n_s sees positions up to lengths[s] - n_s + i. Softmax of scale * q kᵀ and sums are
+    float32. Returns [T, H, D]. Cache blocks as in vLLM (Kwon et al., "PagedAttention", SOSP 2023).
 
-    Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU, lengths or blocks
-    outside the cache; TypeError for other dtypes.
+    Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU,
+    lengths or blocks outside the cache; TypeError for other dtypes.
     """
     check_dtype("paged_attention", q, k_cache, v_cache)
     _check_caches("paged_attention", k_cache, v_cache, (k_cache.shape[2], q.shape[-1]))
     if q.dim() != 3 or q.shape[1] % k_cache.shape[2]:
         raise ValueError(
-            f"paged_attention: q [T, H, D], H a multiple of {k_cache.shape[2]}, expected, got {tuple(q.shape)}"
+            f"paged_attention: q [T, H, D], H a multiple of {k_cache.shape[2]}, expected, "
+            f"got {tuple(q.shape)}"
         )
     indices = (block_table, query_offsets, lengths)
     S = len(lengths)
@@ -67,7 +69,8 @@ def paged_attention(
         or len(block_table) != S
     ):
         raise ValueError(
-            "paged_attention: block_table [S, longest], query_offsets [S + 1] and lengths [S] expected, "
+            "paged_attention: block_table [S, longest], query_offsets [S + 1] and lengths [S] "
+            "expected, "
             f"got {', '.join(str(tuple(t.shape)) for t in indices)}"
         )
     if any(t.dtype != torch.int32 for t in indices):
@@ -92,7 +95,7 @@ def _store(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor
     k, v, slots = k.contiguous(), v.contiguous(), slots.contiguous()
     (blocks, page, *_), token_bytes = k_cache.shape, k.shape[1] * k.shape[2] * k.element_size()
     addresses = (t.data_ptr() for t in (k, v, k_cache, v_cache, slots))
-    _C.store_kv(*addresses, len(k), token_bytes, blocks * page)
+    cpu_kernels.store_kv(*addresses, len(k), token_bytes, blocks * page)
 
 
 @torch.library.custom_op("dftfast::paged_attention", mutates_args=(), device_types="cpu")
@@ -108,7 +111,7 @@ def _attend(
     (tokens, heads, head_dim), (blocks, page, kv_heads, _) = q.shape, k_cache.shape
     tensors = [t.contiguous() for t in (q, k_cache, v_cache, block_table, query_offsets, lengths)]
     out = torch.empty_like(tensors[0])
-    _C.paged_attention(
+    cpu_kernels.paged_attention(
         DTYPES[q.dtype],
         *(t.data_ptr() for t in (*tensors, out)),
         tokens,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, address, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def qk_norm_rope(
@@ -19,15 +19,17 @@ def qk_norm_rope(
     Hk: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Split packed projections into heads, normalise every query and key head, rotate both by their position.
+    """Split packed projections into heads, normalise and rotate every query and key head.
 
         q_h = rotate(rms_norm(qkv_h, q_weight)),  rotate([a | b]) = [a cos - b sin | b cos + a sin]
 
-    Rotary positions as in Su et al., "RoFormer" (2021), equation 34, in the rotate-half layout of transformers; the
-    norm of queries and keys as in Qwen3 (Henry et al., "Query-Key Normalization for Transformers", 2020).
+    Rotary positions as in Su et al., "RoFormer" (2021), equation 34, in the rotate-half layout of
+    transformers; the norm of queries and keys as in Qwen3 (Henry et al., "Query-Key Normalization
+    for Transformers", 2020).
 
-    qkv: [T, (H + 2 Hk) D] float32, bfloat16 or float16, D even: H query heads, then Hk key heads, then Hk value heads.
-    q_weight, k_weight: [D], any floating dtype, or both None for no norm. cos, sin: float32 [T, D / 2].
+    qkv: [T, (H + 2 Hk) D] float32, bfloat16 or float16, D even: H query heads, then Hk key heads,
+    then Hk value heads. q_weight, k_weight: [D], any floating dtype, or both None for no norm. cos,
+    sin: float32 [T, D / 2].
     Returns q [T, H, D], k [T, Hk, D], v [T, Hk, D] in qkv's dtype. Arithmetic is float32.
     Differentiable in qkv and the weights; saves those and cos, sin; frozen weights cost no
     gradient. Raises ValueError for shapes that do not fit,
@@ -47,7 +49,8 @@ def qk_norm_rope(
         or sin.dtype != torch.float32
     ):
         raise ValueError(
-            f"qk_norm_rope: float32 cos and sin {half} expected, got {cos.dtype} {tuple(cos.shape)} "
+            f"qk_norm_rope: float32 cos and sin {half} expected, "
+            f"got {cos.dtype} {tuple(cos.shape)} "
             f"and {sin.dtype} {tuple(sin.shape)}"
         )
     for weight in (q_weight, k_weight):
@@ -78,7 +81,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs = _ready(qkv, q_weight, k_weight, cos, sin)
     outputs = _empty(qkv, H, Hk)
-    _C.qk_norm_rope(
+    cpu_kernels.qk_norm_rope(
         DTYPES[qkv.dtype],
         *map(address, inputs),
         *map(address, outputs),
@@ -116,17 +119,17 @@ def _backward(
     """[dqkv], and the gradients of the weights where there are any and they are asked for."""
     dq, dk, dv = dq.contiguous(), dk.contiguous(), dv.contiguous()
     inputs = _ready(qkv, q_weight, k_weight, cos, sin)
-    weight_grad = weight_grad and q_weight is not None
-    dqkv, dweights = (
-        torch.empty_like(inputs[0]),
-        [torch.empty_like(w) if weight_grad else None for w in inputs[1:3]],
+    weights = (
+        [] if q_weight is None or k_weight is None or not weight_grad else [q_weight, k_weight]
     )
-    _C.qk_norm_rope_backward(
+    dqkv = torch.empty_like(inputs[0])
+    dweights = [torch.empty_like(w, dtype=torch.float32) for w in weights]
+    cpu_kernels.qk_norm_rope_backward(
         DTYPES[qkv.dtype],
         *map(address, (dq, dk, dv)),
         *map(address, inputs),
         dqkv.data_ptr(),
-        *map(address, dweights),
+        *(map(address, dweights) if weights else (0, 0)),
         qkv.shape[0],
         H,
         Hk,
@@ -134,11 +137,7 @@ def _backward(
         eps,
         torch.get_num_threads(),
     )
-    return (
-        [dqkv]
-        if not weight_grad
-        else [dqkv, dweights[0].to(q_weight.dtype), dweights[1].to(k_weight.dtype)]
-    )
+    return [dqkv, *(grad.to(weight.dtype) for grad, weight in zip(dweights, weights))]
 
 
 @_forward.register_kernel("cuda")
@@ -200,7 +199,7 @@ def _autograd(ctx, dq: Tensor, dk: Tensor, dv: Tensor):
     gradients = torch.ops.dftfast.qk_norm_rope_backward(
         dq, dk, dv, *ctx.saved_tensors, ctx.H, ctx.Hk, ctx.eps, any(ctx.needs_input_grad[1:3])
     )
-    return *(gradients + [None, None])[:3], None, None, None, None, None
+    return *[*gradients, None, None][:3], None, None, None, None, None
 
 
 _forward.register_autograd(_autograd, setup_context=_setup_context)

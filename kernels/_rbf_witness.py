@@ -5,29 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 
-# A tile of dot products: large enough for the matrix product, small enough to stay in the last-level cache.
+# A tile of dot products: large enough for the matrix product, small enough to stay in the
+# last-level cache.
 ROWS, COLUMNS = 1024, 2048
 
 
 def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool = False) -> Tensor:
-    """Mean Gaussian kernel between every row of x and all rows of y, for several bandwidths in one pass.
+    """Mean Gaussian kernel between every row of x and all rows of y, for several bandwidths.
 
         out[i, k] = mean_j exp(-|x_i - y_j|² / (2 h_k²))
 
-    From it follow MMD² = mean(out(x, x)) - 2 mean(out(x, y)) + mean(out(y, y)), its unbiased estimate
-    (exclude_diagonal for the first and last term) and its witness function (Gretton et al., "A Kernel
-    Two-Sample Test", JMLR 2012, equations 3 and 4). Memory is O((n + m) d): the n × m kernel never exists.
+    From it follow MMD² = mean(out(x, x)) - 2 mean(out(x, y)) + mean(out(y, y)), its unbiased
+    estimate (exclude_diagonal for the first and last term) and its witness function (Gretton et
+    al., "A Kernel Two-Sample Test", JMLR 2012, equations 3 and 4). Memory is O((n + m) d): the n ×
+    m kernel never exists.
 
-    x: [n, d] float32, bfloat16 or float16; y: [m, d], same dtype. bandwidths: [k] float32, in the unit of x.
-    exclude_diagonal: leave out j = i (x and y are then the same points, n == m), dividing by m - 1.
-    Returns float32 [n, k]. Distances and sums are kept in float32 or wider. Coinciding points give exactly 1.
-    Differentiable in x only; y counts as data. For the mean of k(x_i, x_j) over pairs of one set, symmetry
-    makes the full gradient twice that of rbf_witness(x, x.detach(), ..., True).mean().
+    x: [n, d] float32, bfloat16 or float16; y: [m, d], same dtype. bandwidths: [k] float32, in the
+    unit of x. exclude_diagonal: leave out j = i (x and y are then the same points, n == m),
+    dividing by m - 1.
+    Returns float32 [n, k]. Distances and sums are kept in float32 or wider. Coinciding points give
+    exactly 1.
+    Differentiable in x only; y counts as data. For the mean of k(x_i, x_j) over pairs of one set,
+    symmetry makes the full gradient twice that of rbf_witness(x, x.detach(), ..., True).mean().
 
-    Raises ValueError for shapes that do not fit, no row in y, or a y or bandwidths that require a gradient;
-    TypeError for other dtypes.
+    Raises ValueError for shapes that do not fit, no row in y, or a y or bandwidths that require a
+    gradient; TypeError for other dtypes.
     """
     _check(x, y, bandwidths, exclude_diagonal)
     return torch.ops.dftfast.rbf_witness(x, y, bandwidths, exclude_diagonal)
@@ -36,7 +40,8 @@ def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool
 def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> None:
     if x.dim() != 2 or y.dim() != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"rbf_witness: x [n, d] and y [m, d] expected, got {tuple(x.shape)} and {tuple(y.shape)}"
+            "rbf_witness: x [n, d] and y [m, d] expected, "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
     if bandwidths.dim() != 1:
         raise ValueError(
@@ -44,11 +49,13 @@ def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> 
         )
     if x.dtype not in (torch.float32, torch.bfloat16, torch.float16) or y.dtype != x.dtype:
         raise TypeError(
-            f"rbf_witness: x and y must both be float32, bfloat16 or float16, got {x.dtype} and {y.dtype}; convert them"
+            "rbf_witness: x and y must both be float32, bfloat16 or float16, "
+            f"got {x.dtype} and {y.dtype}; convert them"
         )
     if exclude_diagonal and x.shape[0] != y.shape[0]:
         raise ValueError(
-            f"rbf_witness: exclude_diagonal needs as many rows in x ({x.shape[0]}) as in y ({y.shape[0]})"
+            f"rbf_witness: exclude_diagonal needs as many rows in x ({x.shape[0]}) as in y "
+            f"({y.shape[0]})"
         )
     if y.shape[0] - exclude_diagonal < 1:
         raise ValueError("rbf_witness: no row of y is left to take the mean over")
@@ -62,14 +69,15 @@ def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> 
 def _forward(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
     sums = x.new_zeros(x.shape[0], bandwidths.shape[0], dtype=torch.float64)
     for tile, *_ in _tiles(x.float(), y.float(), bandwidths, exclude_diagonal):
-        _C.rbf_values(tile, sums.data_ptr())
+        cpu_kernels.rbf_values(tile, sums.data_ptr())
     return (sums / (y.shape[0] - exclude_diagonal)).float()
 
 
 def _tiles(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool):
-    """Every tile as the C++ kernels take it, with its dot products, its rows and columns and the centred points."""
+    """Every tile as the C++ kernels take it: dot products, rows, columns and centred points."""
     x, y = x.contiguous(), y.contiguous()
-    # Distances do not change when both sets move; the norms, and with them the cancellation, become small.
+    # Distances do not change when both sets move; the norms, and with them the cancellation, become
+    # small.
     mean = y.mean(0)
     mean = torch.where(mean.isfinite(), mean, 0.0)
     centred_x, centred_y = x - mean, y - mean
@@ -84,7 +92,7 @@ def _tiles(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool):
             shape = (rows.stop - row, columns.stop - column)
             dots = buffer[: shape[0] * shape[1]].view(shape)
             torch.mm(centred_x[rows], centred_y[columns].t(), out=dots)
-            tile = _C.RbfTile(
+            tile = cpu_kernels.RbfTile(
                 dots.data_ptr(),
                 *shape,
                 row,
@@ -99,7 +107,7 @@ def _tiles(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool):
                 exclude_diagonal,
                 torch.get_num_threads(),
             )
-            yield tile, dots, rows, columns, centred_x, centred_y
+            yield tile, dots, rows, columns, (centred_x, centred_y)
 
 
 @_forward.register_kernel("cuda")
@@ -118,17 +126,18 @@ def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tenso
 def _backward(
     grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool
 ) -> Tensor:
-    # d out[i] / d x_i = Σ_j w_ij (y_j - x_i), with w_ij = k(x_i, y_j) / (h² m): one more product with the tile.
+    # d out[i] / d x_i = Σ_j w_ij (y_j - x_i), with w_ij = k(x_i, y_j) / (h² m): one more product
+    # with the tile.
     count = y.shape[0] - exclude_diagonal
     factor = (grad.float() / (bandwidths.float().square() * count)).contiguous()
     out = torch.zeros_like(x, dtype=torch.float32, memory_format=torch.contiguous_format)
     row_sums = out.new_zeros(x.shape[0])
-    centred_x = x
+    centred = x, y
     tiles = _tiles(x.float(), y.float(), bandwidths, exclude_diagonal)
-    for tile, weights, rows, columns, centred_x, centred_y in tiles:
-        _C.rbf_weights(tile, factor.data_ptr(), row_sums.data_ptr())
-        out[rows].addmm_(weights, centred_y[columns])
-    return (out - row_sums[:, None] * centred_x).to(x.dtype)
+    for tile, weights, rows, columns, centred in tiles:
+        cpu_kernels.rbf_weights(tile, factor.data_ptr(), row_sums.data_ptr())
+        out[rows].addmm_(weights, centred[1][columns])
+    return (out - row_sums[:, None] * centred[0]).to(x.dtype)
 
 
 @_backward.register_kernel("cuda")

@@ -5,27 +5,32 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, address, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """y = x / sqrt(mean(x²) + eps) * weight, over the last dimension (Zhang and Sennrich, "Root Mean Square Layer
-    Normalization", NeurIPS 2019).
+    """y = x / sqrt(mean(x²) + eps) * weight, over the last dimension.
 
-    x: [..., d] float32, bfloat16 or float16; weight: [d], any floating dtype. Returns x's shape and dtype.
-    Arithmetic is float32; as in transformers, x / rms is rounded to x's dtype before the product with the weight.
-    Differentiable in x and weight; saves both; a frozen weight costs no gradient. Raises ValueError for a weight that does not fit, TypeError for
-    other dtypes.
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019.
+
+    x: [..., d] float32, bfloat16 or float16; weight: [d], any floating dtype. Returns x's shape and
+    dtype. Arithmetic is float32; as in transformers, x / rms is rounded to x's dtype before the
+    product with the weight.
+    Differentiable in x and weight; saves both; a frozen weight costs no gradient. Raises ValueError
+    for a weight that does not fit, TypeError for other dtypes.
     """
     _check("rms_norm", x, weight)
     return torch.ops.dftfast.rms_norm(x.reshape(-1, x.shape[-1]), weight, eps).view(x.shape)
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """(rms_norm(x + residual, weight, eps), x + residual) in one pass; the norm sees the sum after rounding.
+    """(rms_norm(x + residual, weight, eps), x + residual) in one pass.
 
-    x, residual: [..., d], same shape and dtype. Differentiable in all three tensors; saves the sum and the weight.
+    The norm sees the sum after rounding.
+
+    x, residual: [..., d], same shape and dtype. Differentiable in all three tensors; saves the sum
+    and the weight.
     Raises as rms_norm does.
     """
     _check("add_rms_norm", x, weight)
@@ -43,7 +48,8 @@ def _check(op: str, x: Tensor, weight: Tensor) -> None:
     check_dtype(op, x)
     if x.dim() == 0 or weight.shape != x.shape[-1:]:
         raise ValueError(
-            f"{op}: weight [d] expected for x [..., d], got {tuple(weight.shape)} and {tuple(x.shape)}"
+            f"{op}: weight [d] expected for x [..., d], got {tuple(weight.shape)} and "
+            f"{tuple(x.shape)}"
         )
 
 
@@ -54,13 +60,15 @@ def _forward(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 @torch.library.custom_op("dftfast::add_rms_norm", mutates_args=(), device_types="cpu")
 def _add_forward(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return _run(x, residual.contiguous(), weight, eps)
+    y, total = _run(x, residual.contiguous(), weight, eps)
+    assert total is not None
+    return y, total
 
 
 def _run(x: Tensor, residual: Tensor | None, weight: Tensor, eps: float):
     x, weight = x.contiguous(), weight.float().contiguous()
     y, total = torch.empty_like(x), None if residual is None else torch.empty_like(x)
-    _C.rms_norm(
+    cpu_kernels.rms_norm(
         DTYPES[x.dtype],
         x.data_ptr(),
         address(residual),
@@ -92,7 +100,7 @@ def _run_backward(
 ) -> list[Tensor]:
     dy, x, scale = dy.contiguous(), x.contiguous(), weight.float().contiguous()
     dx, dweight = torch.empty_like(x), torch.empty_like(scale) if weight_grad else None
-    _C.rms_norm_backward(
+    cpu_kernels.rms_norm_backward(
         DTYPES[x.dtype],
         dy.data_ptr(),
         address(dtotal),

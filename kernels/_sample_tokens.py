@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def sample_tokens(
@@ -19,23 +19,27 @@ def sample_tokens(
     request_id: Tensor,
     position: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw from softmax(logits / temperature), cut to the top k, then to the top p of those, then by min p.
+    """Draw from softmax(logits / temperature), cut to the top k, then top p, then by min p.
 
-    A cut is a threshold on the logit, so equal logits are kept or dropped together. Kept are the logits of at least:
-    the k-th largest; the largest t such that those of at least t have top_p of the probability that top-k left; the
-    one that is min_p times as likely as the likeliest. The likeliest is always kept.
+    A cut is a threshold on the logit, so equal logits are kept or dropped together. Kept are the
+    logits of at least: the k-th largest; the largest t such that those of at least t have top_p of
+    the probability that top-k left; the one that is min_p times as likely as the likeliest. The
+    likeliest is always kept.
 
-    The random number is the first word of Philox4x32-10 (Salmon et al. 2011) with key = seed and counter =
-    (position, request_id); the draw inverts the distribution function over the kept tokens in vocabulary order.
+    The random number is the first word of Philox4x32-10 (Salmon et al. 2011) with key = seed and
+    counter = (position, request_id); the draw inverts the distribution function over the kept
+    tokens in vocabulary order.
 
     Args:
         logits: fp32, bf16 or fp16 [B, V], V > 0; -inf bans a token. All further arguments are [B].
-        temperature: fp32; 0 takes the most likely token, the first of several. top_k: int32, 0 is off. top_p, min_p: fp32.
+        temperature: fp32; 0 takes the most likely token, the first of several. top_k: int32, 0 is
+            off. top_p, min_p: fp32.
         seed, request_id, position: int64.
 
     Returns:
-        token int64; logprob fp32 under softmax(logits); sampler_logprob fp32 under the distribution drawn from;
-        entropy fp32 of softmax(logits), in nats. All [B]. A row that holds NaN or +inf, or nothing but -inf, has no
+        token int64; logprob fp32 under softmax(logits); sampler_logprob fp32 under the distribution
+        drawn from; entropy fp32 of softmax(logits), in nats. All [B]. A row that holds NaN or +inf,
+        or nothing but -inf, has no
         distribution: its token is 0 and its figures are NaN.
     """
     if logits.dim() != 2 or not logits.shape[1]:
@@ -73,10 +77,11 @@ def _sample(
     rows, vocab = logits.shape
     logits = logits.contiguous()
     token = torch.empty(rows, dtype=torch.int64)
-    outputs = (token, *(torch.empty(rows, dtype=torch.float32) for _ in range(3)))
+    logprob, sampler_logprob, entropy = (torch.empty(rows, dtype=torch.float32) for _ in range(3))
+    outputs = (token, logprob, sampler_logprob, entropy)
     tensors = (temperature, top_k, top_p, min_p, seed, request_id, position, *outputs)
     addresses = [tensor.data_ptr() for tensor in tensors]
-    _C.sample_tokens(
+    cpu_kernels.sample_tokens(
         logits.data_ptr(), DTYPES[logits.dtype], rows, vocab, *addresses, torch.get_num_threads()
     )
     return outputs

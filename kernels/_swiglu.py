@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
 from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up, where gate_up = [gate | up] along the last dimension (Shazeer, "GLU Variants Improve
-    Transformer", 2020, https://arxiv.org/abs/2002.05202).
+    """silu(gate) * up, where gate_up = [gate | up] along the last dimension.
 
-    gate_up: [..., 2F] float32, bfloat16 or float16. Returns [..., F] in the same dtype. Arithmetic is float32; as in
-    transformers, silu(gate) is rounded before the product. Differentiable; saves gate_up.
+    Shazeer, "GLU Variants Improve Transformer", 2020, https://arxiv.org/abs/2002.05202.
+
+    gate_up: [..., 2F] float32, bfloat16 or float16. Returns [..., F] in the same dtype. Arithmetic
+    is float32; as in transformers, silu(gate) is rounded before the product. Differentiable; saves
+    gate_up.
     Raises ValueError for an odd last dimension, TypeError for other dtypes.
     """
     check_dtype("swiglu", gate_up)
@@ -30,7 +32,9 @@ def swiglu(gate_up: Tensor) -> Tensor:
 def _forward(gate_up: Tensor) -> Tensor:
     gate_up = gate_up.contiguous()
     y = gate_up.new_empty(gate_up.shape[0], gate_up.shape[1] // 2)
-    _C.swiglu(DTYPES[y.dtype], gate_up.data_ptr(), y.data_ptr(), *y.shape, torch.get_num_threads())
+    cpu_kernels.swiglu(
+        DTYPES[y.dtype], gate_up.data_ptr(), y.data_ptr(), *y.shape, torch.get_num_threads()
+    )
     return y
 
 
@@ -38,7 +42,7 @@ def _forward(gate_up: Tensor) -> Tensor:
 def _backward(dy: Tensor, gate_up: Tensor) -> Tensor:
     dy, gate_up = dy.contiguous(), gate_up.contiguous()
     out = torch.empty_like(gate_up)
-    _C.swiglu_backward(
+    cpu_kernels.swiglu_backward(
         DTYPES[dy.dtype],
         dy.data_ptr(),
         gate_up.data_ptr(),

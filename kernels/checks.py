@@ -10,11 +10,12 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
 def check_dtype(op: str, *tensors: Tensor) -> None:
-    found = {t.dtype for t in tensors}
-    if len(found) != 1 or not found <= DTYPES.keys():
-        names = ", ".join(sorted(str(dtype) for dtype in found))
+    dtypes = {t.dtype for t in tensors}
+    if len(dtypes) != 1 or not dtypes <= DTYPES.keys():
+        names = ", ".join(sorted(str(dtype) for dtype in dtypes))
         raise TypeError(
-            f"{op}: one of float32, bfloat16 and float16 expected for all tensors, got {names}; convert them"
+            f"{op}: one of float32, bfloat16 and float16 expected for all tensors, got {names}; "
+            "convert them"
         )
 
 

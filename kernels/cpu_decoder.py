@@ -1,32 +1,38 @@
-"""A decoder's whole forward pass over a paged cache in one C++ call, on bf16 weights packed once."""
+"""A decoder's forward pass over a paged cache in one C++ call, on bf16 weights packed once."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 
 BLOCK = 16  # tokens of a cache block
-PANEL = _C.packed_panel()  # rows of a packed matrix are padded to a multiple of this
 
 
 def packed_size(rows: int, columns: int) -> int:
-    return -(-rows // PANEL) * PANEL * columns
+    """Numbers in a packed matrix, whose rows are padded to a multiple of the kernels' panel."""
+    panel = cpu_kernels.packed_panel()
+    return -(-rows // panel) * panel * columns
 
 
 def pack_matrix(weight: Tensor, target: Tensor | None = None) -> Tensor:
-    """bf16 [out, in] (in even) -> the order in which the products read it, bf16 [packed_size(out, in)]."""
+    """bf16 [out, in], in even, in the order of the products: bf16 [packed_size(out, in)]."""
     target = on_huge_pages(packed_size(*weight.shape)) if target is None else target
     weight = weight.contiguous()
-    _C.pack_matrix(weight.data_ptr(), *weight.shape, target.data_ptr(), torch.get_num_threads())
+    cpu_kernels.pack_matrix(
+        weight.data_ptr(), *weight.shape, target.data_ptr(), torch.get_num_threads()
+    )
     return target
 
 
 def on_huge_pages(*shape: int) -> Tensor:
-    """Empty bf16 tensor that the system may map with pages of 2 MiB: large weights are streamed a third faster."""
+    """Empty bf16 tensor that the system may map with pages of 2 MiB.
+
+    Large weights are then streamed a third faster.
+    """
     tensor = torch.empty(*shape, dtype=torch.bfloat16)
-    _C.advise_huge_pages(tensor.data_ptr(), tensor.nbytes)
+    cpu_kernels.advise_huge_pages(tensor.data_ptr(), tensor.nbytes)
     return tensor
 
 
@@ -35,12 +41,15 @@ def in_bf16(weight: Tensor) -> Tensor:
 
 
 class CPUDecoder:
-    """Weights ready for `logits`. A token's logits do not depend, to the bit, on the other tokens of the call.
+    """Weights ready for `logits`.
+
+    A token's logits do not depend, to the bit, on the other tokens of the call.
 
     Args:
-        layers: for each layer its matrices `qkv` [(H + 2·Hk)·D, hidden], `o` [hidden, H·D], `gate_up` [2·inner, hidden]
-            and `down` [hidden, inner], its `qkv_bias` or None, and its norms `input_norm`, `post_norm`, `q_norm`,
-            `k_norm` (the last two or None). All is kept in bf16; matrices are packed, one after the other, as they are read.
+        layers: for each layer its matrices `qkv` [(H + 2·Hk)·D, hidden], `o` [hidden, H·D],
+            `gate_up` [2·inner, hidden] and `down` [hidden, inner], its `qkv_bias` or None, and its
+            norms `input_norm`, `post_norm`, `q_norm`, `k_norm` (the last two or None). All is kept
+            in bf16; matrices are packed, one after the other, as they are read.
         num_layers: how many that are.
         embed, head: [V, hidden]; norm: [hidden], the final one.
     """
@@ -85,7 +94,7 @@ class CPUDecoder:
         self.ends = (in_bf16(embed), in_bf16(norm), self._pack(head))
         addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
-        self.weights = _C.DecoderWeights(
+        self.weights = cpu_kernels.DecoderWeights(
             addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps
         )
 
@@ -122,12 +131,13 @@ class CPUDecoder:
 
         Args:
             tokens: int64[T]; cos, sin: fp32 [T, D / 2] of their positions.
-            cache: bf16 [layers, blocks, Hk, 2, 16 · D]; the order of what a kv head has in a block is the kernel's own
-                (csrc/paged_attention_kernel.h).
-            slots, block_table, query_offsets, lengths: as `store_kv` and `paged_attention` have them.
+            cache: bf16 [layers, blocks, Hk, 2, 16 · D]; the order of what a kv head has in a block
+                is the kernel's own (csrc/paged_attention_kernel.h).
+            slots, block_table, query_offsets, lengths: as `store_kv` and `paged_attention` have
+            them.
         """
         out = torch.empty(len(rows), self.vocab, dtype=torch.float32)
-        _C.decoder_step(
+        cpu_kernels.decoder_step(
             self.weights,
             tokens.data_ptr(),
             slots.data_ptr(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 
 
 def ngram_counts(
@@ -13,14 +13,14 @@ def ngram_counts(
 ) -> tuple[Tensor, Tensor]:
     """Exact counts of all n-grams of ragged sequences, never across a boundary.
 
-    tokens: [T] int64, all in [0, vocab). offsets: [B + 1] int64, sequence b is tokens[offsets[b]:offsets[b + 1]].
-    n: 1 to 4. exclude: int64 token ids or None; an n-gram that holds one of them is left out (nothing is
-    bridged over it).
+    tokens: [T] int64, all in [0, vocab). offsets: [B + 1] int64, sequence b is
+    tokens[offsets[b]:offsets[b + 1]]. n: 1 to 4. exclude: int64 token ids or None; an n-gram that
+    holds one of them is left out (nothing is bridged over it).
 
-    Returns (keys int64 [u], ascending, counts int64 [u]). The key of (t1, ..., tn) is its value in base vocab:
-    ((t1 * vocab + t2) * vocab + t3) ... . Where vocab ** n reaches 2 ** 63 (n = 4 above 55,108 tokens) one integer
-    cannot hold it and keys are int64 [u, 2]: the key of the first n // 2 tokens and that of the rest, in
-    lexicographic order. No hashing anywhere, so no collisions.
+    Returns (keys int64 [u], ascending, counts int64 [u]). The key of (t1, ..., tn) is its value in
+    base vocab: ((t1 * vocab + t2) * vocab + t3) ... . Where vocab ** n reaches 2 ** 63 (n = 4 above
+    55,108 tokens) one integer cannot hold it and keys are int64 [u, 2]: the key of the first n // 2
+    tokens and that of the rest, in lexicographic order. No hashing anywhere, so no collisions.
 
     Raises ValueError for a token outside the vocabulary (naming its position), bad offsets or n.
     """
@@ -29,13 +29,19 @@ def ngram_counts(
 
 
 def ngram_l2(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
-    """Euclidean distance of two normalised histograms from `ngram_counts`: |c_p / Σc_p - c_q / Σc_q|₂, in float64."""
+    """Euclidean distance of two normalised histograms from `ngram_counts`, in float64.
+
+    That is |c_p / Σc_p - c_q / Σc_q|₂.
+    """
     _check_histograms(keys_p, counts_p, keys_q, counts_q)
     return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[0].item()
 
 
 def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
-    """Jensen-Shannon divergence in bits, 0 to 1, of two normalised histograms (Lin, 1991, eq. 4.1)."""
+    """Jensen-Shannon divergence in bits, 0 to 1, of two normalised histograms (Lin, 1991, eq.
+
+    4.1).
+    """
     _check_histograms(keys_p, counts_p, keys_q, counts_q)
     return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[1].item()
 
@@ -51,9 +57,10 @@ def ngram_lookup(
 ) -> Tensor:
     """The value of the n-gram that ends at each token.
 
-    tokens, offsets, n, vocab: as in `ngram_counts`. keys: ascending, as it returns them; values: [u] float32.
-    Returns float32 [T]: values[j] where the n-gram that ends at the token has keys[j]; default where its sequence
-    is still shorter than n or the n-gram is not among the keys.
+    tokens, offsets, n, vocab: as in `ngram_counts`. keys: ascending, as it returns them; values:
+    [u] float32.
+    Returns float32 [T]: values[j] where the n-gram that ends at the token has keys[j]; default
+    where its sequence is still shorter than n or the n-gram is not among the keys.
     """
     _check(tokens, offsets, n, vocab)
     _check_key_shape(keys, vocab**n >= 2**63)
@@ -72,7 +79,8 @@ def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
     for name, tensor in (("tokens", tokens), ("offsets", offsets)):
         if tensor.dim() != 1 or tensor.dtype != torch.int64:
             raise ValueError(
-                f"{name} must be a vector of int64, got {tensor.dtype} of shape {tuple(tensor.shape)}"
+                f"{name} must be a vector of int64, got {tensor.dtype} of shape "
+                f"{tuple(tensor.shape)}"
             )
     if len(offsets) < 1:
         raise ValueError("offsets must hold one more entry than there are sequences, got none")
@@ -82,7 +90,8 @@ def _check_key_shape(keys: Tensor, wide: bool) -> None:
     if keys.dtype != torch.int64 or keys.dim() != 1 + wide or (wide and keys.shape[1] != 2):
         expected = "[u, 2]" if wide else "[u]"
         raise ValueError(
-            f"n-gram keys must be int64 {expected} here, got {keys.dtype} of shape {tuple(keys.shape)}"
+            f"n-gram keys must be int64 {expected} here, got {keys.dtype} of shape "
+            f"{tuple(keys.shape)}"
         )
 
 
@@ -112,7 +121,7 @@ def _counts(
     wide = vocab**n >= 2**63
     shape = (len(tokens), 2) if wide else (len(tokens),)
     keys, scratch = tokens.new_empty(shape), tokens.new_empty(shape)
-    slices = _C.ngram_counts(
+    slices = cpu_kernels.ngram_counts(
         *_ragged(tokens, offsets),
         n,
         vocab,
@@ -152,7 +161,7 @@ def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tenso
         t.contiguous() for t in (keys_p, counts_p, keys_q, counts_q)
     )
     out = keys_p.new_empty(2, dtype=torch.float64)
-    _C.ngram_distances(
+    cpu_kernels.ngram_distances(
         keys_p.data_ptr(),
         counts_p.data_ptr(),
         len(keys_p),
@@ -192,7 +201,7 @@ def _lookup(
         t.contiguous() for t in (tokens, offsets, keys, values.float())
     )
     out = torch.full(tokens.shape, default, dtype=torch.float32)
-    _C.ngram_lookup(
+    cpu_kernels.ngram_lookup(
         *_ragged(tokens, offsets),
         n,
         vocab,

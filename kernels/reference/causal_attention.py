@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `causal_attention`: the ground truth of its tests, differentiable, any device and dtype."""
+"""Plain PyTorch twin of `causal_attention`: the truth of its tests, differentiable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of `dftfast.kernels._linear_logprob`: ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twins of `linear_logprob` and its loss: the truth of their tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `lora_linear` (without dropout): the ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twin of `lora_linear` (no dropout): the truth of its tests, differentiable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of `dftfast.kernels._paged_attention` and `store_kv`: any device and dtype."""
+"""Plain PyTorch twins of `paged_attention` and `store_kv`: any device and dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `qk_norm_rope`: the ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twin of `qk_norm_rope`: the truth of its tests, differentiable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `dftfast.kernels._rbf_witness`: the ground truth of its tests, differentiable, any device."""
+"""Plain PyTorch twin of `rbf_witness`: the truth of its tests, differentiable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain PyTorch twins of `rms_norm` and `add_rms_norm`: the ground truth of their tests, differentiable, any device."""
+"""Plain PyTorch twins of `rms_norm` and `add_rms_norm`: the truth of their tests."""
 
 from __future__ import annotations
 

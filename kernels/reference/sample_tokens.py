@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `dftfast.kernels._sample_tokens`: the same stream of random numbers, a full sort, any device."""
+"""Plain PyTorch twin of `sample_tokens`: the same random numbers, a full sort, any device."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ def _floor(scaled, top_k, top_p, min_p):
 
 
 def philox_uniform(seed: Tensor, request_id: Tensor, position: Tensor) -> Tensor:
-    """Philox4x32-10 (Salmon et al. 2011): key = seed, counter = (position, request_id); first word -> (0, 1)."""
+    """First word of Philox4x32-10, as a float in (0, 1): key = seed, counter = (position, id).
+
+    Salmon et al. 2011.
+    """
     mask = 0xFFFFFFFF
     k0, k1 = seed & mask, (seed >> 32) & mask
     c = [position & mask, (position >> 32) & mask, request_id & mask, (request_id >> 32) & mask]

@@ -1,4 +1,7 @@
-"""What the launchers ask about the card. Tensors off the card (the interpreter, ahead-of-time compilation) count as sm_80."""
+"""What the launchers ask about the card.
+
+Tensors off the card (the interpreter, ahead-of-time compilation) count as sm_80.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,18 @@
 """Log-probability of the target and entropy of softmax(h Wᵀ / temperature) without the logits.
 
-Forward: a program owns BLOCK_T tokens and a share of the vocabulary, and folds each tile of logits into a running maximum,
-sum of exponentials and sum of exponentials times logits (online softmax, Milakov and Gimelshein 2018); the shares are
-merged afterwards. Backward: the gradient of the logits is written for a few hundred tokens at a time, in the dtype of h,
-by a kernel that computes the tile again, and cuBLAS multiplies it with W (and with h).
+Forward: a program owns BLOCK_T tokens and a share of the vocabulary, and folds each tile of logits
+into a running maximum, sum of exponentials and sum of exponentials times logits (online softmax,
+Milakov and Gimelshein 2018); the shares are merged afterwards. Backward: the gradient of the logits
+is written for a few hundred tokens at a time, in the dtype of h, by a kernel that computes the tile
+again, and cuBLAS multiplies it with W (and with h).
 
-    d logprob / d logit_v = [v = target] - p_v            d entropy / d logit_v = -p_v (log p_v + entropy)
+    d logprob / d logit_v = [v = target] - p_v            d entropy / d logit_v = -p_v (log p_v +
+    entropy)
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -20,7 +25,10 @@ SCRATCH = 1 << 25  # entries of the logits' gradient at a time: 64 MiB in bf16
 
 
 def tile(d: int, dtype: torch.dtype, device: torch.device) -> dict:
-    """Block shape of the logits' product. Not tuned on a card: chosen for no spills and for shared memory."""
+    """Block shape of the logits' product.
+
+    Not tuned on a card: chosen for no spills and for shared memory.
+    """
     if dtype == torch.float32:
         return dict(BLOCK_T=32, BLOCK_V=64, BLOCK_D=16, num_warps=4, num_stages=2)
     if d % 8:  # rows are not 16-byte aligned: masks and addresses take the registers
@@ -88,9 +96,9 @@ def _forward(
         )
         logits = tl.where((words < V)[None, :], logits, float("-inf"))
         hit = words[None, :] == wanted[:, None]
-        found = tl.sum(tl.where(hit, logits, 0.0), 1)
+        own_logit = tl.sum(tl.where(hit, logits, 0.0), 1)
         here = inside & (wanted >= start) & (wanted < min(start + BLOCK_V, V))
-        tl.store(target_logit + tokens, found, mask=here)
+        tl.store(target_logit + tokens, own_logit, mask=here)
         new = tl.maximum(m, tl.max(logits, 1))
         decay = tl.exp(m - new)
         shifted = logits - new[:, None]
@@ -151,7 +159,10 @@ def _gradient(
 def linear_logprob_forward(
     h: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, temperature: float
 ):
-    """(logprob, entropy, lse), each [T] fp32; lse is of the tempered logits. A target outside the vocabulary gives NaN."""
+    """(logprob, entropy, lse), each [T] fp32; lse is of the tempered logits.
+
+    A target outside the vocabulary gives NaN.
+    """
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
     (T, d), V = h.shape, weight.shape[0]
     config = tile(d, h.dtype, h.device)
@@ -165,7 +176,8 @@ def linear_logprob_forward(
     )
     splits = cdiv(V, share)
     maximum, total, weighted = torch.empty(3, splits, T, dtype=torch.float32, device=h.device)
-    # The tokens' tiles vary fastest: programs that run together share a range of the vocabulary, read once from memory.
+    # The tokens' tiles vary fastest: programs that run together share a range of the vocabulary,
+    # read once from memory.
     _forward[(row_tiles, splits)](
         h,
         weight,
@@ -231,7 +243,7 @@ def linear_logprob_backward(
         )
         g = dlogits[: last - first]
         torch.mm(g, weight, out=dh[first:last])
-        if weight_grad:
+        if dweight is not None:
             dweight += g.t() @ h[first:last]
     return dh, None if dweight is None else dweight.to(weight.dtype)
 
@@ -244,7 +256,10 @@ def linear_cross_entropy_forward(
     temperature: float,
     weight_grad: bool,
 ):
-    """(loss, logprob, dh, dweight or None) for loss = -sum(token_weight * logprob): the gradient is known beforehand."""
+    """(loss, logprob, dh, dweight or None) for loss = -sum(token_weight * logprob).
+
+    The gradient of the logits is known beforehand.
+    """
     logprob, entropy, lse = linear_logprob_forward(h, weight, target, temperature)
     dh, dweight = linear_logprob_backward(
         -token_weight, None, h, weight, target, lse, entropy, temperature, weight_grad

@@ -1,31 +1,43 @@
 """x Wᵀ + scale * blockwise(u_i b_iᵀ) + bias, u = dropout(x) aᵀ, forward and backward.
 
-Ranks up to FUSED_RANK: one kernel accumulates x Wᵀ and x aᵀ in the same loop over the input width, so x is read once; the
-low-rank part joins the accumulator in registers, before the only rounding. Larger ranks, and dropout: u first, then one
-kernel for both products. Backward: P_i = scale * dY_i b_i once, then dX = dY W + P a in one kernel (two with dropout).
+Ranks up to FUSED_RANK: one kernel accumulates x Wᵀ and x aᵀ in the same loop over the input width,
+so x is read once; the low-rank part joins the accumulator in registers, before the only rounding.
+Larger ranks, and dropout: u first, then one kernel for both products. Backward: P_i = scale * dY_i
+b_i once, then dX = dY W + P a in one kernel (two with dropout).
 
-A tile of columns never straddles two splits: a small table says where each tile begins and ends and whose split it is.
+A tile of columns never straddles two splits: a small table says where each tile begins and ends and
+whose split it is.
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import functools
 
 import torch
-import triton
-import triton.language as tl
 
 from dftfast.kernels.triton.chip import capability, cdiv, power_of_2
+from dftfast.kernels.triton.lora_linear_kernels import (
+    dropout_kernel,
+    fused_forward_kernel,
+    two_products_kernel,
+)
 
 FUSED_RANK = 32
 
-# (compute capability, dtype) -> (fewest, most) rows of x at which these kernels beat cuBLAS + addmm_ on that card.
-# Empty: on an H100 the gradient never does and the forward only up to 16 rows or so, which no training step has.
+# (compute capability, dtype) -> (fewest, most) rows of x at which these kernels beat cuBLAS +
+# addmm_ on that card. Empty: on an H100 the gradient never does and the forward only up to 16 rows
+# or so, which no training step has.
 WINS: dict[tuple[int, torch.dtype], tuple[int, int]] = {}
 
 
 def tile(rows: int, dtype: torch.dtype, device: torch.device) -> dict:
-    """Block shape by rows, dtype and chip. Not tuned on a card: chosen for no spills and for shared memory."""
+    """Block shape by rows, dtype and chip.
+
+    Not tuned on a card: chosen for no spills and for shared memory.
+    """
     if dtype == torch.float32:
         return dict(BLOCK_M=32, BLOCK_N=64, BLOCK_K=16, num_warps=4, num_stages=2)
     if rows <= 32:
@@ -39,7 +51,7 @@ def tile(rows: int, dtype: torch.dtype, device: torch.device) -> dict:
 
 @functools.lru_cache(maxsize=256)
 def _column_tiles(splits: tuple[int, ...], block: int, device: torch.device) -> torch.Tensor:
-    """int32 [tiles, 4]: first column, end of the split, split, whether this is the split's first tile."""
+    """int32 [tiles, 4]: first column, end of the split, split, whether it is the split's first."""
     rows, begin = [], 0
     for i, width in enumerate(splits):
         rows += [(begin + j, begin + width, i, int(j == 0)) for j in range(0, width, block)]
@@ -47,164 +59,12 @@ def _column_tiles(splits: tuple[int, ...], block: int, device: torch.device) -> 
     return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
-@triton.jit
-def _tile_of(program, row_tiles, column_tiles, GROUP: tl.constexpr):
-    """Row and column tile of a program, in groups of GROUP row tiles, so that neighbours share W in the L2 cache."""
-    group = program // (GROUP * column_tiles)
-    size = min(row_tiles - group * GROUP, GROUP)
-    within = program % (GROUP * column_tiles)
-    return group * GROUP + within % size, within // size
-
-
-@triton.jit
-def _kept(seed, index, dropout):
-    """Whether dropout keeps element `index` (int64) of x: one Philox4x32-10 word an element."""
-    low, high = (index & 0xFFFFFFFF).to(tl.uint32), (index >> 32).to(tl.uint32)
-    word, _, _, _ = tl.philox(seed, low, high, low * 0, low * 0)
-    return (word >> 8).to(tl.float32) * (1.0 / 16777216.0) >= dropout
-
-
-@triton.jit
-def _dropout(x, seed, dropout, y, size, BLOCK: tl.constexpr):
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    v = tl.load(x + at, mask=at < size, other=0.0).to(tl.float32)
-    v = tl.where(_kept(tl.load(seed), at, dropout), v / (1.0 - dropout), 0.0)
-    tl.store(y + at, v.to(y.dtype.element_ty), mask=at < size)
-
-
-@triton.jit
-def _fused_forward(
-    x,
-    weight,
-    a,
-    b,
-    bias,
-    u,
-    y,
-    tiles,
-    row_tiles,
-    column_tiles,
-    T,
-    K,
-    N,
-    r,
-    rank_total,
-    scale,
-    BIAS: tl.constexpr,
-    ALIGN: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-):
-    tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
-    first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
-    end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
-    split, writes_u = tl.load(tiles + 4 * tile_n + 2), tl.load(tiles + 4 * tile_n + 3)
-    rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = first + tl.arange(0, BLOCK_N)
-    rank = tl.arange(0, BLOCK_R)
-    inner = tl.arange(0, BLOCK_K)
-    row_ok, column_ok, rank_ok = rows < T, columns < end, rank < r
-
-    x_at = x + rows.to(tl.int64)[:, None] * K + inner[None, :]
-    w_at = weight + columns.to(tl.int64)[None, :] * K + inner[:, None]
-    a_at = a + (split * r + rank).to(tl.int64)[None, :] * K + inner[:, None]
-    acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    low = tl.zeros([BLOCK_M, BLOCK_R], tl.float32)
-    for start in range(0, K, BLOCK_K):
-        inner_ok = start + inner < K
-        x_tile = tl.load(x_at + start, mask=row_ok[:, None] & inner_ok[None, :], other=0.0)
-        w_tile = tl.load(w_at + start, mask=inner_ok[:, None] & column_ok[None, :], other=0.0)
-        a_tile = tl.load(a_at + start, mask=inner_ok[:, None] & rank_ok[None, :], other=0.0)
-        acc = tl.dot(x_tile, w_tile, acc, input_precision="tf32x3")
-        low = tl.dot(x_tile, a_tile, low, input_precision="tf32x3")
-
-    low = low.to(x.dtype.element_ty)
-    u_at = u + rows.to(tl.int64)[:, None] * rank_total + (split * r + rank)[None, :]
-    tl.store(u_at, low, mask=row_ok[:, None] & (rank < r * writes_u)[None, :])
-    b_at = b + columns.to(tl.int64)[None, :] * r + rank[:, None]
-    b_tile = tl.load(b_at, mask=rank_ok[:, None] & column_ok[None, :], other=0.0)
-    acc += scale * tl.dot(low, b_tile, input_precision="tf32x3")
-    if BIAS:
-        acc += tl.load(bias + columns, mask=column_ok, other=0.0).to(tl.float32)[None, :]
-    y_at = y + rows.to(tl.int64)[:, None] * N + columns[None, :]
-    tl.store(y_at, acc.to(y.dtype.element_ty), mask=row_ok[:, None] & column_ok[None, :])
-
-
-@triton.jit
-def _two_products(
-    x,
-    w,
-    u,
-    v,
-    bias,
-    y,
-    tiles,
-    row_tiles,
-    column_tiles,
-    T,
-    K,
-    N,
-    R,
-    u_stride,
-    u_step,
-    scale,
-    w_k,
-    w_n,
-    v_k,
-    v_n,
-    BIAS: tl.constexpr,
-    ALIGN: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-):
-    """y = x w + scale * u[:, split] v + bias; w[k, n] and v[k, n] by strides, u_step columns of u a split."""
-    tile_m, tile_n = _tile_of(tl.program_id(0), row_tiles, column_tiles, 8)
-    first = tl.multiple_of(tl.load(tiles + 4 * tile_n), ALIGN)
-    end = tl.multiple_of(tl.load(tiles + 4 * tile_n + 1), ALIGN)
-    split = tl.load(tiles + 4 * tile_n + 2)
-    rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = first + tl.arange(0, BLOCK_N)
-    row_ok, column_ok = rows < T, columns < end
-
-    rank = tl.arange(0, BLOCK_R)
-    u_at = u + rows.to(tl.int64)[:, None] * u_stride + (split * u_step + rank)[None, :]
-    v_at = v + columns.to(tl.int64)[None, :] * v_n + rank.to(tl.int64)[:, None] * v_k
-    acc = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    for start in range(0, R, BLOCK_R):
-        rank_ok = start + rank < R
-        u_tile = tl.load(u_at + start, mask=row_ok[:, None] & rank_ok[None, :], other=0.0)
-        v_tile = tl.load(v_at + start * v_k, mask=rank_ok[:, None] & column_ok[None, :], other=0.0)
-        acc = tl.dot(u_tile, v_tile, acc, input_precision="tf32x3")
-    acc *= scale
-
-    inner = tl.arange(0, BLOCK_K)
-    x_at = x + rows.to(tl.int64)[:, None] * K + inner[None, :]
-    w_at = w + columns.to(tl.int64)[None, :] * w_n + inner.to(tl.int64)[:, None] * w_k
-    for start in range(0, K, BLOCK_K):
-        inner_ok = start + inner < K
-        x_tile = tl.load(x_at + start, mask=row_ok[:, None] & inner_ok[None, :], other=0.0)
-        w_tile = tl.load(
-            w_at + tl.cast(start, tl.int64) * w_k,
-            mask=inner_ok[:, None] & column_ok[None, :],
-            other=0.0,
-        )
-        acc = tl.dot(x_tile, w_tile, acc, input_precision="tf32x3")
-    if BIAS:
-        acc += tl.load(bias + columns, mask=column_ok, other=0.0).to(tl.float32)[None, :]
-    y_at = y + rows.to(tl.int64)[:, None] * N + columns[None, :]
-    tl.store(y_at, acc.to(y.dtype.element_ty), mask=row_ok[:, None] & column_ok[None, :])
-
-
 def _dropped(x, dropout, seed):
     if dropout == 0.0:
         return x
     y = torch.empty_like(x)
     if x.numel():
-        _dropout[(cdiv(x.numel(), 1024),)](
+        dropout_kernel[(cdiv(x.numel(), 1024),)](
             x, _seed(seed, x), dropout, y, x.numel(), BLOCK=1024, num_warps=4
         )
     return y
@@ -224,7 +84,7 @@ def fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed):
     grid = (row_tiles * len(tiles),)
     if dropout == 0.0 and r <= FUSED_RANK:
         u = x.new_empty(T, a.shape[0])
-        _fused_forward[grid](
+        fused_forward_kernel[grid](
             x,
             weight,
             a,
@@ -248,7 +108,7 @@ def fused_forward(x, weight, a, b, scale, bias, splits, dropout, seed):
         )
     else:
         u = _dropped(x, dropout, seed) @ a.t()
-        _two_products[grid](
+        two_products_kernel[grid](
             x,
             weight,
             u,
@@ -283,7 +143,7 @@ def fused_input_gradient(dy, p, weight, a):
     dx, config = dy.new_empty(T, N), tile(T, dy.dtype, dy.device)
     tiles = _column_tiles((N,), config["BLOCK_N"], dy.device)
     row_tiles = cdiv(T, config["BLOCK_M"])
-    _two_products[(row_tiles * len(tiles),)](
+    two_products_kernel[(row_tiles * len(tiles),)](
         dy,
         weight,
         p,
@@ -313,7 +173,7 @@ def fused_input_gradient(dy, p, weight, a):
 
 
 def _alignment(splits) -> int:
-    """What every tile's first column is a multiple of, so that the compiler may use wide loads and stores."""
+    """What every tile's first column is a multiple of, for wide loads and stores."""
     return 1 if any(width % 16 for width in splits) else 16
 
 

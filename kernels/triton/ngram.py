@@ -1,9 +1,13 @@
 """Exact n-gram counts, distances and look-up on the card.
 
-Sorting is the whole cost, and torch's radix sort (CUB) is what a kernel of our own would have to match, so this is plain
-tensor code: keys, a mask, one sort-and-count, one binary search. Keys that do not fit in 64 bits are pairs [u, 2].
+Sorting is the whole cost, and torch's radix sort (CUB) is what a kernel of our own would have to
+match, so this is plain tensor code: keys, a mask, one sort-and-count, one binary search. Keys that
+do not fit in 64 bits are pairs [u, 2].
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -59,7 +63,7 @@ def ngram_counts_forward(
 def ngram_distances_forward(
     keys_p: torch.Tensor, counts_p: torch.Tensor, keys_q: torch.Tensor, counts_q: torch.Tensor
 ) -> torch.Tensor:
-    """fp64 [2]: Euclidean distance and Jensen-Shannon divergence (base 2) of the two frequency vectors."""
+    """fp64 [2]: Euclidean distance and Jensen-Shannon divergence (base 2) of the frequencies."""
     union, where = _unique(torch.cat([keys_p, keys_q]), return_inverse=True)
     p, q = torch.zeros(2, len(union), dtype=torch.float64, device=keys_p.device)
     p[where[: len(keys_p)]] = counts_p / counts_p.sum().double()

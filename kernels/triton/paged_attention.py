@@ -1,12 +1,16 @@
-"""Attention over a paged cache, decode and ragged prefill in one kernel, and the writes to the cache.
+"""Attention over a paged cache, decode and prefill in one kernel, and writes to the cache.
 
-The query heads that share a key head are packed into the rows of a tile, token by token, so that the tensor cores see
-G = H / Hk rows a token. Tiles are numbered without the host knowing any length: sequence s begins at tile
-query_offsets[s] * G // BLOCK_M + s, and a program finds its sequence by bisection. Where every sequence has one query
-(decode), the keys are also split into fixed shares, which do not depend on the rest of the batch, and merged by a second
-kernel (Flash-Decoding).
+The query heads that share a key head are packed into the rows of a tile, token by token, so that
+the tensor cores see G = H / Hk rows a token. Tiles are numbered without the host knowing any
+length: sequence s begins at tile query_offsets[s] * G // BLOCK_M + s, and a program finds its
+sequence by bisection. Where every sequence has one query (decode), the keys are also split into
+fixed shares, which do not depend on the rest of the batch, and merged by a second kernel
+(Flash-Decoding).
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -19,7 +23,10 @@ MIN_SHARE, MAX_SPLITS = 512, 16
 
 
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
-    """Block shape. Not tuned on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89."""
+    """Block shape.
+
+    Not tuned on a card: large ones that do not spill and fit the 99 KB of sm_86 and sm_89.
+    """
     d, packed = power_of_2(d), max(power_of_2(group), 16)
     if (
         dtype == torch.float32
@@ -49,6 +56,59 @@ def _sequence_of(tile, query_offsets, S, G: tl.constexpr, BLOCK_M: tl.constexpr)
         low = tl.where(after, low, middle)
         high = tl.where(after, middle, high)
     return low
+
+
+@triton.jit
+def _attend_keys(
+    q_tile,
+    k_cache,
+    v_cache,
+    blocks,
+    first,
+    end,
+    last_key,
+    key_head,
+    dim,
+    dim_ok,
+    scale,
+    HK: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """(maximum, normaliser, weighted sum of values) of the keys from `first` to `end`, base 2."""
+    m = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    z = tl.zeros([BLOCK_M], tl.float32)
+    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    for start in range(first, end, BLOCK_N):
+        position = start + tl.arange(0, BLOCK_N)
+        key_ok = position < end
+        page = tl.load(blocks + position // PAGE, mask=key_ok, other=0)
+        slot = (page.to(tl.int64) * PAGE + position % PAGE) * HK + key_head
+        keys = tl.load(
+            k_cache + slot[None, :] * D + dim[:, None],
+            mask=dim_ok[:, None] & key_ok[None, :],
+            other=0.0,
+        )
+        scores = tl.dot(q_tile, keys, input_precision="tf32x3") * (scale * 1.4426950408889634)
+        scores = tl.where(position[None, :] <= last_key[:, None], scores, float("-inf"))
+        new = tl.maximum(m, tl.max(scores, 1))
+        shift = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen no key yet
+        weights = tl.exp2(scores - shift[:, None])
+        decay = tl.exp2(m - shift)
+        z = z * decay + tl.sum(weights, 1)
+        values = tl.load(
+            v_cache + slot[:, None] * D + dim[None, :],
+            mask=key_ok[:, None] & dim_ok[None, :],
+            other=0.0,
+        )
+        acc = tl.dot(
+            weights.to(values.dtype), values, acc * decay[:, None], input_precision="tf32x3"
+        )
+        m = new
+    return m, z, acc
 
 
 @triton.jit
@@ -92,40 +152,16 @@ def _attend(
     tile_mask = row_ok[:, None] & dim_ok[None, :]
     q_tile = tl.load(q + token_head[:, None] * D + dim[None, :], mask=tile_mask, other=0.0)
 
-    m = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    z = tl.zeros([BLOCK_M], tl.float32)
-    acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     end = tl.max(tl.where(row_ok, last_key, -1), 0) + 1
     if SPLIT:
         end = min(end, (part + 1) * share)  # a share is a whole number of key blocks
-    for start in range(part * share, end, BLOCK_N):
-        position = start + tl.arange(0, BLOCK_N)
-        key_ok = position < end
-        page = tl.load(
-            table + sequence.to(tl.int64) * table_stride + position // PAGE, mask=key_ok, other=0
-        )
-        slot = (page.to(tl.int64) * PAGE + position % PAGE) * HK + key_head
-        keys = tl.load(
-            k_cache + slot[None, :] * D + dim[:, None],
-            mask=dim_ok[:, None] & key_ok[None, :],
-            other=0.0,
-        )
-        scores = tl.dot(q_tile, keys, input_precision="tf32x3") * (scale * 1.4426950408889634)
-        scores = tl.where(position[None, :] <= last_key[:, None], scores, float("-inf"))
-        new = tl.maximum(m, tl.max(scores, 1))
-        shift = tl.where(new == float("-inf"), 0.0, new)  # a row that has seen no key yet
-        weights = tl.exp2(scores - shift[:, None])
-        decay = tl.exp2(m - shift)
-        z = z * decay + tl.sum(weights, 1)
-        values = tl.load(
-            v_cache + slot[:, None] * D + dim[None, :],
-            mask=key_ok[:, None] & dim_ok[None, :],
-            other=0.0,
-        )
-        acc = tl.dot(
-            weights.to(values.dtype), values, acc * decay[:, None], input_precision="tf32x3"
-        )
-        m = new
+    blocks, first = table + sequence.to(tl.int64) * table_stride, part * share
+    # fmt: off
+    m, z, acc = _attend_keys(
+        q_tile, k_cache, v_cache, blocks, first, end, last_key, key_head, dim, dim_ok, scale,
+        HK, D, PAGE, BLOCK_D, BLOCK_M, BLOCK_N,
+    )
+    # fmt: on
 
     acc = acc / tl.where(z > 0.0, z, 1.0)[:, None]
     if SPLIT:
@@ -133,11 +169,8 @@ def _attend(
         tl.store(lse + at, m + tl.log2(z), mask=row_ok)
         tl.store(partial + at[:, None] * D + dim[None, :], acc, mask=tile_mask)
     else:
-        tl.store(
-            out + token_head[:, None] * D + dim[None, :],
-            acc.to(out.dtype.element_ty),
-            mask=tile_mask,
-        )
+        out_at = out + token_head[:, None] * D + dim[None, :]
+        tl.store(out_at, acc.to(out.dtype.element_ty), mask=tile_mask)
 
 
 @triton.jit

@@ -1,8 +1,12 @@
-"""RMSNorm of every q and k head and the rotary embedding, straight from the packed projection, in one pass.
+"""RMSNorm of every q and k head and the rotary embedding, in one pass.
 
-A tile is ROWS heads (of any tokens) by the two halves of the head, which the rotation pairs up. v heads are copied.
+A tile is ROWS heads (of any tokens) by the two halves of the head, which the rotation pairs up. v
+heads are copied.
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -60,6 +64,21 @@ def _head_weights(
 
 
 @triton.jit
+def _load_angles(cos, sin, token, dim, HALF: tl.constexpr, turned):
+    """Cosines and sines of the tokens' angles; 1 and 0 where nothing is turned."""
+    angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
+    c = tl.load(cos + angle, mask=turned, other=1.0)
+    s = tl.load(sin + angle, mask=turned, other=0.0)
+    return c, s
+
+
+@triton.jit
+def _store_weight(at, first, second, dim, HALF: tl.constexpr):
+    tl.store(at, first, mask=dim < HALF)
+    tl.store(at + HALF, second, mask=dim < HALF)
+
+
+@triton.jit
 def _forward(
     qkv,
     q_weight,
@@ -93,15 +112,26 @@ def _forward(
     rstd = tl.where(normed, tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None], 1.0)
     y1, y2 = x1 * rstd * w1, x2 * rstd * w2
 
-    angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
-    turned = mask & (is_q | is_k)
-    c = tl.load(cos + angle, mask=turned, other=1.0)
-    s = tl.load(sin + angle, mask=turned, other=0.0)
+    c, s = _load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
     z1, z2 = y1 * c - y2 * s, y2 * c + y1 * s
 
     _store_halves(q, token * H + head, dim, z1, z2, D, HALF, mask & is_q)
     _store_halves(k, token * HK + head - H, dim, z1, z2, D, HALF, mask & is_k)
     _store_halves(v, token * HK + head - H - HK, dim, x1, x2, D, HALF, mask & is_v)
+
+
+@triton.jit
+def _load_upstream(
+    dq, dk, dv, token, head, dim, H: tl.constexpr, HK: tl.constexpr, D: tl.constexpr, mask
+):
+    """The halves of the gradient of each row's output, be it a query, a key or a value."""
+    HALF: tl.constexpr = D // 2
+    is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
+    is_v = (head >= H + HK)[:, None]
+    q1, q2 = _load_halves(dq, token * H + head, dim, D, HALF, mask & is_q)
+    k1, k2 = _load_halves(dk, token * HK + head - H, dim, D, HALF, mask & is_k)
+    v1, v2 = _load_halves(dv, token * HK + head - H - HK, dim, D, HALF, mask & is_v)
+    return q1 + k1 + v1, q2 + k2 + v2
 
 
 @triton.jit
@@ -137,17 +167,9 @@ def _backward(
         mask = (row < rows)[:, None] & (dim < HALF)[None, :]
         token, head = row // HEADS, row % HEADS
         is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
-        is_v = (head >= H + HK)[:, None]
 
-        g1, g2 = _load_halves(dq, token * H + head, dim, D, HALF, mask & is_q)
-        k1, k2 = _load_halves(dk, token * HK + head - H, dim, D, HALF, mask & is_k)
-        v1, v2 = _load_halves(dv, token * HK + head - H - HK, dim, D, HALF, mask & is_v)
-        g1, g2 = g1 + k1 + v1, g2 + k2 + v2
-
-        angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
-        turned = mask & (is_q | is_k)
-        c = tl.load(cos + angle, mask=turned, other=1.0)
-        s = tl.load(sin + angle, mask=turned, other=0.0)
+        g1, g2 = _load_upstream(dq, dk, dv, token, head, dim, H, HK, D, mask)
+        c, s = _load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
         g1, g2 = g1 * c + g2 * s, g2 * c - g1 * s
 
         x1, x2 = _load_halves(qkv, row, dim, D, HALF, mask)
@@ -168,13 +190,10 @@ def _backward(
 
     if WEIGHT_GRAD:
         at = dweights + tl.program_id(0) * 2 * D + dim
-        inside = dim < HALF
         if Q_NORM:
-            tl.store(at, dqw1, mask=inside)
-            tl.store(at + HALF, dqw2, mask=inside)
+            _store_weight(at, dqw1, dqw2, dim, HALF)
         if K_NORM:
-            tl.store(at + D, dkw1, mask=inside)
-            tl.store(at + D + HALF, dkw2, mask=inside)
+            _store_weight(at + D, dkw1, dkw2, dim, HALF)
 
 
 def _constants(D, H, Hk, q_weight, k_weight):
@@ -268,9 +287,9 @@ def qk_norm_rope_backward(
             **_constants(D, H, Hk, q_weight, k_weight),
         )
     dq_weight = (
-        None if q_weight is None or not weight_grad else dweights[:, 0].sum(0).to(q_weight.dtype)
+        None if q_weight is None or dweights is None else dweights[:, 0].sum(0).to(q_weight.dtype)
     )
     dk_weight = (
-        None if k_weight is None or not weight_grad else dweights[:, 1].sum(0).to(k_weight.dtype)
+        None if k_weight is None or dweights is None else dweights[:, 1].sum(0).to(k_weight.dtype)
     )
     return dqkv, dq_weight, dk_weight

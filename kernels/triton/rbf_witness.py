@@ -1,11 +1,15 @@
 """Means of Gaussian kernels between the rows of x and y, without the n x m matrix.
 
-Forward: a program owns BLOCK rows of x and a share of y; squared distances come from a tile of x yT in three-term tf32
-(as exact as fp32, on the tensor cores), and every bandwidth is applied to the tile while it is in registers.
-Backward: dx = W y - rowsum(W) x with W_ij = sum_k grad_ik k_k(x_i, y_j) / (h_k^2 m); one kernel writes W for as many rows
-at a time as fit in a fixed scratch, and the product is cuBLAS's.
+Forward: a program owns BLOCK rows of x and a share of y; squared distances come from a tile of x yT
+in three-term tf32 (as exact as fp32, on the tensor cores), and every bandwidth is applied to the
+tile while it is in registers. Backward: dx = W y - rowsum(W) x with W_ij = sum_k grad_ik k_k(x_i,
+y_j) / (h_k^2 m); one kernel writes W for as many rows at a time as fit in a fixed scratch, and the
+product is cuBLAS's.
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -36,7 +40,8 @@ def _squared_distances(
     xx = tl.load(x2 + rows, mask=row_ok, other=0.0)
     yy = tl.load(y2 + columns, mask=column_ok, other=0.0)
     squared = xx[:, None] + yy[None, :] - 2.0 * dot
-    # Below the rounding of the three terms the points coincide; not maximum(): a NaN has to stay one.
+    # Below the rounding of the three terms the points coincide; not maximum(): a NaN has to stay
+    # one.
     return tl.where(squared < 1e-6 * (xx[:, None] + yy[None, :]), 0.0, squared)
 
 
@@ -94,7 +99,10 @@ def _weights(
     BLOCK: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """weights[i, j] = sum_k grad[first_row + i, k] exp2(rate_k d_ij^2); grad already carries 1 / (h^2 m)."""
+    """weights[i, j] = sum_k grad[first_row + i, k] exp2(rate_k d_ij^2).
+
+    grad already carries 1 / (h^2 m).
+    """
     rows = first_row + tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     squared = _squared_distances(x, y, x2, y2, rows, columns, n, m, d, BLOCK, BLOCK_D)
@@ -109,7 +117,10 @@ def _weights(
 
 
 def _centred(x, y, bandwidths):
-    """x and y about y's mean (distances do not change, |x|^2 + |y|^2 - 2xy cancels less), their norms, rates in base 2."""
+    """x and y about y's mean, their norms, and rates in base 2.
+
+    Distances do not change by it, and |x|^2 + |y|^2 - 2xy cancels less.
+    """
     x, y = x.float().contiguous(), y.float().contiguous()
     centre = y.mean(0)
     x, y = x - centre, y - centre
@@ -118,7 +129,10 @@ def _centred(x, y, bandwidths):
 
 
 def _split(rows: int, columns: int, block: int, device: torch.device) -> tuple[int, int]:
-    """(programs along y, columns of each, a multiple of the block): enough programs for two on every processor."""
+    """(programs along y, columns of each, a multiple of the block).
+
+    There are enough programs for two on every processor.
+    """
     tiles = cdiv(columns, block)
     splits = min(tiles, cdiv(2 * processors(device), cdiv(rows, block)))
     share = cdiv(tiles, splits) * block

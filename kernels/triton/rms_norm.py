@@ -1,9 +1,13 @@
 """RMSNorm and RMSNorm of a residual sum: one pass over the rows forward, one backward.
 
-A program holds whole rows in registers. The backward pass walks the rows in a fixed grid, so that each program keeps
-its share of the weight's gradient in registers; the shares are summed afterwards, in a fixed order.
+A program holds whole rows in registers. The backward pass walks the rows in a fixed grid, so that
+each program keeps its share of the weight's gradient in registers; the shares are summed
+afterwards, in a fixed order.
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -122,7 +126,7 @@ def _launch_backward(dy, dtotal, x, weight, eps, weight_grad):
             BLOCK=block,
             num_warps=warps,
         )
-    return dx, dweight.sum(0).to(weight.dtype) if weight_grad else None
+    return dx, None if dweight is None else dweight.sum(0).to(weight.dtype)
 
 
 def rms_norm_forward(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -132,13 +136,18 @@ def rms_norm_forward(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch
 def rms_norm_backward(
     dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, eps: float, weight_grad: bool = True
 ):
-    """(dx, dweight or None); the inverse root mean square is computed again from x, which has to be read anyway."""
+    """(dx, dweight or None).
+
+    The inverse root mean square is computed again from x, which has to be read anyway.
+    """
     return _launch_backward(dy, None, x, weight, eps, weight_grad)
 
 
 def add_rms_norm_forward(x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, eps: float):
     """(y, x + residual)."""
-    return _launch_forward(x, residual, weight, eps)
+    y, total = _launch_forward(x, residual, weight, eps)
+    assert total is not None
+    return y, total
 
 
 def add_rms_norm_backward(

@@ -1,13 +1,17 @@
-"""Draws one token a row, with the log-probabilities and the entropy that training needs, in a fixed number of passes.
+"""Draws one token a row, with its log-probabilities and the entropy, in a fixed number of passes.
 
-Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits are kept or dropped together, the rule
-of `dftfast.kernels._sample_tokens`. The top-k and top-p thresholds are the
-largest floats at which the count or the mass of the logits from there up reaches the target; they are found to the last
-bit by fixing four bits of the (order-preserving) float pattern a pass, with 15 candidates compared at once, so nothing is
-sorted. Sums stay in the lanes until a pass is over: a reduction across warps in every block would cost more than its
-loads. The draw inverts the distribution function over the kept tokens in vocabulary order.
+Every truncation (top-k, top-p, min-p) is a threshold on the logit: equal logits are kept or dropped
+together, the rule of `dftfast.kernels._sample_tokens`. The top-k and top-p thresholds are the
+largest floats at which the count or the mass of the logits from there up reaches the target; they
+are found to the last bit by fixing four bits of the (order-preserving) float pattern a pass, with
+15 candidates compared at once, so nothing is sorted. Sums stay in the lanes until a pass is over: a
+reduction across warps in every block would cost more than its loads. The draw inverts the
+distribution function over the kept tokens in vocabulary order.
 """
 
+# Triton gives kernels types at compile time that a checker cannot see.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import torch
@@ -19,7 +23,7 @@ BLOCK = 1024
 
 @triton.jit
 def _float_of(key):
-    """The float whose order-preserving pattern is `key`; patterns below that of -inf count as -inf."""
+    """The float whose order-preserving pattern is `key`; patterns below -inf's count as -inf."""
     key = tl.maximum(key, 0x007FFFFF)
     bits = tl.where(key >= 0x80000000, key - 0x80000000, 0xFFFFFFFF - key)
     return bits.to(tl.uint32).to(tl.float32, bitcast=True)
@@ -29,12 +33,15 @@ def _float_of(key):
 def _threshold(
     row, V, floor, maximum, inverse_temperature, target, MASS: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Largest t with sum over logits >= max(t, floor) of (MASS: exp((x - maximum) / temperature), else 1) >= target."""
+    """Largest t at which the sum over logits >= max(t, floor) still reaches target.
+
+    With MASS, summed is exp((x - maximum) / temperature), else 1.
+    """
     candidate = tl.arange(0, 16).to(tl.int64)
-    found = tl.zeros([1], tl.int64)
+    threshold = tl.zeros([1], tl.int64)
     for step in range(8):
         shift = 28 - 4 * step
-        pivots = _float_of(found + (candidate << shift))
+        pivots = _float_of(threshold + (candidate << shift))
         sums = tl.zeros([16, BLOCK], tl.float32)
         for start in range(0, V, BLOCK):
             column = start + tl.arange(0, BLOCK)
@@ -44,8 +51,8 @@ def _threshold(
                 weight *= tl.exp((x - maximum) * inverse_temperature)
             sums += tl.where(x[None, :] >= pivots[:, None], weight[None, :], 0.0)
         best = tl.max(tl.where(tl.sum(sums, 1) >= target, candidate, 0), 0)
-        found += best << shift
-    return tl.max(_float_of(found), 0)
+        threshold += best << shift
+    return tl.max(_float_of(threshold), 0)
 
 
 @triton.jit
@@ -61,7 +68,10 @@ def _mass(row, V, floor, maximum, inverse_temperature, BLOCK: tl.constexpr):
 
 @triton.jit
 def _uniform(seed, position, request):
-    """In (0, 1): the first word of Philox4x32-10 with key = seed and counter = (position, request), its top 23 bits."""
+    """In (0, 1): the top 23 bits of the first word of Philox4x32-10.
+
+    The key is seed, the counter (position, request).
+    """
     low = 0xFFFFFFFF
     word, _, _, _ = tl.philox(
         seed,
@@ -75,9 +85,58 @@ def _uniform(seed, position, request):
 
 @triton.jit
 def _rescaled(m, z, s, base):
-    """Sums of exp(x - m) and of exp(x - m) (x - m), both 0 where m is -inf, as sums relative to `base`."""
+    """Sums of exp(x - m) and of exp(x - m) (x - m), relative to `base`.
+
+    Both are 0 where m is -inf.
+    """
     decay = tl.exp(m - base)
     return decay * z, decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - base))
+
+
+@triton.jit
+def _figures(row, V, BLOCK: tl.constexpr):
+    """The untempered model: maximum, its first position, sum and weighted sum of exp(x - m)."""
+    # In each lane first.
+    m = tl.full([BLOCK], float("-inf"), tl.float32)
+    z = tl.zeros([BLOCK], tl.float32)
+    s = tl.zeros([BLOCK], tl.float32)
+    at = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, V, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+        at = tl.where(x > m, column, at)
+        new = tl.maximum(m, x)
+        base = tl.where(new == float("-inf"), 0.0, new)
+        z, s = _rescaled(m, z, s, base)
+        e = tl.exp(x - base)
+        z += e
+        s += tl.where(x == float("-inf"), 0.0, e * (x - base))
+        m = new
+    lanes, m = m, tl.max(m, 0)
+    token = tl.min(tl.where(lanes == m, at, V), 0)
+    z, s = _rescaled(lanes, z, s, tl.where(m == float("-inf"), 0.0, m))
+    z, s = tl.sum(z, 0), tl.sum(s, 0)
+    return m, token, z, s
+
+
+@triton.jit
+def _drawn(row, V, floor, m, inverse, target, BLOCK: tl.constexpr):
+    """The first kept token at which the running sum of exp((x - m) inverse) reaches target."""
+    running = 0.0
+    drawn = V
+    # Rounding may leave the sum of the kept below the target: then it is the last of them.
+    last = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, V, BLOCK):
+        column = start + tl.arange(0, BLOCK)
+        x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
+        keep = (column < V) & (x >= floor) & (x > float("-inf"))
+        e = tl.where(keep, tl.exp((x - m) * inverse), 0.0)
+        last = tl.where(keep, column, last)
+        total = tl.sum(e, 0)
+        if (drawn == V) & (running + total >= target):
+            drawn = tl.min(tl.where(keep & (running + tl.cumsum(e, 0) >= target), column, V), 0)
+        running += total
+    return tl.where(drawn < V, drawn, tl.max(last, 0))
 
 
 @triton.jit
@@ -100,33 +159,13 @@ def _sample(
     index = tl.program_id(0)
     row = logits + index.to(tl.int64) * V
 
-    # The untempered model: maximum, its first position, normaliser, entropy; in each lane first.
-    m = tl.full([BLOCK], float("-inf"), tl.float32)
-    z = tl.zeros([BLOCK], tl.float32)
-    s = tl.zeros([BLOCK], tl.float32)
-    at = tl.zeros([BLOCK], tl.int32)
-    for start in range(0, V, BLOCK):
-        column = start + tl.arange(0, BLOCK)
-        x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
-        at = tl.where(x > m, column, at)
-        new = tl.maximum(m, x)
-        base = tl.where(new == float("-inf"), 0.0, new)
-        z, s = _rescaled(m, z, s, base)
-        e = tl.exp(x - base)
-        z += e
-        s += tl.where(x == float("-inf"), 0.0, e * (x - base))
-        m = new
-    lanes, m = m, tl.max(m, 0)
-    token = tl.min(tl.where(lanes == m, at, V), 0)
-    z, s = _rescaled(lanes, z, s, tl.where(m == float("-inf"), 0.0, m))
-    z, s = tl.sum(z, 0), tl.sum(s, 0)
+    m, token, z, s = _figures(row, V, BLOCK)
     log_z = tl.log(z)
     sampler_logprob = 0.0
 
     t = tl.load(temperature + index)
-    if (
-        t >= 1.1754943508222875e-38
-    ):  # below the normal numbers 1 / t may be infinite: greedy as well
+    # Below the normal numbers 1 / t may be infinite: greedy as well.
+    if t >= 1.1754943508222875e-38:
         inverse = 1.0 / t
         floor = float("-inf")
         k = tl.load(top_k + index)
@@ -142,24 +181,7 @@ def _sample(
         floor = tl.minimum(floor, m)
         kept = _mass(row, V, floor, m, inverse, BLOCK)
         u = _uniform(tl.load(seed + index), tl.load(position + index), tl.load(request_id + index))
-        target = u * kept
-
-        running = 0.0
-        drawn = V
-        last = tl.zeros(
-            [BLOCK], tl.int32
-        )  # rounding may leave the sum of the kept below the target: then the last of them
-        for start in range(0, V, BLOCK):
-            column = start + tl.arange(0, BLOCK)
-            x = tl.load(row + column, mask=column < V, other=float("-inf")).to(tl.float32)
-            keep = (column < V) & (x >= floor) & (x > float("-inf"))
-            e = tl.where(keep, tl.exp((x - m) * inverse), 0.0)
-            last = tl.where(keep, column, last)
-            total = tl.sum(e, 0)
-            if (drawn == V) & (running + total >= target):
-                drawn = tl.min(tl.where(keep & (running + tl.cumsum(e, 0) >= target), column, V), 0)
-            running += total
-        token = tl.where(drawn < V, drawn, tl.max(last, 0))
+        token = _drawn(row, V, floor, m, inverse, u * kept, BLOCK)
         sampler_logprob = (tl.load(row + token).to(tl.float32) - m) * inverse - tl.log(kept)
 
     defined = z >= 1.0  # neither NaN nor +inf in the row, and one logit above -inf

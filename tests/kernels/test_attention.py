@@ -52,13 +52,13 @@ def run(function, q, k, v, offsets, dtype=None):
 def compare(inputs, mutated=None):
     """Against the oracle, the gradient of q, k or v off by 1 % where `mutated` is 1, 2 or 3."""
     exact, torchs = run(oracle, *inputs, torch.float64), run(plain, *inputs)
-    for i, (found, expected, usual) in enumerate(
+    for i, (actual, expected, usual) in enumerate(
         zip(run(causal_attention, *inputs), exact, torchs)
     ):
         assert_close(
             "causal_attention",
             inputs[0].dtype,
-            1.01 * found if i == mutated else found,
+            1.01 * actual if i == mutated else actual,
             expected,
             usual,
         )
@@ -105,8 +105,8 @@ def test_special_nan_stays_in_its_document_and_large_scores_do_not_overflow():
     outside = torch.arange(90).div(30, rounding_mode="floor") != 1
     assert torch.equal(dirty[outside], clean[outside]) and not dirty[40:].isfinite()[:20].any()
     huge = [1e4 * t for t in documents([40], 2, 1, 16, torch.float32)[:2]]
-    found = run(causal_attention, *huge, v[:40, :1], torch.tensor([0, 40]))
-    assert all(t.isfinite().all() for t in found)
+    results = run(causal_attention, *huge, v[:40, :1], torch.tensor([0, 40]))
+    assert all(t.isfinite().all() for t in results)
 
 
 def test_empty_and_non_contiguous():

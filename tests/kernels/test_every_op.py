@@ -1,4 +1,4 @@
-"""What holds for every registered op alike: `opcheck`, and inputs that reach over 2³¹ elements by their strides."""
+"""What holds for every op alike: `opcheck`, and strides that reach over 2³¹ elements."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ TABLE, OFFSETS, LENGTHS = (
 CACHES = randn(2, 3, 4, 2, 8).unbind()
 TARGET = integers(1, 4, 0, 6)
 
-# Arguments, and how many of the first are tensors that training differentiates (in the forward ops).
+# Arguments, and how many of the first are tensors that training differentiates (in the forward
+# ops).
 OPS = {
     "rms_norm": ((randn(4, 8), randn(8), 1e-5), 2),
     "rms_norm_backward": ((randn(4, 8), randn(4, 8), randn(8), 1e-5, True), 0),
@@ -141,7 +142,10 @@ def test_opcheck(op):
 
 
 def far_apart(t: torch.Tensor) -> torch.Tensor:
-    """The same values, the last row 2³¹ elements or more from the first. Untouched pages take no memory."""
+    """The same values, the last row 2³¹ elements or more from the first.
+
+    Untouched pages take no memory.
+    """
     stride = -(-(2**31) // (len(t) - 1))
     wide = torch.empty(stride * (len(t) - 1) + t[0].numel(), dtype=t.dtype)
     return wide.as_strided(t.shape, (stride, *t.stride()[1:])).copy_(t)

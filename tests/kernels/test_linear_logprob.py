@@ -78,7 +78,8 @@ def compare_cross_entropy(h, weight, target, cotangents, temperature, mutated=No
         assert_close("linear_cross_entropy", h.dtype, 1.01 * a if i == mutated else a, o, p)
 
 
-# From 4 tokens of 8 words on: where every row is saturated the gradient is a small difference without a scale.
+# From 4 tokens of 8 words on: where every row is saturated the gradient is a small difference
+# without a scale.
 SHAPES = (
     st.integers(4, 12),
     st.integers(8, 90),
@@ -206,7 +207,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="target 30 at position 2"):
         linear_logprob(h, weight, bad)
     bad[2] = -100
-    with pytest.raises(ValueError, match="target -100 at position 2.*token_weight of 0"):
+    with pytest.raises(ValueError, match=r"target -100 at position 2.*token_weight of 0"):
         linear_cross_entropy(h.requires_grad_(), weight, bad, torch.ones(4))
     with pytest.raises(ValueError, match="temperature"):
         linear_logprob(h, weight, target, 0.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -77,10 +78,10 @@ def test_distances_are_those_of_the_dense_histograms(first, second, n, vocab):
 def test_lookup_gives_each_token_the_value_of_its_ngram(known, sequences, n, vocab):
     keys, counts = ngram_counts(*ragged(known), n, vocab)
     expected = counter(known, n)
-    found = ngram_lookup(*ragged(sequences), n, vocab, keys, counts.float(), default=-1.0)
+    values_at = ngram_lookup(*ragged(sequences), n, vocab, keys, counts.float(), default=-1.0)
     ends = [(s, i + 1) for s in sequences for i in range(len(s))]
     wanted = [expected.get(tuple(s[end - n : end]), -1.0) if end >= n else -1.0 for s, end in ends]
-    assert found.tolist() == wanted
+    assert values_at.tolist() == wanted
 
 
 def test_a_large_corpus_matches_numpy():
@@ -89,7 +90,7 @@ def test_a_large_corpus_matches_numpy():
     lengths = generator.integers(0, 300, 400)
     offsets = np.minimum(np.cumsum(np.concatenate([[0], lengths])), len(tokens))
     offsets[-1] = len(tokens)
-    pieces = [tokens[a:b] for a, b in zip(offsets, offsets[1:])]
+    pieces = [tokens[a:b] for a, b in itertools.pairwise(offsets)]
     grams = np.concatenate(
         [(p[:-2] * 49152 + p[1:-1]) * 49152 + p[2:] for p in pieces if len(p) > 2]
     )
@@ -98,12 +99,14 @@ def test_a_large_corpus_matches_numpy():
     assert np.array_equal(keys.numpy(), expected_keys)
     assert np.array_equal(counts.numpy(), expected_counts)
     values = torch.from_numpy(generator.standard_normal(len(keys))).float()
-    found = ngram_lookup(
+    looked_up = ngram_lookup(
         torch.from_numpy(tokens), torch.from_numpy(offsets), 3, 49152, keys, values
     )
-    ends = np.concatenate([np.arange(a + 2, b) for a, b in zip(offsets, offsets[1:]) if b - a > 2])
+    ends = np.concatenate(
+        [np.arange(a + 2, b) for a, b in itertools.pairwise(offsets) if b - a > 2]
+    )
     assert np.array_equal(
-        found.numpy()[ends], values.numpy()[np.searchsorted(expected_keys, grams)]
+        looked_up.numpy()[ends], values.numpy()[np.searchsorted(expected_keys, grams)]
     )
 
 

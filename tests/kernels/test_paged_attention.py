@@ -15,7 +15,10 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
 def inputs(work, heads, kv_heads, dim, page, dtype, seed=0):
-    """work: (cached tokens, of which queries) of each sequence. Slots that hold no token are NaN."""
+    """work: (cached tokens, of which queries) of each sequence.
+
+    Slots that hold no token are NaN.
+    """
     g = torch.Generator().manual_seed(seed)
     need = [-(-length // page) for length, _ in work]
     order = torch.randperm(sum(need) + 2, generator=g).tolist()

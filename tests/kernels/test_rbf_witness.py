@@ -86,7 +86,7 @@ def test_oracle_over_several_tiles(monkeypatch):
 
 
 def test_oracle_far_from_the_origin():
-    """Plain three-term distances lose every digit here; the bound is that of points near the origin."""
+    """Plain three-term distances lose every digit here; the bound is that of nearby points."""
     x, y, bandwidths = points(20, 30, 16, torch.float32, offset=1000.0)
     value, _ = oracle(x, y, bandwidths, False, torch.zeros(20, 3))
     assert_close(

@@ -1,4 +1,4 @@
-"""rms_norm, add_rms_norm, qk_norm_rope, swiglu and lora_linear against fp64 autograd of their references."""
+"""The row operators and lora_linear against fp64 autograd of their references."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tolerance import assert_close
 
 from dftfast import kernels
 from dftfast.kernels import reference
-from dftfast.kernels.reference import lora_linear, qk_norm_rope, rms_norm, swiglu  # noqa: F401 (loads the modules)
+from dftfast.kernels.reference import lora_linear, qk_norm_rope, rms_norm, swiglu  # noqa: F401
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 REFERENCE = {
@@ -64,7 +64,7 @@ FROZEN = {"lora_linear": (1, 5), "qk_norm_rope": (3, 4)}
 
 
 def run(function, op: str, inputs: list, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
-    """Outputs and gradients for a fixed random cotangent; with dtype, the inputs are converted first."""
+    """Outputs, and gradients for a fixed random cotangent; dtype converts the inputs first."""
     leaves = []
     for i, value in enumerate(inputs):
         if torch.is_tensor(value):
@@ -81,22 +81,26 @@ def run(function, op: str, inputs: list, dtype: torch.dtype | None = None) -> li
 
 
 def compare(op: str, inputs: list, mutated: int | None = None) -> int:
-    """Against the oracle, one gradient of them all off by 1 % where `mutated` numbers it; returns how many there are."""
+    """Compare with the oracle, one gradient off by 1 % where `mutated` numbers it.
+
+    Returns how many gradients there are.
+    """
     exact = run(REFERENCE[op], op, inputs, torch.float64)
     plain = run(REFERENCE[op], op, inputs)
-    found = run(getattr(kernels, op), op, inputs)
-    outputs = len(found) - sum(torch.is_tensor(t) for t in inputs) + len(FROZEN.get(op, ()))
-    for i, (actual, oracle, torchs) in enumerate(zip(found, exact, plain)):
+    actuals = run(getattr(kernels, op), op, inputs)
+    outputs = len(actuals) - sum(torch.is_tensor(t) for t in inputs) + len(FROZEN.get(op, ()))
+    for i, (actual, oracle, torchs) in enumerate(zip(actuals, exact, plain)):
         assert actual.dtype == torchs.dtype
         assert_close(
             op, inputs[0].dtype, 1.01 * actual if i - outputs == mutated else actual, oracle, torchs
         )
-    return len(found) - outputs
+    return len(actuals) - outputs
 
 
 @pytest.mark.parametrize("op", REFERENCE)
 @settings(max_examples=25, deadline=None)
-# From 2 columns on: of one column the norm is ±1 whatever the input, and its gradient rounding and nothing else.
+# From 2 columns on: of one column the norm is ±1 whatever the input, and its gradient rounding and
+# nothing else.
 @given(st.integers(1, 70), st.integers(2, 75), st.sampled_from(DTYPES))
 def test_oracle(op, rows, size, dtype):
     compare(op, arguments(op, rows, size, dtype))
@@ -164,10 +168,10 @@ def test_compiles_without_graph_breaks(op):
 def test_no_qk_norm():
     qkv, _, _, *rest = arguments("qk_norm_rope", 6, 16, torch.float32)
     leaf = qkv.clone().requires_grad_()
-    found, expected = (
+    results, expected = (
         f(leaf, None, None, *rest) for f in (kernels.qk_norm_rope, REFERENCE["qk_norm_rope"])
     )
-    for a, b in zip(found, expected):
+    for a, b in zip(results, expected):
         assert torch.allclose(a, b, atol=1e-6)
         gradients = [
             torch.autograd.grad(y.square().sum(), leaf, retain_graph=True)[0] for y in (a, b)
@@ -181,7 +185,7 @@ def test_frozen_weights_get_no_gradient_and_change_none(op):
     x = inputs[0].clone().requires_grad_()
     outputs = getattr(kernels, op)(x, *inputs[1:])
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
-    (found,) = torch.autograd.grad(
+    (gradient,) = torch.autograd.grad(
         outputs, x, [torch.ones_like(y) for y in outputs], retain_graph=True
     )
     trained = [
@@ -190,7 +194,7 @@ def test_frozen_weights_get_no_gradient_and_change_none(op):
     outputs = getattr(kernels, op)(x, *trained)
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
     (expected,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs])
-    assert torch.equal(found, expected)
+    assert torch.equal(gradient, expected)
     saved = [t.detach() if torch.is_tensor(t) else t for t in (inputs[0], *inputs[1:])]
     backward = getattr(torch.ops.dftfast, f"{op}_backward")
     ups = [torch.ones_like(y) for y in outputs]
@@ -222,7 +226,8 @@ def test_lora_dropout():
     assert torch.equal(call(x, a, b, 5), call(x, a, b, 5)) and not torch.equal(
         call(x, a, b, 5), call(x, a, b, 6)
     )
-    # The mask, read off with weight 0 and a, b the identity; then the op against plain torch with that mask.
+    # The mask, read off with weight 0 and a, b the identity; then the op against plain torch with
+    # that mask.
     one = torch.eye(64)
     factor = kernels.lora_linear(
         torch.ones(200, 64), torch.zeros(64, 64), one, one, 1.0, dropout=0.3, seed=5

@@ -1,4 +1,7 @@
-"""Every draw against the fp64 distribution and the random number that it inverts, for the op and for its plain twin."""
+"""Every draw against the fp64 distribution and the random number that it inverts.
+
+Held to it are the op and its plain twin.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +126,7 @@ def test_same_tokens_as_the_plain_op(cut):
 
 @pytest.mark.parametrize("function", [sample_tokens, reference])
 def test_oracle_equal_logits_are_kept_or_dropped_together(function):
-    """Three of five are the likeliest: cuts that ask for one or two of them keep all three, and no fourth."""
+    """Three of five are the likeliest: cuts that ask for one or two keep all three."""
     logits = torch.tensor([1.0, 3.0, 0.0, 3.0, 3.0]).repeat(200, 1)
     for cut in (
         {"top_k": 1},

@@ -1,10 +1,11 @@
-"""How far an op may be from the fp64 oracle: twice as far as plain torch in the same dtype, plus a floor.
+"""How far an op may be from the fp64 oracle: twice plain torch's distance, plus a floor.
 
 Three measures, all relative to the oracle's size, because each misses what another sees:
   rms    root mean square error: the typical entry
   max    largest error over the largest entry: a single wrong entry
-  scale  <actual, oracle> / <oracle, oracle> - 1: a systematic factor, which rounding averages away and
-         which low precision would otherwise hide. This is what makes a gradient off by 1 % fail in bfloat16.
+  scale  <actual, oracle> / <oracle, oracle> - 1: a systematic factor, which rounding averages
+         away and which low precision would otherwise hide. This is what makes a gradient off by
+         1 % fail in bfloat16.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Floors (rms, max, scale) by dtype: what a different order of summation may cost beyond plain torch.
+# Floors (rms, max, scale) by dtype: what a different order of summation may cost beyond plain
+# torch.
 FLOOR = {
     torch.float32: (2e-6, 1e-5, 1e-6),
     torch.bfloat16: (2e-3, 8e-3, 1e-3),
@@ -46,11 +48,14 @@ def errors(actual: Tensor, oracle: Tensor) -> tuple[float, float, float]:
 def assert_close(
     op: str, dtype: torch.dtype, actual: Tensor, oracle: Tensor, plain: Tensor
 ) -> None:
-    """Raise where the op is further off than allowed. The scale of a few numbers is no better than their own rounding: it
-    may be off by three standard deviations of that as well, which vanish as the tensor grows.
+    """Raise where the op is further off than allowed.
 
-    actual: the op's result for inputs of `dtype`; plain: plain torch's for the same inputs in the same dtype;
-    oracle: float64, computed from the same (rounded) inputs by an independent formula."""
+    The scale of a few numbers is no better than their own rounding: it may be off by three standard
+    deviations of that as well, which vanish as the tensor grows.
+
+    actual: the op's result for inputs of `dtype`; plain: plain torch's for the same inputs in
+    the same dtype; oracle: float64, computed from the same (rounded) inputs by an independent
+    formula."""
     assert actual.shape == oracle.shape, (
         f"{op}: shape {tuple(actual.shape)}, not {tuple(oracle.shape)}"
     )
@@ -59,12 +64,12 @@ def assert_close(
         actual.double()[~finite].nan_to_num(nan=0.5), oracle[~finite].nan_to_num(nan=0.5)
     ), f"{op}: infinities or NaN differ from the oracle's"
     floors = FLOOR_BY_OP.get((op, dtype), FLOOR[dtype])
-    found = errors(actual[finite], oracle[finite])
+    measured = errors(actual[finite], oracle[finite])
     allowed = errors(plain[finite], oracle[finite])
     squares = oracle[finite].square()
     rounding = torch.finfo(dtype).eps * (squares.norm() / squares.sum().clamp_min(1e-300)).item()
     floors = (*floors[:2], floors[2] + rounding)
-    for name, error, torchs, floor in zip(("rms", "max", "scale"), found, allowed, floors):
+    for name, error, torchs, floor in zip(("rms", "max", "scale"), measured, allowed, floors):
         assert error <= 2 * torchs + floor, (
             f"{op}: {name} error {error:.2e} exceeds 2 x {torchs:.2e} + {floor:.1e}"
         )

@@ -1,8 +1,8 @@
-"""Every configuration that a launcher can choose is compiled ahead of time for every supported chip, without a GPU.
+"""Every configuration that a launcher can choose, compiled for every chip without a GPU.
 
-The launchers run on meta tensors and their launches are recorded instead of carried out, so what is compiled is what would
-be launched. Of each binary: shared memory within the chip's limit, no register spilled, tensor-core instructions in the
-matrix kernels.
+The launchers run on meta tensors and their launches are recorded instead of carried out, so what is
+compiled is what would be launched. Of each binary: shared memory within the chip's limit, no
+register spilled, tensor-core instructions in the matrix kernels.
 """
 
 from __future__ import annotations
@@ -160,13 +160,17 @@ EVERY = [
 ]
 
 
-# The one known exception, in bytes: fp32 heads of 256, where the smallest tile that the tensor cores take spills a value.
+# The one known exception, in bytes: fp32 heads of 256, where the smallest tile that the tensor
+# cores take spills a value.
 SPILLS = {(attention, torch.float32, 256): 8}
 
 
 def record(launch, chip, monkeypatch):
-    """[(kernel, signature, constants, attributes, options)] of what `launch` would put on a card of capability `chip`."""
-    found = {}
+    """[(kernel, signature, constants, attributes, options)] that `launch` puts on a card.
+
+    `chip` is the card's capability.
+    """
+    launches = {}
 
     def run(kernel, *arguments, grid, warmup, **named):
         names = [p.name for p in kernel.params]
@@ -188,14 +192,14 @@ def record(launch, chip, monkeypatch):
             else:
                 signature[name] = "fp32"
         entry = (kernel, signature, constants, attributes, options)
-        found[repr((kernel.__name__, *entry[1:]))] = entry
+        launches[repr((kernel.__name__, *entry[1:]))] = entry
 
     with monkeypatch.context() as patch:
         patch.setattr(JITFunction, "run", run)
         for module in (linear_logprob, lora_linear):
             patch.setattr(module, "capability", lambda device: chip)
         launch[0](*launch[1:])
-    return list(found.values())
+    return list(launches.values())
 
 
 def compile_and_check(launch, chip, monkeypatch, tmp_path):
@@ -211,7 +215,7 @@ def compile_and_check(launch, chip, monkeypatch, tmp_path):
         cubin.write_bytes(binary.asm["cubin"])
         usage = subprocess.check_output([TOOLS / "cuobjdump", "-res-usage", cubin], text=True)
         registers, stack, local = (
-            int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK", "LOCAL")
+            int(re.search(rf"{resource}:(\d+)", usage)[1]) for resource in ("REG", "STACK", "LOCAL")
         )
         assert stack <= SPILLS.get(launch[:2] + launch[6:7], 0), (
             f"{name} spills: {stack} bytes of stack"

@@ -1,5 +1,8 @@
-"""Runs cases/*.py, each in a process of its own: the interpreter is chosen by an environment variable that Triton reads
-when it is imported, and must not leak into the tests that run beside these."""
+"""Runs cases/*.py, each in a process of its own.
+
+The interpreter is chosen by an environment variable that Triton reads when it is imported, and must
+not leak into the tests that run beside these.
+"""
 
 from __future__ import annotations
 

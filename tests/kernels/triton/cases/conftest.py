@@ -1,6 +1,7 @@
 """Launchers against fp64, on the card where there is one and in Triton's interpreter elsewhere.
 
-Run through test_launchers.py, or by hand: TRITON_INTERPRET=1 pytest tests/kernels/triton/cases/rms_norm.py
+Run through test_launchers.py, or by hand: TRITON_INTERPRET=1 pytest
+tests/kernels/triton/cases/rms_norm.py
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def seeded():
 
 @pytest.fixture
 def check(request):
-    """check(got, exact fp64, the same from plain torch in the working dtype, dtype), within the table of tolerance.py."""
+    """check(got, exact fp64, plain torch's in the working dtype, dtype), by tolerance.py."""
     op = request.path.stem
 
     def compare(got, exact, plain, dtype):

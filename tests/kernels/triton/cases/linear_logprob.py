@@ -9,7 +9,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
 def formula(h, weight, target, temperature, grads, dtype):
-    """(logprob, entropy, dh, dweight) with the logits in fp32 or better, as a careful trainer would have them."""
+    """(logprob, entropy, dh, dweight) with the logits in fp32 or better."""
     h, weight = (t.detach().to(dtype).requires_grad_() for t in (h, weight))
     logits = (h @ weight.t()).to(torch.promote_types(dtype, torch.float32)) / temperature
     logp = logits.log_softmax(-1)

@@ -52,13 +52,13 @@ def test_lookup(device):
     tokens, offsets = ragged([[1, 2, 1], [], [2], [2, 1, 2]], device)
     keys = torch.tensor([1 * 7 + 2, 3 * 7 + 0], device=device)
     values = torch.tensor([0.5, 9.0], device=device)
-    found = op.ngram_lookup_forward(tokens, offsets, 2, 7, keys, values, -1.0)
-    assert found.tolist() == [-1.0, 0.5, -1.0, -1.0, -1.0, -1.0, 0.5]
+    values_at = op.ngram_lookup_forward(tokens, offsets, 2, 7, keys, values, -1.0)
+    assert values_at.tolist() == [-1.0, 0.5, -1.0, -1.0, -1.0, -1.0, 0.5]
 
 
 def test_keys_wider_than_64_bits_are_pairs(device):
     vocab, gram = 100_000, [99_999, 1, 50_000, 99_998]
-    tokens, offsets = ragged([gram + [7], gram, [0, 0, 0, 0]], device)
+    tokens, offsets = ragged([[*gram, 7], gram, [0, 0, 0, 0]], device)
     keys, counts = op.ngram_counts_forward(tokens, offsets, 4, vocab, None)
     pair = [gram[0] * vocab + gram[1], gram[2] * vocab + gram[3]]
     assert keys.tolist() == [
@@ -67,8 +67,8 @@ def test_keys_wider_than_64_bits_are_pairs(device):
         pair,
     ] and counts.tolist() == [1, 1, 2]
     values = torch.tensor([1.0, 2.0, 3.0], device=device)
-    found = op.ngram_lookup_forward(tokens, offsets, 4, vocab, keys, values, -1.0)
-    assert found.tolist() == [-1, -1, -1, 3, 2, -1, -1, -1, 3, -1, -1, -1, 1]
+    values_at = op.ngram_lookup_forward(tokens, offsets, 4, vocab, keys, values, -1.0)
+    assert values_at.tolist() == [-1, -1, -1, 3, 2, -1, -1, -1, 3, -1, -1, -1, 1]
 
 
 def test_distances(device):
