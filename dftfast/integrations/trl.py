@@ -16,13 +16,15 @@ from dftfast.distribution.samples import Samples
 
 
 class DiscrepancyReward:
-    """Reward of a completion: what the discrepancy between the policy's texts and human texts gains by it.
+    """Reward of a completion: what the policy's texts gain by it in closeness to human texts.
 
-    Called with a whole generation batch, as TRL does; the last ``window`` batches stand for the policy's distribution
-    together with it. A discrepancy with one witness for each token gives the sum over the completion's tokens.
+    Called with a whole generation batch, as TRL does; the last `window` batches stand for the
+    policy's distribution together with it. A discrepancy with one witness for each token gives the
+    sum over the completion's tokens.
 
     Args:
-        discrepancy: MMD(), StyleMMD(), LengthEnergy(), DensityRatio() or NGramL2(vocab), of `dftfast.distribution`.
+        discrepancy: MMD(), StyleMMD(), LengthEnergy(), DensityRatio() or NGramL2(vocab), of
+            `dftfast.distribution`.
         human: texts like those that the policy should write.
         embed: list of texts -> [n, d], for MMD and DensityRatio.
         tokenize: text -> token ids, for NGramL2 and LengthEnergy.
@@ -49,7 +51,7 @@ class DiscrepancyReward:
         discrepancy.fit(self._samples(list(human)))
 
     def __call__(self, prompts: list, completions: list, **_) -> list[float]:
-        """One reward for each completion, a string or a list of messages whose last one holds the text."""
+        """One reward for each completion: a string, or messages whose last one holds the text."""
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
         self.window.append(self._samples(texts))
         everything = Samples.concat(list(self.window))

@@ -1,1 +1,45 @@
+"""The policy: a decoder, its weights and adapters, its tokenizer, and the embedder of texts."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__all__ = [
+    "Adapter",
+    "Decoder",
+    "Embedder",
+    "ModelConfig",
+    "Policy",
+    "Tokenizer",
+    "load_decoder",
+    "resolve_model",
+]
+
+if TYPE_CHECKING:
+    from dftfast.model.adapter import Adapter
+    from dftfast.model.config import ModelConfig
+    from dftfast.model.decoder import Decoder
+    from dftfast.model.embedder import Embedder
+    from dftfast.model.policy import Policy
+    from dftfast.model.pretrained import resolve_model
+    from dftfast.model.tokenizer import Tokenizer
+    from dftfast.model.weights import load_decoder
+
+_HOMES = {
+    "Adapter": "adapter",
+    "Decoder": "decoder",
+    "Embedder": "embedder",
+    "ModelConfig": "config",
+    "Policy": "policy",
+    "Tokenizer": "tokenizer",
+    "load_decoder": "weights",
+    "resolve_model": "pretrained",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only then: `dftfast.model.device` stays light to import."""
+    if name in _HOMES:
+        return getattr(import_module(f"dftfast.model.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'dftfast.model' has no attribute {name!r}")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dftfast.model.config import read_json
+from dftfast.model.decoder import Decoder
 from dftfast.model.lora import lora_layers
 from dftfast.model.weights import save_tensors
 from dftfast.runtime.errors import UserError
@@ -32,11 +33,14 @@ REFUSED = (
 
 @dataclass(frozen=True)
 class Adapter:
-    """One LoRA: fp32 tensors under PEFT's names, A [rank, in] and B [out, rank] per projection; y += scale·B A x.
+    """One LoRA as PEFT names it: y += scale·B A x.
 
-    Adapters that are trained here cover the linear layers. An imported one may also adapt the embedding and the head:
-    once its product is added to their weights they cost nothing more, in training or sampling. Not so where the two
-    are tied: PEFT adapts one of them and leaves the other, which no single weight can express, so it is refused.
+    The tensors are fp32, A [rank, in] and B [out, rank] per projection.
+
+    Adapters that are trained here cover the linear layers. An imported one may also adapt the
+    embedding and the head: once its product is added to their weights they cost nothing more, in
+    training or sampling. Not so where the two are tied: PEFT adapts one of them and leaves the
+    other, which no single weight can express, so it is refused.
     """
 
     tensors: dict[str, Tensor]
@@ -44,7 +48,7 @@ class Adapter:
     scale: float
 
     def save(self, folder: str | Path, base: str | Path) -> None:
-        """Write a folder that ``peft.PeftModel.from_pretrained`` loads; it appears only when complete."""
+        """Write a folder for `peft.PeftModel.from_pretrained`; it appears only when complete."""
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -67,7 +71,8 @@ class Adapter:
         """Read a PEFT LoRA folder.
 
         Raises:
-            UserError: files missing or damaged, or a variant of LoRA that the decoder does not compute.
+            UserError: files missing or damaged, or a variant of LoRA that the decoder does not
+                compute.
         """
         folder = Path(folder)
         path = folder / "adapter_config.json"
@@ -102,9 +107,12 @@ class Adapter:
             raise UserError(f"{weights}: damaged or truncated safetensors file ({wrong})") from None
         return cls(tensors, rank, scale)
 
-    def check(self, decoder: torch.nn.Module) -> None:
-        """Raise UserError unless every tensor belongs to a projection of ``decoder`` (which holds the base's weights),
-        to its embedding or to its head, and has its shape."""
+    def check(self, decoder: Decoder) -> None:
+        """Raise UserError unless every tensor belongs to `decoder` and has its shape.
+
+        It may belong to a projection, to the embedding or to the head; `decoder` holds the base's
+        weights.
+        """
         expected = {}
         vocab, hidden = decoder.embed.shape
         if decoder.head is not None:
@@ -113,9 +121,8 @@ class Adapter:
             expected[f"{HEAD}.lora_A.weight"] = (self.rank, hidden)
             expected[f"{HEAD}.lora_B.weight"] = (vocab, self.rank)
             for name, weight in ((EMBEDDING, decoder.embed), (HEAD, decoder.head)):
-                copy = self.tensors.get(
-                    f"{name}.base_layer.weight"
-                )  # PEFT saves the base's weight beside such adapters
+                # PEFT saves the base's weight beside such adapters.
+                copy = self.tensors.get(f"{name}.base_layer.weight")
                 if (
                     copy is not None
                     and copy.shape == weight.shape
@@ -133,16 +140,19 @@ class Adapter:
         for name, tensor in self.tensors.items():
             if name.startswith((EMBEDDING, HEAD)) and decoder.head is None:
                 raise UserError(
-                    f"adapter tensor {name} adapts the embedding or the head, which this model ties together; "
+                    f"adapter tensor {name} adapts the embedding or the head, "
+                    "which this model ties together; "
                     "merge the adapter with PEFT into an untied model first"
                 )
             if name.endswith(".base_layer.weight") and name not in expected:
                 raise UserError(
-                    f"adapter tensor {name} replaces a weight of the model; only low-rank adapters are read"
+                    f"adapter tensor {name} replaces a weight of the model; "
+                    "only low-rank adapters are read"
                 )
             if name not in expected:
                 raise UserError(f"adapter tensor {name} belongs to no linear layer of the model")
             if tuple(tensor.shape) != expected[name]:
                 raise UserError(
-                    f"adapter tensor {name} has shape {tuple(tensor.shape)}; expected {expected[name]}"
+                    f"adapter tensor {name} has shape {tuple(tensor.shape)}; "
+                    f"expected {expected[name]}"
                 )

@@ -18,18 +18,19 @@ def packed_causal(
     """Attention in which a token sees itself and the earlier tokens of its own document.
 
     Args:
-        offsets: int64[documents + 1], first token of each document; the last entry is the token count.
-        distinct, place: where documents share tokens, as in ``PackedBatch``: int64[U], the tokens that there is a row
-            for, and int64[T], each token's row. Only the attention, a small part of a layer, is then computed for all T.
+        offsets: int64[documents + 1], first token of each document; the last entry is the token
+            count.
+        distinct, place: where documents share tokens, as in `PackedBatch`: int64[U], the tokens
+            that there is a row for, and int64[T], each token's row. Only the attention, a small
+            part of a layer, is then computed for all T.
 
     Returns:
-        ``attend(layer, q[U,H,D], k[U,Hk,D], v[U,Hk,D]) -> [U,H,D]``, differentiable, H a multiple of Hk; U is T where
-        nothing is shared.
+        `attend(layer, q[U,H,D], k[U,Hk,D], v[U,Hk,D]) -> [U,H,D]`, differentiable, H a multiple
+        of Hk; U is T where nothing is shared.
     """
-    longest = max(
-        offsets.diff().tolist(), default=0
-    )  # once for all layers: on a GPU it waits for the device
-    if distinct is None or len(distinct) == len(place):
+    # Once for all layers: on a GPU it waits for the device.
+    longest = max(offsets.diff().tolist(), default=0)
+    if distinct is None or place is None or len(distinct) == len(place):
         return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
     again = torch.ones_like(place, dtype=torch.bool).index_fill(0, distinct, False).nonzero()[:, 0]
     into = place[again]
@@ -42,8 +43,11 @@ def packed_causal(
 
 
 class _Spread(torch.autograd.Function):
-    """x[place]. The gradient is that of the first copy, to which those of the others are added; autograd's own would
-    add up all rows one by one."""
+    """x[place].
+
+    The gradient is that of the first copy, to which those of the others are added; autograd's own
+    would add up all rows one by one.
+    """
 
     @staticmethod
     def forward(

@@ -1,13 +1,15 @@
-"""Chat templates: the Jinja program a tokenizer ships that turns messages into the text the model was trained on.
+"""Chat templates: the Jinja program that turns messages into the text a model was trained on.
 
-The environment is the one transformers documents for template authors (sandboxed, trimmed blocks, `raise_exception`,
-`strftime_now`, `tojson` without HTML escapes, `{% generation %}` blocks), so any published template renders the same.
+The environment is the one transformers documents for template authors (sandboxed, trimmed blocks,
+`raise_exception`, `strftime_now`, `tojson` without HTML escapes, `{% generation %}` blocks), so any
+published template renders the same.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
+from typing import ClassVar
 
 import jinja2
 import jinja2.ext
@@ -18,9 +20,9 @@ from dftfast.runtime.errors import UserError
 
 
 class _Generation(jinja2.ext.Extension):
-    """`{% generation %} ... {% endgeneration %}` marks what the assistant wrote; it renders as its content."""
+    """`{% generation %} ... {% endgeneration %}` marks the assistant's words, rendered as such."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser):
         line = next(parser.stream).lineno

@@ -16,8 +16,8 @@ FAMILIES = ("qwen3", "qwen2", "llama", "smollm")  # one decoder class serves the
 class ModelConfig:
     """Sizes and switches of a dense decoder with rotary positions, RMSNorm and SwiGLU.
 
-    ``qk_norm`` (Qwen3) normalises each query and key head; ``attention_bias`` (Qwen2.5) puts a bias on
-    q, k and v; ``rope_scaling`` holds Llama 3's frequency scaling or ``None``.
+    `qk_norm` (Qwen3) normalises each query and key head; `attention_bias` (Qwen2.5) puts a bias
+    on q, k and v; `rope_scaling` holds Llama 3's frequency scaling or `None`.
     """
 
     model_type: str
@@ -39,11 +39,12 @@ class ModelConfig:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> ModelConfig:
-        """Read ``folder/config.json`` (and ``generation_config.json`` for the end tokens).
+        """Read `folder/config.json` (and `generation_config.json` for the end tokens).
 
         Raises:
-            UserError: no such folder or file, unreadable JSON, a missing field, or a model that this
-                decoder does not compute (another family, activation, rope or attention variant).
+            UserError: no such folder or file, unreadable JSON, a missing field, or a model that
+                this decoder does not compute (another family, activation, rope or attention
+                variant).
         """
         path = Path(folder) / "config.json"
         if not Path(folder).is_dir():
@@ -101,11 +102,13 @@ class ModelConfig:
             or self.max_position_embeddings < 1
         ):
             raise UserError(
-                f"{path}: num_hidden_layers, the heads' joint size or max_position_embeddings is out of range"
+                f"{path}: num_hidden_layers, the heads' joint size or max_position_embeddings is "
+                "out of range"
             )
         if not (0 < self.rope_theta < math.inf and 0 <= self.rms_norm_eps < 1):
             raise UserError(
-                f"{path}: rope_theta = {self.rope_theta} or rms_norm_eps = {self.rms_norm_eps} is out of range"
+                f"{path}: rope_theta = {self.rope_theta} or rms_norm_eps = {self.rms_norm_eps} is "
+                "out of range"
             )
         if self.rope_scaling and not all(
             0 < value < math.inf for value in self.rope_scaling.values()
@@ -113,11 +116,13 @@ class ModelConfig:
             raise UserError(f"{path}: the rope scaling {self.rope_scaling} is out of range")
         if not all(0 <= token < self.vocab_size for token in self.eos_token_ids):
             raise UserError(
-                f"{path}: eos_token_id {self.eos_token_ids} is outside the vocabulary of {self.vocab_size}"
+                f"{path}: eos_token_id {self.eos_token_ids} is outside the vocabulary of "
+                f"{self.vocab_size}"
             )
         if self.num_heads % self.num_kv_heads or self.head_dim % 2:
             raise UserError(
-                f"{path}: num_attention_heads must be a multiple of num_key_value_heads, head_dim even"
+                f"{path}: num_attention_heads must be a multiple of num_key_value_heads, "
+                "head_dim even"
             )
         if raw.get("hidden_act", "silu") not in ("silu", "swish"):
             raise UserError(f"{path}: hidden_act {raw['hidden_act']!r} is not supported (silu is)")
@@ -142,7 +147,7 @@ def read_json(path: Path) -> dict:
 
 
 def _rope(raw: dict) -> dict:
-    """Rope settings: transformers 5 writes ``rope_parameters``, earlier versions two fields."""
+    """Rope settings: transformers 5 writes `rope_parameters`, earlier versions two fields."""
     return raw.get("rope_parameters") or raw.get("rope_scaling") or {}
 
 

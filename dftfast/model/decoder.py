@@ -1,12 +1,15 @@
 """The decoder: Qwen3, Qwen2.5 and Llama-type models by configuration of one class.
 
-One forward serves training and sampling. It takes a ragged batch of tokens end to end, without padding,
-and is told how to attend: over the packed documents (training) or over a paged cache (rollout).
+One forward serves training and sampling. It takes a ragged batch of tokens end to end, without
+padding, and is told how to attend: over the packed documents (training) or over a paged cache
+(rollout).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,12 +65,14 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A decoder without its sampling: tokens to final hidden states; ``head_weight`` turns those into logits.
+    """A decoder without its sampling: tokens to hidden states; `head_weight` makes logits of those.
 
-    ``version`` counts changes of the weights, so that caches of keys, values or packed weights know when
-    they are stale; whoever writes to the weights adds one. ``sharded`` tells that processes hold a part of each layer
-    (`shard`).
+    `version` counts changes of the weights, so that caches of keys, values or packed weights know
+    when they are stale; whoever writes to the weights adds one. `sharded` tells that processes
+    hold a part of each layer (`shard`).
     """
+
+    inverse_frequencies: Tensor
 
     def __init__(
         self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"
@@ -77,9 +82,8 @@ class Decoder(nn.Module):
         factory = {"dtype": dtype, "device": device}
         shape = (config.vocab_size, config.hidden_size)
         self.embed = nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
-        self.layers = nn.ModuleList(
-            DecoderLayer(config, **factory) for _ in range(config.num_layers)
-        )
+        layers = nn.ModuleList(DecoderLayer(config, **factory) for _ in range(config.num_layers))
+        self.layers = cast(Sequence[DecoderLayer], layers)
         self.norm = nn.Parameter(torch.empty(config.hidden_size, **factory), requires_grad=False)
         tied = config.tie_word_embeddings
         self.head = (
@@ -92,7 +96,7 @@ class Decoder(nn.Module):
     def set_activation_checkpointing(self, share: float) -> None:
         """Let the first layers, this share of all, keep only their input for the backward pass.
 
-        ``layer.activation_checkpointing`` chooses one by one.
+        `layer.activation_checkpointing` chooses one by one.
         """
         for index, layer in enumerate(self.layers):
             layer.activation_checkpointing = index < round(share * len(self.layers))
@@ -108,7 +112,7 @@ class Decoder(nn.Module):
         return angles.cos(), angles.sin()
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Final hidden states [T, hidden] (after the last norm) of int64[T] tokens at int64[T] positions."""
+        """Final hidden states [T, hidden], after the last norm, of int64[T] tokens at positions."""
         cos, sin = self.rope(positions)
         h = F.embedding(tokens, self.embed)
         for index, layer in enumerate(self.layers):
@@ -122,10 +126,11 @@ class Decoder(nn.Module):
 
 
 def rope_frequencies(config: ModelConfig) -> Tensor:
-    """Inverse frequencies, fp32 [head_dim / 2], with Llama 3's stretch of the long wavelengths where asked.
+    """Inverse frequencies, fp32 [head_dim / 2], long wavelengths stretched where Llama 3 asks.
 
-    Su et al. 2021, https://arxiv.org/abs/2104.09864; Llama 3.1's scaling interpolates between the stretched
-    and the original frequency for wavelengths between ``original / high`` and ``original / low``.
+    Su et al. 2021, https://arxiv.org/abs/2104.09864; Llama 3.1's scaling interpolates between the
+    stretched and the original frequency for wavelengths between `original / high` and `original
+    / low`.
     """
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
     frequencies = 1.0 / config.rope_theta**exponents

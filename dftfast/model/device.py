@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from dftfast import _C
+from dftfast.kernels.compiled import cpu_kernels
 from dftfast.runtime.errors import UserError
 
 
 def pick_device(name: str | torch.device | None = None) -> torch.device:
-    """The named device; None is the GPU where there is one, else the CPU. Raises UserError when it is not there."""
+    """The named device; None is the GPU where there is one, else the CPU.
+
+    Raises:
+        UserError: the device is not there.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -24,10 +28,13 @@ def pick_device(name: str | torch.device | None = None) -> torch.device:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 matrices faster than float32 ones (on a CPU: AMX, or AMD's AVX512-BF16)."""
+    """Whether the hardware multiplies bfloat16 matrices faster than float32 ones.
+
+    On a CPU that takes AMX or AMD's AVX512-BF16.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _C.fast_bf16()
+    return cpu_kernels.fast_bf16()
 
 
 def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
@@ -36,7 +43,10 @@ def pick_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or (torch raises a plain RuntimeError there) in ordinary memory."""
+    """Whether an allocation failed, on a GPU or in ordinary memory.
+
+    In ordinary memory torch raises a plain RuntimeError.
+    """
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(
         error
     )

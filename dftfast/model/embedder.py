@@ -1,10 +1,11 @@
-"""Texts to vectors: a sentence-transformers model, or the fixed character n-gram view that no training signal uses."""
+"""Texts to vectors: a sentence-transformers model, or character n-grams that nothing trains on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,16 +21,18 @@ class Embedder:
     """Embeds texts with a sentence-transformers model.
 
     Args:
-        name: folder or hub id of the model; None is all-MiniLM-L6-v2; "character-ngrams" is `CharacterNgrams`.
+        name: folder or hub id of the model; None is all-MiniLM-L6-v2; "character-ngrams" is
+            `CharacterNgrams`.
         device: None is CUDA where there is one, else the CPU.
 
-    A text longer than the model reads (`max_tokens`: 256 for MiniLM, about 190 words) is embedded by its beginning.
-    Where the hardware multiplies bfloat16 faster (on a CPU: AMX, or AMD's AVX512-BF16), matrix products are in bfloat16
-    (autocast) and everything else in float32: about twice as fast, and the cosine with the float32 embedding stays above 0.9999.
+    A text longer than the model reads (`max_tokens`: 256 for MiniLM, about 190 words) is embedded
+    by its beginning. Where the hardware multiplies bfloat16 faster (on a CPU: AMX, or AMD's
+    AVX512-BF16), matrix products are in bfloat16 (autocast) and everything else in float32: about
+    twice as fast, and the cosine with the float32 embedding stays above 0.9999.
     """
 
     def __new__(cls, name: str | None = None, device: str | torch.device | None = None):
-        return super().__new__(CharacterNgrams if name == CHARACTER_NGRAMS else cls)
+        return object.__new__(CharacterNgrams if name == CHARACTER_NGRAMS else cls)
 
     def __init__(self, name: str | None = None, device: str | torch.device | None = None):
         from sentence_transformers import SentenceTransformer
@@ -61,9 +64,10 @@ class Embedder:
         progress: Callable[[int], None] | None = None,
         batch_size: int | None = None,
     ) -> torch.Tensor:
-        """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them (MiniLM: unit length).
+        """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them.
 
-        `progress(n)` is called after every batch with the number of texts it held. Texts are batched by length.
+        `progress(n)` is called after every batch with the number of texts it held. Texts are
+        batched by length.
         """
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -89,11 +93,12 @@ class Embedder:
 
 
 class CharacterNgrams(Embedder):
-    """Log counts of character 3- to 5-grams within words, hashed and projected to 512 dimensions (unit length).
+    """Log counts of character 3- to 5-grams within words, hashed to 512 dimensions (unit length).
 
-    Nothing is learned, so it is the same for every corpus and run: a lexical view to evaluate with, for what a
-    training signal in another embedder's space cannot have fitted. The whole text counts. The projection preserves
-    distances to about 1/sqrt(512) (Johnson and Lindenstrauss; sparse signs after Li, Hastie and Church, KDD 2006).
+    Nothing is learned, so it is the same for every corpus and run: a lexical view to evaluate with,
+    for what a training signal in another embedder's space cannot have fitted. The whole text
+    counts. The projection preserves distances to about 1/sqrt(512) (Johnson and Lindenstrauss;
+    sparse signs after Li, Hastie and Church, KDD 2006).
     """
 
     def __init__(
@@ -108,16 +113,19 @@ class CharacterNgrams(Embedder):
             None,
             512,
         )
-        self._counts = HashingVectorizer(
+        self._counts: Any = HashingVectorizer(
             analyzer="char_wb",
             ngram_range=(3, 5),
             n_features=2**18,
-            norm=None,
+            norm=None,  # pyright: ignore[reportArgumentType]
             alternate_sign=False,
             lowercase=False,
-            dtype="float32",
+            dtype="float32",  # pyright: ignore[reportArgumentType]
         )
-        self._projection = SparseRandomProjection(self.dimension, random_state=0)
+        self._projection: Any = SparseRandomProjection(
+            self.dimension,  # pyright: ignore[reportArgumentType] (types taken from the defaults)
+            random_state=0,
+        )
         self._projection.fit(self._counts.transform([""]))
 
     @stage("embed")
@@ -139,7 +147,10 @@ class CharacterNgrams(Embedder):
 
 
 def _refuse_code(folder: Path) -> None:
-    """sentence-transformers before version 6 imports classes that a local folder names and brings along."""
+    """Refuse the classes that a local folder names and brings along.
+
+    Before version 6, sentence-transformers imports them.
+    """
     file = folder / "modules.json"
     try:
         modules = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
@@ -150,5 +161,6 @@ def _refuse_code(folder: Path) -> None:
         raise UserError(f"{file}: not a list of modules: {error}") from None
     if foreign:
         raise UserError(
-            f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself are loaded"
+            f"{file}: names the class {foreign[0]!r}; only those of sentence-transformers itself "
+            "are loaded"
         )

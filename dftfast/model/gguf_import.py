@@ -1,4 +1,7 @@
-"""GGUF files of Llama-type models, rewritten as a Hugging Face-format folder (bf16 safetensors, config, tokenizer)."""
+"""GGUF files of Llama-type models, rewritten as a Hugging Face-format folder.
+
+The folder holds bf16 safetensors, the config and the tokenizer.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,11 @@ _CONTROL, _USER_DEFINED = 3, 4  # token types of the GGUF specification
 
 
 def import_gguf(file: Path, folder: Path) -> None:
-    """Write config.json, generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json to `folder`.
+    """Write a Hugging Face-format folder: configs, model.safetensors and the tokenizer's files.
 
-    Quantised tensors (Q4_1, Q8_0 and every other type the gguf library knows) are dequantised in float32 and rounded
-    to bfloat16. Read are Llama-type models with a byte-level BPE vocabulary; anything else is a UserError.
+    Quantised tensors (Q4_1, Q8_0 and every other type the gguf library knows) are dequantised in
+    float32 and rounded to bfloat16. Read are Llama-type models with a byte-level BPE vocabulary;
+    anything else is a UserError.
     """
     import gguf
 
@@ -36,7 +40,8 @@ def import_gguf(file: Path, folder: Path) -> None:
     fields = {name: field.contents() for name, field in reader.fields.items() if field.types}
     if fields["general.architecture"] != "llama" or fields["tokenizer.ggml.model"] != "gpt2":
         raise UserError(
-            f"{file}: only Llama-type models with a byte-level BPE vocabulary can be imported from GGUF, "
+            f"{file}: only Llama-type models with a byte-level BPE vocabulary can be imported from "
+            "GGUF, "
             f"this is {fields['general.architecture']} with {fields['tokenizer.ggml.model']}"
         )
     names = {tensor.name for tensor in reader.tensors}
@@ -148,7 +153,10 @@ def _write_weights(tensors: list, config: dict, file: Path) -> None:
 
 
 def _rotate_half_order(weight, heads: int):
-    """GGUF interleaves the two halves of each query and key head (rotary pairs side by side); undo that."""
+    """Undo GGUF's interleaving of the two halves of each query and key head.
+
+    There, rotary pairs lie side by side.
+    """
     rows, columns = weight.shape
     return (
         weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)

@@ -1,10 +1,14 @@
-"""Low-rank adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685) on the decoder's packed linear layers."""
+"""Low-rank adapters on the decoder's packed linear layers.
+
+Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +18,14 @@ from dftfast.kernels import lora_linear
 
 
 class LoRALinear(nn.Module):
-    """``y = x Wᵀ + bias`` over one or several projections packed by rows, each with its own adapter.
+    """`y = x Wᵀ + bias` over one or several projections packed by rows, each with its own adapter.
 
     Attributes:
-        names: the projections' names in a Hugging Face layer, e.g. ``("self_attn.q_proj", ...)``.
+        names: the projections' names in a Hugging Face layer, e.g. `("self_attn.q_proj", ...)`.
         splits: output rows of each.
         weight: [sum(splits), in]; bias: [sum(splits)] or None. Frozen unless asked otherwise.
-        a: [len(splits)·rank, in] and b: [sum(splits), rank], fp32 masters, or None without an adapter.
+        a: [len(splits)·rank, in] and b: [sum(splits), rank], fp32 masters, or None without an
+            adapter.
     """
 
     def __init__(
@@ -39,7 +44,7 @@ class LoRALinear(nn.Module):
         self.scale = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.a is None:
+        if self.a is None or self.b is None:
             return F.linear(x, self.weight, self.bias)
         return lora_linear(x, self.weight, self.a, self.b, self.scale, self.bias, self.splits)
 
@@ -55,35 +60,63 @@ class LoRALinear(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows, rank, dtype=torch.float32, device=device))
         self.scale = scale
 
+    def adapter(self) -> tuple[nn.Parameter, nn.Parameter]:
+        """A and B of the live adapter."""
+        assert self.a is not None and self.b is not None, "the layer holds no adapter"
+        return self.a, self.b
+
     def remove_adapter(self) -> None:
         self.a = self.b = None
         self.scale = 0.0
 
 
-def lora_layers(decoder: nn.Module) -> dict[str, LoRALinear]:
+class PackedLayer(Protocol):
+    """A decoder's layer: its four packed products."""
+
+    @property
+    def qkv(self) -> LoRALinear: ...
+    @property
+    def o(self) -> LoRALinear: ...
+    @property
+    def gate_up(self) -> LoRALinear: ...
+    @property
+    def down(self) -> LoRALinear: ...
+
+
+class PackedLayers(Protocol):
+    """What adapters need of a decoder."""
+
+    @property
+    def layers(self) -> Sequence[PackedLayer]: ...
+
+
+def lora_layers(decoder: PackedLayers) -> dict[str, LoRALinear]:
     """The decoder's packed linear layers by the prefix that Hugging Face gives their layer."""
-    found = {}
+    layers = {}
     for index, layer in enumerate(decoder.layers):
         for module in (layer.qkv, layer.o, layer.gate_up, layer.down):
-            found[f"model.layers.{index}." + "+".join(module.names)] = module
-    return found
+            layers[f"model.layers.{index}." + "+".join(module.names)] = module
+    return layers
 
 
-def add_adapter(decoder: nn.Module, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
-    """Put a fresh adapter of this rank on every linear layer, scaled by alpha / rank. Returns its parameters."""
+def add_adapter(decoder: PackedLayers, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
+    """Put a fresh adapter of this rank on every linear layer, scaled by alpha / rank.
+
+    Returns its parameters.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in lora_layers(decoder).values():
         module.add_adapter(rank, alpha / rank, generator)
-    return [p for module in lora_layers(decoder).values() for p in (module.a, module.b)]
+    return [p for module in lora_layers(decoder).values() for p in module.adapter()]
 
 
-def remove_adapter(decoder: nn.Module) -> None:
+def remove_adapter(decoder: PackedLayers) -> None:
     for module in lora_layers(decoder).values():
         module.remove_adapter()
 
 
 @contextmanager
-def adapter_off(decoder: nn.Module) -> Iterator[None]:
+def adapter_off(decoder: PackedLayers) -> Iterator[None]:
     """The decoder without its live adapter, for the length of a with-block."""
     modules = list(lora_layers(decoder).values())
     live = [(module.a, module.b, module.scale) for module in modules]
@@ -95,13 +128,17 @@ def adapter_off(decoder: nn.Module) -> Iterator[None]:
             module.a, module.b, module.scale = a, b, scale
 
 
-def adapter_tensors(decoder: nn.Module) -> dict[str, Tensor]:
-    """The adapter under PEFT's names, one A [rank, in] and one B [out, rank] per projection (fp32 copies on CPU)."""
+def adapter_tensors(decoder: PackedLayers) -> dict[str, Tensor]:
+    """The adapter under PEFT's names, fp32 copies on the CPU.
+
+    There is one A [rank, in] and one B [out, rank] per projection.
+    """
     tensors = {}
     for key, module in lora_layers(decoder).items():
         layer = key[: -len("+".join(module.names))]
+        all_a, all_b = module.adapter()
         for name, a, b in zip(
-            module.names, module.a.chunk(len(module.names)), module.b.split(module.splits)
+            module.names, all_a.chunk(len(module.names)), all_b.split(module.splits)
         ):
             prefix = f"base_model.model.{layer}{name}"
             tensors[f"{prefix}.lora_A.weight"] = a.detach().float().cpu().clone()

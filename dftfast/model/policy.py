@@ -1,8 +1,8 @@
-"""The model in training: a pristine base on disk, a list of fp32 adapters, and the weights that follow from them.
+"""The model in training: a base on disk, fp32 adapters, and the weights that follow from them.
 
-Weights are never merged in place again and again, because each rounding to bf16 would add up. They are
-recomputed as ``W₀ + Σ sᵢ Bᵢ Aᵢ`` in fp32 and rounded once (a sequence of LoRAs as in ReLoRA, Lialin et al.
-2023, https://arxiv.org/abs/2307.05695).
+Weights are never merged in place again and again, because each rounding to bf16 would add up. They
+are recomputed as `W₀ + Σ sᵢ Bᵢ Aᵢ` in fp32 and rounded once (a sequence of LoRAs as in ReLoRA,
+Lialin et al. 2023, https://arxiv.org/abs/2307.05695).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dftfast.model.weights import fingerprint, load_decoder, open_weights, save_
 
 
 class Policy:
-    """``decoder`` always holds the effective weights; during a phase it holds a live adapter as well.
+    """`decoder` always holds the effective weights; during a phase it holds a live adapter as well.
 
     Attributes:
         folder: the base, a Hugging Face-format folder that is only read.
         adapters: the finished phases, oldest first.
-        temperature: the final norm's weight is divided by it, so that sampling at temperature 1 equals
-            sampling the bare model at this temperature.
+        temperature: the final norm's weight is divided by it, so that sampling at temperature 1
+            equals sampling the bare model at this temperature.
 
     Args:
         sharded: let the processes of the default group hold a part of the layers each.
@@ -46,17 +46,20 @@ class Policy:
         self.temperature = 1.0
 
     def fingerprint(self) -> str:
-        """A hash of the base's files, the type of the weights, the finished adapters and the temperature: the same for the
-        same policy. A live adapter is not in it."""
-        found = hashlib.sha256(
+        """A hash that is the same for the same policy.
+
+        It is made of the base's files, the type of the weights, the finished adapters and the
+        temperature. A live adapter is not in it.
+        """
+        digest = hashlib.sha256(
             f"{fingerprint(self.folder)} {self.decoder.embed.dtype} {self.temperature:g}".encode()
         )
         for adapter in self.adapters:
-            found.update(f"{adapter.scale:g}".encode())
+            digest.update(f"{adapter.scale:g}".encode())
             for name, tensor in sorted(adapter.tensors.items()):
-                found.update(name.encode())
-                found.update(tensor.contiguous().numpy())
-        return found.hexdigest()[:16]
+                digest.update(name.encode())
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def begin_phase(self, rank: int, alpha: float, seed: int) -> list[nn.Parameter]:
         """Put a fresh adapter on the decoder; returns the parameters to train."""
@@ -65,7 +68,8 @@ class Policy:
     def end_phase(self) -> Adapter:
         """Take the live adapter off, append it to the list and recompute the weights."""
         module = self.decoder.layers[0].qkv
-        adapter = Adapter(adapter_tensors(self.decoder), module.b.shape[1], module.scale)
+        rank = module.adapter()[1].shape[1]
+        adapter = Adapter(adapter_tensors(self.decoder), rank, module.scale)
         remove_adapter(self.decoder)
         self.adapters.append(adapter)
         self.merge_weights()
@@ -94,14 +98,18 @@ class Policy:
                 ),
                 ("lm_head.weight", self.decoder.head, map(head_product, self.adapters)),
             ):
-                if found := [product for product in products if product is not None]:
-                    weight.copy_(sum(found, files[name].get_tensor(name).float()))
+                if present := [product for product in products if product is not None]:
+                    assert weight is not None  # `Adapter.check` refuses those of tied weights
+                    weight.copy_(sum(present, files[name].get_tensor(name).float()))
             norm = files["model.norm.weight"].get_tensor("model.norm.weight").float()
             self.decoder.norm.copy_(norm / self.temperature)
         self.decoder.version += 1
 
     def save(self, folder: str | Path) -> None:
-        """Write the effective weights in Hugging Face format. Sharded ones are computed again, whole, on the CPU."""
+        """Write the effective weights in Hugging Face format.
+
+        Sharded ones are computed again, whole, on the CPU.
+        """
         whole = self
         if self.decoder.sharded:
             whole = Policy(self.folder, self.decoder.embed.dtype)
@@ -111,13 +119,15 @@ class Policy:
 
 
 def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:
-    """``scale · B A`` of a packed layer, fp32 [out, in]; zero rows for a projection without an adapter."""
+    """`scale · B A` of a packed layer, fp32 [out, in]; a projection without an adapter gives 0."""
     rows = []
     for name, size in zip(module.names, module.splits):
         a = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_A.weight")
         b = adapter.tensors.get(f"base_model.model.{layer}{name}.lora_B.weight")
         rows.append(
-            torch.zeros(size, module.weight.shape[1]) if a is None else adapter.scale * (b @ a)
+            torch.zeros(size, module.weight.shape[1])
+            if a is None or b is None
+            else adapter.scale * (b @ a)
         )
     return torch.cat(rows)
 
@@ -125,10 +135,10 @@ def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:
 def embedding_product(adapter: Adapter) -> Tensor | None:
     """What an imported adapter adds to the embedding, fp32 [vocab, hidden]."""
     a, b = (adapter.tensors.get(f"{EMBEDDING}.lora_embedding_{which}") for which in "AB")
-    return None if a is None else adapter.scale * (b @ a).T
+    return None if a is None or b is None else adapter.scale * (b @ a).T
 
 
 def head_product(adapter: Adapter) -> Tensor | None:
     """What an imported adapter adds to the head, fp32 [vocab, hidden]."""
     a, b = (adapter.tensors.get(f"{HEAD}.lora_{which}.weight") for which in "AB")
-    return None if a is None else adapter.scale * (b @ a)
+    return None if a is None or b is None else adapter.scale * (b @ a)

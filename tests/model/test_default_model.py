@@ -1,4 +1,4 @@
-"""The real SmolLM2-135M-Instruct (fetched from PyPI once): logits next to transformers', in fp32 and bf16."""
+"""The real SmolLM2-135M-Instruct (fetched from PyPI once): its logits and transformers'."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ def gap(documents: list[torch.Tensor], exact: list[torch.Tensor]) -> float:
 
 @torch.no_grad()
 def test_logits_equal_transformers():
-    """In bfloat16 two right implementations differ by rounding alone. How much depends on the products that the
-    processor has (AVX2, AVX-512, AMX) and, on one short text, on luck: so the errors are compared over many long texts."""
+    """In bfloat16 two right implementations differ by rounding alone.
+
+    How much depends on the products that the processor has (AVX2, AVX-512, AMX) and, on one short
+    text, on luck: so the errors are compared over many long texts.
+    """
     folder = resolve_model()
     tokenizer = Tokenizer.from_folder(folder)
     encoded = (tokenizer.encode(text) for _, text in sorted(topics.items()))

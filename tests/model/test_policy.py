@@ -106,7 +106,7 @@ def test_adapter_of_another_model_is_refused(tmp_path):
     save_random_model("qwen3", tmp_path / "base")
     policy = Policy(tmp_path / "base", torch.float32)
     wrong = {"base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight": torch.zeros(4, 48)}
-    with pytest.raises(UserError, match="layers.9.self_attn.q_proj"):
+    with pytest.raises(UserError, match=r"layers\.9\.self_attn\.q_proj"):
         Adapter(wrong, 4, 1.0).check(policy.decoder)
 
 
@@ -136,7 +136,10 @@ def test_hundred_phases_do_not_drift(tmp_path):
 
 
 def policy_adapter(policy):
-    """The live adapter, taken off without recomputing the weights (the last phase recomputes them all)."""
+    """The live adapter, taken off without recomputing the weights.
+
+    The last phase recomputes them all.
+    """
     from dftfast.model.lora import adapter_tensors, remove_adapter
 
     module = policy.decoder.layers[0].qkv
