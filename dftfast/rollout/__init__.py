@@ -2,7 +2,7 @@
 
 from dftfast.rollout.batch import Agreement, RolloutBatch, agreement
 from dftfast.rollout.engine import RolloutEngine, StreamedToken
-from dftfast.rollout.memory import MemoryPlan, plan_memory
+from dftfast.rollout.memory import MemoryPlan, RunShape, plan_memory
 from dftfast.rollout.request import Request
 from dftfast.rollout.sampler import Sampler
 
@@ -12,6 +12,7 @@ __all__ = [
     "Request",
     "RolloutBatch",
     "RolloutEngine",
+    "RunShape",
     "Sampler",
     "StreamedToken",
     "agreement",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,18 +14,20 @@ from dftfast.rollout.request import Sequence
 
 @dataclass
 class RolloutBatch:
-    """N samples, ordered by request and then by sample; sample i owns ``tokens[offsets[i]:offsets[i + 1]]``.
+    """N samples, by request and then by sample; i owns `tokens[offsets[i]:offsets[i + 1]]`.
 
     Attributes:
         request: int64[N], id of the sample's request.
         sample: int64[N], number of the sample within its request.
         prompt_tokens, prompt_offsets: int64[sum of prompt lengths], int64[N + 1].
-        tokens, offsets: int64[T], int64[N + 1]: generated tokens, with the end token where one was sampled.
+        tokens, offsets: int64[T], int64[N + 1]: generated tokens, with the end token where one was
+            sampled.
         logprobs: f32[T] under the model's own, untempered distribution.
         sampler_logprobs: f32[T] under the distribution that was drawn from (tempered, cut, bent).
         entropies: f32[T] of the model's distribution at each token, in nats.
         finish_reason: "stop" (end token or stop string), "length" or "cancelled", for each sample.
-        agreement: sampler against training forward on a few of the samples, where the engine was asked for it.
+        agreement: sampler against training forward on a few of the samples, where the engine was
+            asked for it.
     """
 
     request: Tensor
@@ -79,13 +82,13 @@ class RolloutBatch:
                 [sequence.sampler_logprobs for sequence in sequences], torch.float32
             ),
             entropies=joined([sequence.entropies for sequence in sequences], torch.float32),
-            finish_reason=[sequence.finish_reason for sequence in sequences],
+            finish_reason=[cast(str, sequence.finish_reason) for sequence in sequences],
         )
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Absolute differences between the sampler's logprobs and those of the training forward, in nats."""
+    """Absolute differences of the sampler's logprobs and the training forward's, in nats."""
 
     max: float
     mean: float
@@ -96,7 +99,8 @@ class Agreement:
 def agreement(decoder, batch: RolloutBatch, samples: int | None = None) -> Agreement:
     """Score a rollout again with the training forward: packed documents, no cache, fused logprobs.
 
-    Both are logprobs of the untempered model, so the figures hold only while the weights are those that sampled.
+    Both are logprobs of the untempered model, so the figures hold only while the weights are those
+    that sampled.
 
     Args:
         samples: how many, from the front and evenly spread; all by default.

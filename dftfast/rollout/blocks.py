@@ -1,4 +1,4 @@
-"""Who owns which block of the paged cache: reference counts, and a content-addressed cache of full blocks."""
+"""Who owns which block of the paged cache: reference counts, and a cache of full blocks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 
 def block_digest(parent: bytes, tokens: Sequence[int]) -> bytes:
-    """Name of a full block by its content: a 16-byte BLAKE2b over the digest of the block before it and its tokens.
+    """Name of a full block by its content: a hash of the block before it and its tokens.
 
-    The first block's parent is ``version_digest``, so a name stands for the whole prefix and for the
-    weights that computed it.
+    It is a 16-byte BLAKE2b over the digest of the block before it and the block's tokens.
+
+    The first block's parent is `version_digest`, so a name stands for the whole prefix and for
+    the weights that computed it.
     """
     return hashlib.blake2b(parent + array("q", tokens).tobytes(), digest_size=16).digest()
 
@@ -23,10 +25,11 @@ def version_digest(version: int) -> bytes:
 
 
 class BlockPool:
-    """Blocks ``0 .. size-1``, each free or referenced by one or more sequences.
+    """Blocks `0 .. size-1`, each free or referenced by one or more sequences.
 
-    A full block may be registered under its digest. It then outlives its last owner: it is free, but keeps its
-    content until it is taken for something else, least recently used first, and `find` revives it.
+    A full block may be registered under its digest. It then outlives its last owner: it is free,
+    but keeps its content until it is taken for something else, least recently used first, and
+    `find` revives it.
     """
 
     def __init__(self, size: int):
@@ -74,7 +77,10 @@ class BlockPool:
                 self._free.move_to_end(block, last=False)
 
     def register(self, block: int, digest: bytes) -> None:
-        """Make a full block findable. Where the content is cached already, the earlier block keeps the name."""
+        """Make a full block findable.
+
+        Where the content is cached already, the earlier block keeps the name.
+        """
         if not self.references[block]:
             raise ValueError(f"block {block} is free: it cannot be registered")
         if digest not in self._by_digest and self._digests[block] is None:

@@ -1,4 +1,4 @@
-"""The CPU back end in bf16: a step is one C++ call, on effective weights packed once per version."""
+"""The CPU back end in bf16: a step is one C++ call, on weights packed once per version."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 
 
 class PackedDecoder(PagedDecoder):
-    """Merges a live adapter into a packed copy of the weights, which outlives `release` and is made anew only when
-    `decoder.version` has changed. Its cache is [layers, blocks, kv heads, 2 · 16 · head dim], ordered by the kernel."""
+    """Merges a live adapter into a packed copy of the weights.
+
+    The copy outlives `release` and is made anew only when `decoder.version` has changed. Its cache
+    is [layers, blocks, kv heads, 2 · 16 · head dim], ordered by the kernel.
+    """
 
     packed: CPUDecoder | None = None
     version = -1
@@ -32,7 +35,7 @@ class PackedDecoder(PagedDecoder):
             started = time.perf_counter()
             self.packed = None  # the old copy goes before the new one is made
             self.packed, self.version = self._pack(), self.decoder.version
-            log.info(
+            log.debug(
                 "weights of version %d packed in %.2f s",
                 self.version,
                 time.perf_counter() - started,
@@ -44,15 +47,16 @@ class PackedDecoder(PagedDecoder):
 
     def copy_blocks(self, copies: list[tuple[int, int]]) -> None:
         source, target = torch.tensor(copies).T
-        self.cache[:, target] = self.cache[:, source]
+        self.held_cache[:, target] = self.held_cache[:, source]
 
     def logits(self, inputs: Inputs) -> Tensor:
         cos, sin = self.decoder.rope(inputs.positions)
+        assert self.packed is not None, "`update` packs the weights before a rollout"
         return self.packed.logits(
             inputs.tokens,
             cos,
             sin,
-            self.cache,
+            self.held_cache,
             inputs.slots,
             inputs.block_table,
             inputs.query_offsets,

@@ -13,13 +13,14 @@ from dftfast.rollout.sampler import bend_logits
 
 
 def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> list[list[float]]:
-    """Sample the next token of each sequence from its row of logits [S, V], which may be overwritten.
+    """Sample each sequence's next token from its row of logits [S, V], which may be overwritten.
 
-    The random number is a function of the request's seed and id, the sample's number and the position alone.
+    The random number is a function of the request's seed and id, the sample's number and the
+    position alone.
 
     Returns:
-        tokens; logprobs under the model's own distribution; logprobs under the sampler's; entropies of the
-        model's distribution: one list each, read from the device at once.
+        tokens; logprobs under the model's own distribution; logprobs under the sampler's; entropies
+        of the model's distribution: one list each, read from the device at once.
 
     Raises:
         FloatingPointError: the logits of some row are not finite.
@@ -47,7 +48,7 @@ def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> lis
     token, logprob, sampler_logprob, entropy = sample_tokens(
         logits, temperature, top_k.int(), top_p, min_p, seed, request, position
     )
-    if bent:  # the model's own distribution is that of the logits before they were bent
+    if raw is not None:  # the model's own distribution is that of the logits before they were bent
         model = raw.float().log_softmax(-1)
         logprob[bent] = model.gather(1, token[bent][:, None])[:, 0]
         entropy[bent] = -(model.exp() * model).sum(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ import torch
 
 from dftfast.rollout.batch import RolloutBatch, agreement
 from dftfast.rollout.blocks import BlockPool
+from dftfast.rollout.checks import check_requests
 from dftfast.rollout.cpu import PackedDecoder
 from dftfast.rollout.drawing import draw
 from dftfast.rollout.graphs import GraphedDecoder
@@ -20,7 +21,6 @@ from dftfast.rollout.paged import Inputs, PagedDecoder
 from dftfast.rollout.request import Request, Sequence, sequences_of
 from dftfast.rollout.scheduler import Scheduler
 from dftfast.rollout.text import TextStream, holds_stop_string
-from dftfast.runtime.errors import UserError
 from dftfast.runtime.profile import stage
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StreamedToken:
-    """One token of `RolloutEngine.stream`. `text` is what it adds to the sample's text (empty inside a character)."""
+    """One token of `RolloutEngine.stream`.
+
+    `text` is what it adds to the sample's text (empty inside a character).
+    """
 
     sample: int
     token: int
@@ -41,17 +44,29 @@ class RolloutEngine:
     """Continuous batching over a paged cache, in the process and on the weights of the trainer.
 
     Args:
-        decoder: the policy (`dftfast.model.Decoder`); a change of its `version` empties the cache of prefixes.
-        tokenizer: needed for stop strings and for `stream`'s text; its end tokens end samples, like the model's.
+        decoder: the policy (`dftfast.model.Decoder`); a change of its `version` empties the cache
+            of prefixes.
+        tokenizer: needed for stop strings and for `stream`'s text; its end tokens end samples, like
+            the model's.
         max_sequences: sequences that run at once.
-        max_step_tokens: tokens of one forward pass at most: running samples first, then chunks of prompts.
-        cache_tokens: size of the cache in tokens; by default `memory_share` of the free memory, and no
-            more than `max_sequences` full contexts. It is taken at the first use and given up by `release`.
-        agreement_samples: that many samples of each rollout are scored again with the training forward, and
-            the differences put into `RolloutBatch.agreement`; 0 for none.
-        dtype: bfloat16 lets a CPU sample from a bf16 copy of a decoder in float32, faster and in half the memory; by
-            default the decoder's own.
+        max_step_tokens: tokens of one forward pass at most: running samples first, then chunks of
+            prompts.
+        cache_tokens: size of the cache in tokens; by default `memory_share` of the free memory, and
+            no more than `max_sequences` full contexts. It is taken at the first use and given up by
+            `release`.
+        agreement_samples: that many samples of each rollout are scored again with the training
+            forward, and the differences put into `RolloutBatch.agreement`; 0 for none.
+        dtype: bfloat16 lets a CPU sample from a bf16 copy of a decoder in float32, faster and in
+            half the memory; by default the decoder's own.
+
+    Attributes:
+        memory_share: of the free memory, what the cache takes where `cache_tokens` is not given; a
+            change holds from the next time that the cache is taken.
+        block_size: tokens of one block of the cache.
     """
+
+    memory_share = 0.5
+    block_size = 16
 
     def __init__(
         self,
@@ -61,19 +76,12 @@ class RolloutEngine:
         max_sequences: int = 128,
         max_step_tokens: int = 1024,
         cache_tokens: int | None = None,
-        memory_share: float = 0.5,
-        block_size: int = 16,
         agreement_samples: int = 4,
         dtype: torch.dtype | None = None,
     ):
         self.decoder, self.tokenizer = decoder, tokenizer
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
-        self.cache_tokens, self.memory_share, self.block_size = (
-            cache_tokens,
-            memory_share,
-            block_size,
-        )
-        self.agreement_samples = agreement_samples
+        self.cache_tokens, self.agreement_samples = cache_tokens, agreement_samples
         self.device, self.dtype = decoder.embed.device, dtype or decoder.embed.dtype
         self.end_tokens = set(decoder.config.eos_token_ids) | set(
             tokenizer.eos_ids if tokenizer else ()
@@ -93,8 +101,8 @@ class RolloutEngine:
             progress: called with (finished samples, all samples) whenever that changes.
 
         Raises:
-            UserError: a request that can never fit, an id used twice, a token outside the vocabulary;
-                before anything is computed.
+            UserError: a request that can never fit, an id used twice, a token outside the
+                vocabulary; before anything is computed.
         """
         requests = list(requests)
         started, finished = time.perf_counter(), 0
@@ -108,21 +116,25 @@ class RolloutEngine:
         batch = RolloutBatch.from_sequences(sequences, self.device)
         if self.agreement_samples:
             batch.agreement = agreement(self.decoder, batch, self.agreement_samples)
-            log.info("sampler against training forward: %s", batch.agreement)
+            log.debug("sampler against training forward: %s", batch.agreement)
         seconds = time.perf_counter() - started
-        log.info(
-            "%d samples, %d tokens in %.1f s (%.0f a second), %.1f%% cut by the length limit, %d preemptions",
+        log.debug(
+            "%d samples, %d tokens in %.1f s (%.0f a second), %.1f%% cut by the length limit, "
+            "%d preemptions",
             len(batch),
             len(batch.tokens),
             seconds,
             len(batch.tokens) / seconds,
             100 * batch.cut_share,
-            self.scheduler.preemptions,
+            self._planner.preemptions,
         )
         return batch
 
     def stream(self, request: Request) -> Iterator[StreamedToken]:
-        """Token by token, as they are sampled. Closing the iterator frees everything that it holds."""
+        """Token by token, as they are sampled.
+
+        Closing the iterator frees everything that it holds.
+        """
         sequences = sequences_of(request)
         texts = [TextStream(self.tokenizer) if self.tokenizer else None for _ in sequences]
         with closing(self._run([request], sequences)) as steps:
@@ -137,7 +149,10 @@ class RolloutEngine:
                     )
 
     def cancel(self, request_id: int) -> None:
-        """End a request's samples before the next step, with the reason "cancelled". Any thread may call it."""
+        """End a request's samples before the next step, with the reason "cancelled".
+
+        Any thread may call it.
+        """
         self._cancelled.add(request_id)
 
     def release(self) -> None:
@@ -149,6 +164,11 @@ class RolloutEngine:
         self.backend.release()
         self.scheduler = None
 
+    @property
+    def _planner(self) -> Scheduler:
+        assert self.scheduler is not None, "the cache is not taken"
+        return self.scheduler
+
     def _backend(self) -> PagedDecoder:
         if self.decoder.sharded:  # a graph or a packed copy would need all weights at once
             return PagedDecoder(self.decoder, self.block_size)
@@ -159,20 +179,23 @@ class RolloutEngine:
         self.dtype = self.decoder.embed.dtype
         return PagedDecoder(self.decoder, self.block_size)
 
-    def _run(self, requests: list[Request], sequences: list[Sequence]) -> Iterator[list[Sequence]]:
+    def _run(
+        self, requests: list[Request], sequences: list[Sequence]
+    ) -> Generator[list[Sequence], None, None]:
         """Step until every sequence is finished; each step yields the sequences that it changed."""
         if self._busy:
             raise RuntimeError("the engine is in the middle of a rollout: close its stream first")
         self._busy = True
         try:
             self._take_cache()
-            self._check(requests)
+            capacity = self._planner.pool.size * self.block_size
+            check_requests(requests, self.decoder.config, capacity, self.tokenizer is not None)
             self._cancelled.clear()
             for sequence in sequences:
                 if sequence.sample == 0:  # the others follow as its siblings
-                    self.scheduler.add(sequence)
-            self.scheduler.preemptions = 0
-            while self.scheduler.running or self.scheduler.waiting:
+                    self._planner.add(sequence)
+            self._planner.preemptions = 0
+            while self._planner.running or self._planner.waiting:
                 cancelled = self._drop_cancelled(sequences)
                 if cancelled:
                     yield cancelled
@@ -184,7 +207,7 @@ class RolloutEngine:
             self._busy = False
 
     def _step(self) -> list[Sequence]:
-        step = self.scheduler.schedule()
+        step = self._planner.schedule()
         with torch.no_grad():
             if step.copies:
                 self.backend.copy_blocks(step.copies)
@@ -194,7 +217,7 @@ class RolloutEngine:
             for sequence, count in step.work:
                 sequence.computed += count
                 if sequence.computed == len(sequence.tokens):
-                    group = [sequence, *self.scheduler.fork(sequence)]
+                    group = [sequence, *self._planner.fork(sequence)]
                     sampled += group
                     rows += [row] * len(group)
                     row += 1
@@ -210,7 +233,7 @@ class RolloutEngine:
             sequence.entropies.append(entropy)
             sequence.finish_reason = self._finish_reason(sequence)
             if sequence.finish_reason:
-                self.scheduler.remove(sequence)
+                self._planner.remove(sequence)
         return sampled
 
     def _finish_reason(self, sequence: Sequence) -> str | None:
@@ -230,7 +253,7 @@ class RolloutEngine:
         dropped = [s for s in sequences if s.request.id in ids and s.finish_reason is None]
         for sequence in dropped:
             sequence.finish_reason = "cancelled"
-            self.scheduler.remove(sequence)
+            self._planner.remove(sequence)
         return dropped
 
     def _take_cache(self) -> None:
@@ -251,7 +274,7 @@ class RolloutEngine:
                 pool, self.block_size, self.max_sequences, self.max_step_tokens, self.backend.refill
             )
             size = blocks * self.block_size * per_token
-            log.info(
+            log.debug(
                 "cache of %d tokens in %d blocks: %.2f GiB, %.1f%% of the %.2f GiB that are free",
                 blocks * self.block_size,
                 blocks,
@@ -260,30 +283,3 @@ class RolloutEngine:
                 free / 2**30,
             )
         self.scheduler.set_version(self.decoder.version)
-
-    def _check(self, requests: list[Request]) -> None:
-        """Refuse what can never be computed, before anything is."""
-        config, seen = self.decoder.config, set()
-        capacity = self.scheduler.pool.size * self.block_size
-        for request in requests:
-            where = f"request {request.id}"
-            if request.id in seen:
-                raise UserError(f"{where}: the id is used twice; ids must be unique within a call")
-            seen.add(request.id)
-            if not all(0 <= token < config.vocab_size for token in request.prompt):
-                raise UserError(
-                    f"{where}: the prompt holds a token outside the vocabulary of {config.vocab_size}"
-                )
-            request.sampler.check_vocabulary(config.vocab_size)
-            if request.sampler.stop_strings and self.tokenizer is None:
-                raise UserError(f"{where}: stop_strings need an engine with a tokenizer")
-            length = len(request.prompt) + request.sampler.max_tokens
-            wanted = f"{where}: {len(request.prompt)} prompt tokens and {request.sampler.max_tokens} new ones"
-            if length > config.max_position_embeddings:
-                raise UserError(
-                    f"{wanted} exceed the model's context of {config.max_position_embeddings}"
-                )
-            if length - 1 > capacity:  # the last token's key and value are never needed
-                raise UserError(
-                    f"{wanted} can never fit the cache of {capacity} tokens; enlarge cache_tokens"
-                )

@@ -20,19 +20,20 @@ class Captured:
 
 
 class GraphedDecoder(PagedDecoder):
-    """Back end for GPUs. Steps in which every sequence computes one token are replayed; others run as they are.
+    """Back end for GPUs.
 
-    Graphs are recorded at their first use, one per power of two up to `max_sequences`, and share one memory pool. They
-    read the weights where they lie, so an update in place needs nothing; when the decoder holds other tensors (an
-    adapter came or went), they are recorded anew.
+    Steps in which every sequence computes one token are replayed; others run as they are.
+
+    Graphs are recorded at their first use, one per power of two up to `max_sequences`, and share
+    one memory pool. They read the weights where they lie, so an update in place needs nothing; when
+    the decoder holds other tensors (an adapter came or went), they are recorded anew.
     """
 
     def __init__(self, decoder, block_size: int, max_sequences: int):
         super().__init__(decoder, block_size)
         self.max_sequences = max_sequences
-        self.refill = max(
-            max_sequences // 8, 1
-        )  # a step with a prompt in it is not replayed, so prompts come together
+        # A step with a prompt in it is not replayed, so prompts come together.
+        self.refill = max(max_sequences // 8, 1)
         self.captured: dict[int, Captured] = {}
         self.version = -1
         self.weights: list = []
@@ -57,9 +58,8 @@ class GraphedDecoder(PagedDecoder):
         if bucket not in self.captured:
             self.captured[bucket] = self._capture(bucket)
         step = self.captured[bucket]
-        step.inputs.slots.fill_(
-            -1
-        )  # sequences beyond `count` store nothing; what they read is never looked at
+        # Sequences beyond `count` store nothing; what they read is never looked at.
+        step.inputs.slots.fill_(-1)
         for field in fields(Inputs):
             value = getattr(inputs, field.name)
             target = getattr(step.inputs, field.name)
@@ -96,9 +96,8 @@ class GraphedDecoder(PagedDecoder):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            super().logits(
-                inputs
-            )  # compiles kernels and makes libraries choose theirs, outside the recording
+            # Compiles kernels and makes libraries choose theirs, outside the recording.
+            super().logits(inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from dftfast.kernels.cpu_decoder import CPUDecoder
+from dftfast.model.config import ModelConfig
 from dftfast.runtime.errors import UserError
 
 GIB = 2**30
@@ -25,12 +26,12 @@ def free_memory(device: torch.device) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def cache_bytes_per_token(config, dtype: torch.dtype) -> int:
+def cache_bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
     """Keys and values of one token in all layers."""
     return 2 * config.num_layers * config.num_kv_heads * config.head_dim * dtype.itemsize
 
 
-def num_weights(config) -> int:
+def num_weights(config: ModelConfig) -> int:
     """Parameters of the decoder, a tied head counted once."""
     c = config
     q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
@@ -41,7 +42,7 @@ def num_weights(config) -> int:
     return c.num_layers * (linear + norms + bias) + embeddings + c.hidden_size
 
 
-def packed_bytes(config) -> int:
+def packed_bytes(config: ModelConfig) -> int:
     """The packed copy of all matrices, the head's included."""
     c = config
     return 2 * CPUDecoder.packed_numel(
@@ -55,8 +56,8 @@ def packed_bytes(config) -> int:
     )
 
 
-def num_adapter_weights(config, rank: int) -> int:
-    """Parameters of a LoRA on all linear layers: rank x (in + out) for each of the seven projections."""
+def num_adapter_weights(config: ModelConfig, rank: int) -> int:
+    """Parameters of a LoRA on all linear layers: rank x (in + out) for the seven projections."""
     c = config
     d, q, kv, f = (
         c.hidden_size,
@@ -67,11 +68,12 @@ def num_adapter_weights(config, rank: int) -> int:
     return c.num_layers * rank * ((d + q) + 2 * (d + kv) + (q + d) + 2 * (d + f) + (f + d))
 
 
-def layer_activation_bytes(config, rank: int, dtype: torch.dtype) -> int:
+def layer_activation_bytes(config: ModelConfig, rank: int, dtype: torch.dtype) -> int:
     """What one layer keeps of one token for its backward pass.
 
-    Two residual streams and their normed copies, q/k/v before and after the rotation, the attention's output and
-    its fp32 log-sum-exp, gate and up, their product, and the adapter's inner products.
+    Two residual streams and their normed copies, q/k/v before and after the rotation, the
+    attention's output and its fp32 log-sum-exp, gate and up, their product, and the adapter's inner
+    products.
     """
     c = config
     q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
@@ -81,9 +83,12 @@ def layer_activation_bytes(config, rank: int, dtype: torch.dtype) -> int:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on one device. Every device holds the whole policy; a rollout's cache is released before the update.
+    """Bytes on one device.
 
-    `packed` is the bf16 copy of the matrices that rollouts on a CPU keep (`PackedDecoder`); elsewhere there is none.
+    Every device holds the whole policy; a rollout's cache is released before the update.
+
+    `packed` is the bf16 copy of the matrices that rollouts on a CPU keep (`PackedDecoder`);
+    elsewhere there is none.
     """
 
     weights: int
@@ -122,14 +127,33 @@ class MemoryPlan:
         return ", ".join(f"{part} {getattr(self, part) / GIB:.2f} GiB" for part in parts)
 
 
+@dataclass(frozen=True)
+class RunShape:
+    """The sizes of a run that its memory follows from.
+
+    Attributes:
+        rank: of the LoRA, whose masters, gradients and two AdamW moments are fp32.
+        sequences: that sample at once.
+        tokens_per_sequence: prompt and output, at their longest.
+        update_tokens: of one packed forward and backward pass.
+        activation_checkpointing: keep only each layer's input, and recompute one layer at a time.
+    """
+
+    rank: int
+    sequences: int
+    tokens_per_sequence: int
+    update_tokens: int
+    activation_checkpointing: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.rank, self.sequences, self.tokens_per_sequence, self.update_tokens) < 0:
+            raise UserError("plan_memory: sizes must not be negative")
+
+
 def plan_memory(
-    config,
+    config: ModelConfig,
+    shape: RunShape,
     *,
-    rank: int,
-    sequences: int,
-    tokens_per_sequence: int,
-    update_tokens: int,
-    activation_checkpointing: bool = True,
     cpu: bool = False,
     dtype: torch.dtype = torch.bfloat16,
     capacity: int | None = None,
@@ -137,43 +161,44 @@ def plan_memory(
     """Memory of a run on one device, predicted from sizes alone.
 
     Args:
-        config: `dftfast.model.ModelConfig`.
-        rank: of the LoRA, whose masters, gradients and two AdamW moments are fp32.
-        sequences: that sample at once; tokens_per_sequence: prompt and output, at their longest.
-        update_tokens: of one packed forward and backward pass.
-        activation_checkpointing: keep only each layer's input, and recompute one layer at a time.
+        config: of the model.
+        shape: of the run.
         cpu: the device is a CPU.
         capacity: bytes of the device that may be used; `MemoryPlan.fits` compares.
     """
-    if min(rank, sequences, tokens_per_sequence, update_tokens) < 0:
-        raise UserError("plan_memory: sizes must not be negative")
-    adapter = 4 * num_adapter_weights(config, rank)
-    layer = layer_activation_bytes(config, rank, dtype)
+    adapter = 4 * num_adapter_weights(config, shape.rank)
+    layer = layer_activation_bytes(config, shape.rank, dtype)
     residual = config.hidden_size * dtype.itemsize
     layers = (
         config.num_layers * residual + 2 * layer
-        if activation_checkpointing
+        if shape.activation_checkpointing
         else config.num_layers * layer
     )
-    head = (
-        4 * residual + 2 * config.intermediate_size * dtype.itemsize
-    )  # final hidden states, and gradients on the way
+    # The final hidden states, and the gradients on the way.
+    head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize
     return MemoryPlan(
         weights=num_weights(config) * dtype.itemsize,
         packed=packed_bytes(config) if cpu else 0,
         adapter=adapter,
         gradients=adapter,
         optimizer=2 * adapter,
-        cache=sequences * tokens_per_sequence * cache_bytes_per_token(config, dtype),
-        activations=update_tokens * (layers + head),
+        cache=shape.sequences * shape.tokens_per_sequence * cache_bytes_per_token(config, dtype),
+        activations=shape.update_tokens * (layers + head),
         capacity=capacity,
     )
 
 
 def sequences_that_fit(
-    config, plan: MemoryPlan, tokens_per_sequence: int, dtype: torch.dtype = torch.bfloat16
+    config: ModelConfig,
+    plan: MemoryPlan,
+    tokens_per_sequence: int,
+    dtype: torch.dtype = torch.bfloat16,
 ) -> int:
-    """How many sequences of this length the memory beside the policy holds at once (`plan.capacity` must be set)."""
+    """How many sequences of this length the memory beside the policy holds at once.
+
+    `plan.capacity` must be set.
+    """
+    assert plan.capacity is not None, "the plan was made without a capacity"
     return max(plan.capacity - plan.fixed, 0) // (
         tokens_per_sequence * cache_bytes_per_token(config, dtype)
     )

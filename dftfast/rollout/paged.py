@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dftfast.kernels import paged_attention, store_kv
+from dftfast.model.decoder import Decoder
 from dftfast.rollout.scheduler import Step
 
 
@@ -18,7 +19,8 @@ class Inputs:
 
     Attributes:
         tokens, positions: int64[T], sequence after sequence.
-        slots: int64[T], where in the cache each token's key and value go: block · block_size + offset.
+        slots: int64[T], where in the cache each token's key and value go: block · block_size +
+            offset.
         block_table: int32[S, longest], blocks of each sequence, padded with 0.
         query_offsets: int32[S + 1], first token of each sequence.
         lengths: int32[S], tokens in the cache after the step.
@@ -63,23 +65,22 @@ class Inputs:
 
 
 class PagedDecoder:
-    """Back end for any device and dtype: the decoder as it stands, live adapter included, attending to the cache.
+    """Back end for any device and dtype: the decoder as it stands, attending to the cache.
 
-    A back end has a `cache`, a `refill`, `update`, `allocate`, `release`, `copy_blocks` and `logits`; `RolloutEngine`
-    asks for nothing else.
+    A back end has a `cache`, a `refill`, `update`, `allocate`, `release`, `copy_blocks` and
+    `logits`; `RolloutEngine` asks for nothing else.
     """
 
     refill = 1  # of the scheduler
 
-    def __init__(self, decoder, block_size: int):
+    def __init__(self, decoder: Decoder, block_size: int):
         self.decoder = decoder
         self.block_size = block_size
-        self.cache: Tensor | None = (
-            None  # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
-        )
+        # [layers, 2 (keys, values), blocks, block_size, kv heads, head dim]
+        self.cache: Tensor | None = None
 
     def update(self) -> None:
-        """Called before a rollout: what a back end derives from the weights follows `decoder.version`."""
+        """Follow `decoder.version` before a rollout, in all that is derived from the weights."""
 
     def allocate(self, num_blocks: int) -> None:
         config, weight = self.decoder.config, self.decoder.embed
@@ -90,17 +91,23 @@ class PagedDecoder:
     def release(self) -> None:
         self.cache = None
 
+    @property
+    def held_cache(self) -> Tensor:
+        """The cache, between `allocate` and `release`."""
+        assert self.cache is not None, "the cache is not allocated"
+        return self.cache
+
     def copy_blocks(self, copies: list[tuple[int, int]]) -> None:
         """Copy blocks `(from, to)` in all layers, as if all were read before any is written."""
-        source, target = torch.tensor(copies, device=self.cache.device).T
-        self.cache[:, :, target] = self.cache[:, :, source]
+        source, target = torch.tensor(copies, device=self.held_cache.device).T
+        self.held_cache[:, :, target] = self.held_cache[:, :, source]
 
     def logits(self, inputs: Inputs) -> Tensor:
-        """[R, V] in the decoder's dtype; keys and values of the step's tokens are stored on the way."""
+        """[R, V] in the decoder's dtype; the step's keys and values are stored on the way."""
         scale = self.decoder.config.head_dim**-0.5
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = self.cache[layer]
+            keys, values = self.held_cache[layer]
             store_kv(k, v, keys, values, inputs.slots)
             return paged_attention(
                 q, keys, values, inputs.block_table, inputs.query_offsets, inputs.lengths, scale

@@ -13,8 +13,8 @@ from dftfast.runtime.errors import UserError
 class Request:
     """`n` samples of one prompt.
 
-    The samples are a function of (weights, prompt, sampler, seed, id): neither the batch, nor the order, nor the
-    number of processes changes them.
+    The samples are a function of (weights, prompt, sampler, seed, id): neither the batch, nor the
+    order, nor the number of processes changes them.
 
     Attributes:
         id: names the request in results; unique within a call; part of the random numbers' counter.
@@ -23,7 +23,7 @@ class Request:
 
     id: int
     prompt: list[int]
-    sampler: Sampler = Sampler()
+    sampler: Sampler = field(default_factory=Sampler)
     seed: int = 0
     n: int = 1
 
@@ -38,8 +38,8 @@ class Request:
 class Sequence:
     """One sample of a request.
 
-    `tokens` is the prompt and what has been sampled; the keys and values of the first `computed` of them are in
-    `blocks`. `siblings` wait for this sequence's prompt, to be forked from it.
+    `tokens` is the prompt and what has been sampled; the keys and values of the first `computed` of
+    them are in `blocks`. `siblings` wait for this sequence's prompt, to be forked from it.
     """
 
     request: Request

@@ -1,4 +1,4 @@
-"""How tokens are drawn: the settings of a request, and what they do to a row of logits before the draw."""
+"""How tokens are drawn: the settings of a request, and their effect on a row of logits."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from dftfast.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Sampler:
-    """Settings of one request. The defaults sample the model's own distribution, as training rollouts must.
+    """Settings of one request.
 
-    Order of application: `logit_bias` and `banned_token_ids`, `repetition_penalty` (of tokens in the prompt or the
-    output; CTRL, Keskar et al. 2019), `temperature`, then `top_k`, `top_p` and `min_p`.
+    The defaults sample the model's own distribution, as training rollouts must.
+
+    Order of application: `logit_bias` and `banned_token_ids`, `repetition_penalty` (of tokens in
+    the prompt or the output; CTRL, Keskar et al. 2019), `temperature`, then `top_k`, `top_p` and
+    `min_p`.
 
     Attributes:
         temperature: 0 is greedy; 1 leaves the distribution as it is.
         top_k: keep the k most likely tokens; 0 keeps all.
-        top_p: keep the smallest set of most likely tokens with at least this probability, in (0, 1].
-        min_p: keep tokens with at least this share of the most likely token's probability, in [0, 1].
+        top_p: keep the smallest set of most likely tokens with at least this probability, in (0,
+            1].
+        min_p: keep tokens with at least this share of the most likely token's probability, in [0,
+            1].
         repetition_penalty: > 0; 1 is off.
         max_tokens: generated tokens at most; reaching it finishes with the reason "length".
         min_tokens: no stop token (and no stop by a string) before this many tokens.
         stop_token_ids: end the sample, besides the model's own end tokens.
-        stop_strings: end the sample when the generated text holds one of them (needs the engine's tokenizer).
+        stop_strings: end the sample when the generated text holds one of them (needs the engine's
+            tokenizer).
         banned_token_ids: never sampled.
         logit_bias: token id -> number added to its logit.
     """
@@ -111,7 +117,7 @@ class Sampler:
 
     @property
     def whole(self) -> bool:
-        """Whether every token can be drawn, so that scoring the full vocabulary is on-policy (at its temperature)."""
+        """Whether every token can be drawn, so that scoring the full vocabulary is on-policy."""
         cut = self.top_k or self.top_p < 1 or self.min_p or self.min_tokens
         return self.temperature > 0 and not cut and not self.bends
 

@@ -1,4 +1,4 @@
-"""Continuous batching: which sequences compute how many tokens in the next step, and in which blocks."""
+"""Continuous batching: which sequences compute how many tokens next, and in which blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dftfast.rollout.request import Sequence
 
 @dataclass
 class Step:
-    """Work of one forward pass: `(sequence, tokens to compute)` in order, and blocks to copy before it."""
+    """One forward pass: `(sequence, tokens to compute)` in order, and blocks to copy before it."""
 
     work: list[tuple[Sequence, int]] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
@@ -21,16 +21,17 @@ class Step:
 class Scheduler:
     """First come, first served, with every running sequence in every step.
 
-    A sequence in its decode computes one token a step; what the budget has left goes to prompts, in chunks. When
-    blocks run out, the youngest running sequence gives up its own and is computed again later. The oldest is never
-    preempted for another, so whatever fits alone finishes.
+    A sequence in its decode computes one token a step; what the budget has left goes to prompts, in
+    chunks. When blocks run out, the youngest running sequence gives up its own and is computed
+    again later. The oldest is never preempted for another, so whatever fits alone finishes.
 
     Args:
         pool: the blocks of the cache.
         block_size: tokens a block.
         max_sequences: sequences that run at once.
         max_tokens: tokens a step computes at most; at least `max_sequences`.
-        refill: free seats that waiting sequences are admitted for at a time; more than 1 leaves steps without prompts between.
+        refill: free seats that waiting sequences are admitted for at a time; more than 1 leaves
+            steps without prompts between.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Scheduler:
         self.prompt_tokens_reused = 0
 
     def set_version(self, version: int) -> None:
-        """Of the policy's weights, part of every block's name: keys and values never outlive a change."""
+        """Take the weights' version, part of every block's name: nothing outlives a change."""
         if version != self.version:
             self.version, self.root = version, version_digest(version)
             self.pool.forget_all()
@@ -81,7 +82,7 @@ class Scheduler:
         return step
 
     def fork(self, parent: Sequence) -> list[Sequence]:
-        """The siblings of a sequence whose prompt is computed: those with a seat share its blocks and run."""
+        """The siblings of a computed prompt: those with a seat share its blocks and run."""
         forked = []
         for sibling in parent.siblings:
             if len(self.running) < self.max_sequences:
@@ -103,7 +104,7 @@ class Scheduler:
         self._release(sequence)
 
     def clear(self) -> None:
-        """Forget every sequence, every owner and all cached content, whatever an interruption has left half done."""
+        """Forget every sequence, owner and cached content, whatever an interruption has left."""
         self.running.clear()
         self.waiting.clear()
         self.pool = BlockPool(self.pool.size)
@@ -139,7 +140,7 @@ class Scheduler:
             seats_taken += seats
 
     def _reuse_prefix(self, sequence: Sequence) -> None:
-        """Start from cached blocks of the sequence's beginning; its last token is always computed, for its logits."""
+        """Start from cached blocks; the last token is always computed, for its logits."""
         for start in range(0, len(sequence.tokens) - self.block_size, self.block_size):
             digest = self._digest(sequence, sequence.tokens[start : start + self.block_size])
             block = self.pool.find(digest)
@@ -150,7 +151,10 @@ class Scheduler:
             sequence.computed += self.block_size
 
     def _reserve(self, sequence: Sequence, count: int, step: Step) -> bool:
-        """Blocks for the next `count` tokens, a shared last one copied. False and nothing done if too few are free."""
+        """Blocks for the next `count` tokens, a shared last one copied.
+
+        False and nothing done if too few are free.
+        """
         end = sequence.computed + count
         new = -(-end // self.block_size) - len(sequence.blocks)
         partial = sequence.computed % self.block_size and not self.pool.writable(
@@ -166,7 +170,8 @@ class Scheduler:
             step.copies.append((shared, sequence.blocks[-1]))
             self.pool.drop(shared)
         sequence.blocks.extend(self.pool.take() for _ in range(new))
-        # Named before they are computed: within a step, every layer stores all keys before any query reads them.
+        # Named before they are computed: within a step, every layer stores all keys before any
+        # query reads them.
         for index in range(len(sequence.digests), end // self.block_size):
             content = sequence.tokens[index * self.block_size : (index + 1) * self.block_size]
             sequence.digests.append(self._digest(sequence, content))

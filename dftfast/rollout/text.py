@@ -8,8 +8,9 @@ from dftfast.rollout.request import Sequence
 class TextStream:
     """Turns tokens into pieces of text whose concatenation is the decoded text.
 
-    A piece is held back while it ends inside a character (byte-level tokens split UTF-8), and is decoded together
-    with the tokens before it, since a tokenizer may treat the first token of a text differently.
+    A piece is held back while it ends inside a character (byte-level tokens split UTF-8), and is
+    decoded together with the tokens before it, since a tokenizer may treat the first token of a
+    text differently.
     """
 
     def __init__(self, tokenizer):

@@ -1,4 +1,4 @@
-"""Prints the outputs of every other request, as one of two processes that share the work: dtype, 0 or 1."""
+"""Prints the outputs of every other request, as one of two processes: dtype, 0 or 1."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Prints the bytes that a small run takes: weights; cache; weights, adapter, gradients and moments; activations; and the
-packed copy that rollouts in bf16 keep."""
+"""Prints the bytes that a small run takes.
+
+They are: weights; cache; weights, adapter, gradients and moments; activations; and the packed copy
+that rollouts in bf16 keep.
+"""
 
 from __future__ import annotations
 

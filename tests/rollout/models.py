@@ -1,4 +1,4 @@
-"""Small random models for the rollout tests, with the transformers model of the same weights, and requests."""
+"""Small random models for the rollout tests, transformers' twins of them, and requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = dict(
 
 
 def tiny_reference(family: str, folder):
-    """The decoder in fp32 and transformers' model, of the same random weights, saved in `folder` on the way."""
+    """The decoder in fp32 and transformers' model, of the same random weights in `folder`."""
     import transformers
 
     torch.manual_seed(0)

@@ -13,7 +13,10 @@ SIZE = 6
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Handles are single ownerships of a block. `content` is what a block holds, `names` what was registered."""
+    """Handles are single ownerships of a block.
+
+    `content` is what a block holds, `names` what was registered.
+    """
 
     handles = Bundle("handles")
 

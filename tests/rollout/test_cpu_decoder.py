@@ -1,4 +1,4 @@
-"""The C++ step on packed weights: against the decoder in fp32, and each token alone against the same in company."""
+"""The C++ step on packed weights, against the decoder in fp32; a token alone and in company."""
 
 from __future__ import annotations
 
@@ -126,7 +126,10 @@ def test_a_token_does_not_depend_on_its_company(shape):
 
 @pytest.mark.parametrize("name", NAMES[: NAMES.index(_C.isa())])
 def test_narrower_instruction_set(name):
-    script = f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; sys.exit(pytest.main(sys.argv[1:]))"
+    script = (
+        f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; "
+        "sys.exit(pytest.main(sys.argv[1:]))"
+    )
     command = [
         sys.executable,
         "-c",

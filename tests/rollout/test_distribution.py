@@ -1,4 +1,4 @@
-"""What the engine draws, against the exact distribution: a chi-square test for every sampler setting."""
+"""What the engine draws, against the exact distribution: a chi-square test per setting."""
 
 from __future__ import annotations
 

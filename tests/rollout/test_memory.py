@@ -1,4 +1,4 @@
-"""The planner against what a process of this machine really takes, and against counted parameters."""
+"""The planner against what a process really takes, and against counted parameters."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from dftfast.model.lora import add_adapter
 from dftfast.rollout.memory import (
     GIB,
+    RunShape,
     num_adapter_weights,
     num_weights,
     plan_memory,
@@ -37,35 +38,25 @@ def test_prediction_against_a_measured_process():
     script = Path(__file__).with_name("measured_process.py")
     output = subprocess.check_output([sys.executable, script], text=True, timeout=300)
     weights, cache, fixed, activations, packed = map(int, output.split())
-    plan = plan_memory(
-        MIDDLE,
-        rank=RANK,
-        sequences=SEQUENCES,
-        tokens_per_sequence=LENGTH,
-        update_tokens=UPDATE,
-        activation_checkpointing=False,
-        dtype=torch.float32,
-    )
+    shape = RunShape(RANK, SEQUENCES, LENGTH, UPDATE, activation_checkpointing=False)
+    plan = plan_memory(MIDDLE, shape, dtype=torch.float32)
     assert weights == pytest.approx(plan.weights, rel=0.1)
     assert cache == pytest.approx(plan.cache, rel=0.15)
     assert fixed == pytest.approx(plan.fixed, rel=0.15)
     assert activations == pytest.approx(plan.activations, rel=0.2)
-    sizes = dict(rank=RANK, sequences=SEQUENCES, tokens_per_sequence=LENGTH, update_tokens=UPDATE)
-    on_gpu, on_cpu = (plan_memory(MIDDLE, cpu=cpu, **sizes) for cpu in (False, True))
+    on_gpu, on_cpu = (plan_memory(MIDDLE, shape, cpu=cpu) for cpu in (False, True))
     assert packed == pytest.approx(on_cpu.packed, rel=0.15)
     assert on_gpu.packed == plan.packed == 0 and on_cpu.fixed == on_gpu.fixed + on_cpu.packed
 
 
 def test_recomputation_keeps_less_and_sampling_and_updating_share_their_memory():
-    sizes = dict(rank=16, sequences=64, tokens_per_sequence=1024, update_tokens=8192)
-    full, lean = (
-        plan_memory(MIDDLE, activation_checkpointing=activation_checkpointing, **sizes)
-        for activation_checkpointing in (False, True)
-    )
+    recomputing = RunShape(rank=16, sequences=64, tokens_per_sequence=1024, update_tokens=8192)
+    keeping = replace(recomputing, activation_checkpointing=False)
+    full, lean = (plan_memory(MIDDLE, shape) for shape in (keeping, recomputing))
     assert lean.activations < 0.5 * full.activations
     assert full.peak == full.fixed + max(full.cache, full.activations)
-    assert plan_memory(MIDDLE, capacity=full.peak, **sizes).fits
-    tight = plan_memory(MIDDLE, capacity=lean.peak - 1, **sizes)
+    assert plan_memory(MIDDLE, recomputing, capacity=full.peak).fits
+    tight = plan_memory(MIDDLE, recomputing, capacity=lean.peak - 1)
     assert not tight.fits
     assert sequences_that_fit(MIDDLE, tight, 1024) == (tight.capacity - tight.fixed) // (
         tight.cache // 64
@@ -100,18 +91,14 @@ def qwen3(hidden: int, inner: int, layers: int, heads: int, tied: bool):
 )
 def test_the_documented_table_is_what_the_planner_says(name, config, parameters):
     assert num_weights(config) == parameters
-    plan = plan_memory(
-        config,
-        rank=32,
-        sequences=64,
-        tokens_per_sequence=2048,
-        update_tokens=8192,
-        capacity=int(0.94 * 48 * GIB),
-    )
+    shape = RunShape(rank=32, sequences=64, tokens_per_sequence=2048, update_tokens=8192)
+    plan = plan_memory(config, shape, capacity=int(0.94 * 48 * GIB))
     adapter = (plan.fixed - plan.weights) / GIB
     token = plan.cache // (64 * 2048 * 1024)
     row = (
-        f"| {name} | {plan.weights / GIB:.2f} | {adapter:.2f} | {plan.activations / GIB:.2f} | {token} KiB "
-        f"| {plan.cache / GIB:.2f} | {plan.peak / GIB:.2f} | {sequences_that_fit(config, plan, 2048)} |"
+        f"| {name} | {plan.weights / GIB:.2f} | {adapter:.2f} | {plan.activations / GIB:.2f} | "
+        f"{token} KiB "
+        f"| {plan.cache / GIB:.2f} | {plan.peak / GIB:.2f} | "
+        f"{sequences_that_fit(config, plan, 2048)} |"
     )
     assert row in (Path(__file__).parents[2] / "docs" / "rollout.md").read_text()

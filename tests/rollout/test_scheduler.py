@@ -1,4 +1,4 @@
-"""The scheduler without a model: a simulated cache records what each slot holds and who may write it."""
+"""The scheduler without a model: a simulated cache knows who may write each slot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ BLOCK = 4
 
 
 class Simulation:
-    """Runs requests to the end. A cached position holds its whole prefix, so any stale or foreign block shows."""
+    """Runs requests to the end.
+
+    A cached position holds its whole prefix, so any stale or foreign block shows.
+    """
 
     def __init__(self, blocks: int, max_sequences: int, max_tokens: int, refill: int = 1):
         self.scheduler = Scheduler(BlockPool(blocks), BLOCK, max_sequences, max_tokens, refill)
@@ -115,13 +118,13 @@ def test_every_mix_finishes_in_any_cache_that_holds_one_sequence(
 
 def test_a_larger_refill_leaves_most_steps_without_prompts():
     requests = [Request(i, [i], Sampler(max_tokens=20 + i % 13)) for i in range(200)]
-    found = {}
+    simulations = {}
     for refill in (1, 4):
         simulation = Simulation(blocks=1024, max_sequences=32, max_tokens=64, refill=refill)
         simulation.run(requests)
-        found[refill] = simulation
-    assert found[4].steps_with_prompts < 0.5 * found[1].steps_with_prompts
-    assert found[4].steps < 1.2 * found[1].steps
+        simulations[refill] = simulation
+    assert simulations[4].steps_with_prompts < 0.5 * simulations[1].steps_with_prompts
+    assert simulations[4].steps < 1.2 * simulations[1].steps
 
 
 def test_a_prompt_is_computed_once_for_its_samples_and_shared():
@@ -144,13 +147,13 @@ def test_a_prompt_is_computed_once_for_its_samples_and_shared():
 
 def test_equal_prefixes_of_requests_are_computed_once_and_not_across_versions():
     simulation = Simulation(blocks=64, max_sequences=8, max_tokens=100)
-    requests = [Request(i, list(range(16)) + [100 + i], Sampler(max_tokens=1)) for i in range(4)]
+    requests = [Request(i, [*range(16), 100 + i], Sampler(max_tokens=1)) for i in range(4)]
     simulation.run(requests)
     assert simulation.computed_tokens == 17 + 3  # shared within the very step that computes it
-    simulation.run([Request(9, list(range(16)) + [7], Sampler(max_tokens=1))])
+    simulation.run([Request(9, [*range(16), 7], Sampler(max_tokens=1))])
     assert simulation.computed_tokens == 20 + 1
     simulation.scheduler.set_version(1)
-    simulation.run([Request(10, list(range(16)) + [7], Sampler(max_tokens=1))])
+    simulation.run([Request(10, [*range(16), 7], Sampler(max_tokens=1))])
     assert simulation.computed_tokens == 21 + 17
 
 
