@@ -12,12 +12,12 @@ import torch
 
 from dftfast.rollout.batch import RolloutBatch, agreement
 from dftfast.rollout.blocks import BlockPool
-from dftfast.rollout.checks import check_requests
 from dftfast.rollout.cpu import PackedDecoder
 from dftfast.rollout.drawing import draw
 from dftfast.rollout.graphs import GraphedDecoder
 from dftfast.rollout.memory import cache_bytes_per_token, free_memory
 from dftfast.rollout.paged import Inputs, PagedDecoder
+from dftfast.rollout.refusals import check_requests
 from dftfast.rollout.request import Request, Sequence, sequences_of
 from dftfast.rollout.scheduler import Scheduler
 from dftfast.rollout.text import TextStream, holds_stop_string
