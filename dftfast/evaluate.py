@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,8 @@ make_callable(__name__)  # dftfast.evaluate(outputs, human)
 
 
 def evaluate(outputs: Sequence[str], human: Sequence[str], **options: Any) -> dict[str, Estimate]:
-    """How far texts are from human ones; options as in `dftfast.evaluation.texts`."""
-    from dftfast.evaluation.texts import evaluate_texts
+    """How far texts are from human ones; options as in `dftfast.evaluation.plain_texts`."""
+    from dftfast.evaluation.plain_texts import evaluate_texts
 
     return evaluate_texts(outputs, human, **options)
 
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str]) -> None:
     repeated = next((n for n in names if names.count(n) > 1 or n == "human"), None)
     if repeated:
         raise UserError(
-            f"command line: {repeated!r} cannot name a system; give each file a name of its own, not `human`"
+            f"command line: {repeated!r} cannot name a system; give each file a name of its own, "
+            "not `human`"
         )
     if options.candidate and options.candidate not in names:
         raise UserError(
@@ -58,15 +60,31 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m dftfast.evaluate",
-        description="Measure how far generations are from human "
-        "texts: MMD, token L2, and the other figures of docs/metrics.md, with intervals.",
+        description="Measure how far generations are from human texts: MMD, token L2, and the "
+        "other figures of docs/metrics.md, with intervals.",
     )
+    _add_texts(parser)
+    _add_measures(parser)
+    _add_assessors(parser)
+    parser.add_argument("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept "
+        "in it for the next time; none prints the table only",
+    )
+    return parser
+
+
+def _add_texts(parser: ArgumentParser) -> None:
+    """Which texts are compared with which."""
     add = parser.add_argument
     add(
         "outputs",
         nargs="+",
         metavar="OUTPUTS.jsonl",
-        help="generations, one JSON object a line with `id` and `text`; each file is a system named after it",
+        help="generations, one JSON object a line with `id` and `text`; each file is a system "
+        "named after it",
     )
     add(
         "--reference",
@@ -75,6 +93,11 @@ def _parser() -> ArgumentParser:
         help="human texts, with the `id`s of the prompts they answer",
     )
     add("--candidate", metavar="NAME", help="the system to compare with the best of all others")
+
+
+def _add_measures(parser: ArgumentParser) -> None:
+    """What the metrics that need no judge are computed with."""
+    add = parser.add_argument
     add("--embedder", help="sentence-transformers model; none is all-MiniLM-L6-v2")
     add(
         "--unseen-embedder",
@@ -105,17 +128,23 @@ def _parser() -> ArgumentParser:
         "--corpus",
         metavar="TRAIN.jsonl",
         action="append",
-        help="texts the model was trained on, to find what outputs copy "
-        "from them; may be given more than once",
+        help="texts the model was trained on, to find what outputs copy from them; may be given "
+        "more than once",
     )
+
+
+def _add_assessors(parser: ArgumentParser) -> None:
+    """Who is asked about the texts."""
+    add = parser.add_argument
     add(
         "--judge",
         metavar="JUDGE",
         action="append",
         default=[],
-        help="a model that compares each output with the human text of its "
-        "prompt: NAME=URL,MODEL[,IN,OUT] behind an OpenAI-compatible API (extra dftfast[judge]; its key is read from NAME_API_KEY; IN and "
-        "OUT are US dollars for a million tokens), or NAME=FOLDER or hub id of a model to run here; may be given more than once",
+        help="a model that compares each output with the human text of its prompt: "
+        "NAME=URL,MODEL[,IN,OUT] behind an OpenAI-compatible API (extra dftfast[judge]; its key is "
+        "read from NAME_API_KEY; IN and OUT are US dollars for a million tokens), or NAME=FOLDER "
+        "or hub id of a model to run here; may be given more than once",
     )
     add(
         "--both-orders",
@@ -132,21 +161,13 @@ def _parser() -> ArgumentParser:
         metavar="DETECTOR",
         action="append",
         default=[],
-        help="an AI detector: NAME=FILE.yaml describes an HTTP API, "
-        "NAME=MODEL[,MODEL] is probability curvature under models to run here; may be given more than once",
+        help="an AI detector: NAME=FILE.yaml describes an HTTP API, NAME=MODEL[,MODEL] is "
+        "probability curvature under models to run here; may be given more than once",
     )
     add_endpoint_options(parser)
-    add("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
-    add(
-        "--out",
-        metavar="DIR",
-        help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept in "
-        "it for the next time; none prints the table only",
-    )
-    return parser
 
 
-def _matching(human: list[dict], rows: dict[str, list[dict]], options) -> list[dict]:
+def _matching(human: list[dict], rows: dict[str, list[dict]], options: Namespace) -> list[dict]:
     """The human texts of the prompts that were answered; all of them where no prompt is shared."""
     answered = {row["id"] for values in rows.values() for row in values}
     kept = [row for row in human if row["id"] in answered]
@@ -163,31 +184,39 @@ def _matching(human: list[dict], rows: dict[str, list[dict]], options) -> list[d
     return kept
 
 
-def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
+def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace) -> None:
     from rich.console import Console
     from tqdm import tqdm
 
-    from dftfast.evaluation import Reference, evaluate, terminal_table, write_report, write_results
+    from dftfast.evaluation import (
+        Reference,
+        ReportContext,
+        evaluate,
+        terminal_table,
+        write_report,
+        write_results,
+    )
     from dftfast.evaluation.assessors import Assessments
+    from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
 
     every = {"human": human, **rows}
-    sets = _sets(every, options)
-    exclude, token_name = _tokenise(sets, every, options.tokenizer)
+    sets = text_sets(every, options)
+    exclude, token_name = tokenise(sets, every, options.tokenizer)
     reference = Reference(
         sets["human"],
         bandwidth=options.bandwidth,
         exclude=exclude,
         rounds=options.rounds,
         seed=options.seed,
-        corpus=_corpus(options),
+        corpus=corpus_texts(options),
     )  # refuses texts before time is spent on them
-    opinions = Assessments.ask(options, sets, reference)
-    embedder = _embed(sets, options)
+    assessments = Assessments.ask(options, sets, reference)
+    embedder = embed(sets, options)
     results = {
         name: evaluate(sets[name], reference, mauve=options.mauve)
         for name in tqdm(rows, desc="evaluate", unit="set")
     }
-    opinions.add_estimates(results)
+    assessments.add_estimates(results)
     Console().print(terminal_table(results, options.candidate))
     if options.out:
         about = {
@@ -199,109 +228,15 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options) -> None:
             "seed": options.seed,
         }
         samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
-        write_results(options.out, results, options.candidate, about, **opinions.records)
+        write_results(options.out, results, options.candidate, about, **assessments.records)
         page = write_report(
             options.out,
             results,
             sets,
             candidate=options.candidate,
-            reference=reference,
-            samplers=samplers,
-            token_name=token_name,
-            about=about,
-            **opinions.records,
+            context=ReportContext(reference, samplers, token_name, about, **assessments.records),
         )
         log.info("report: %s", page)
-
-
-def _sets(every: dict[str, list[dict]], options) -> dict:
-    """The texts of each system and the human ones; each system answers the prompts of the reference in its order, or none."""
-    from dftfast.data.document import parse_row
-    from dftfast.evaluation import TextSet
-    from dftfast.evaluation.textset import align
-
-    sets = {
-        name: TextSet(
-            ids=[r["id"] for r in values],
-            texts=[r["text"] for r in values],
-            prompts=[r.get("prompt") or r.get("title") or "" for r in values],
-            finish_reason=[r.get("finish_reason") for r in values],
-            name=options.reference if name == "human" else name,
-        )
-        for name, values in every.items()
-    }
-    if all(row.get("title") for row in every["human"]):
-        sets["human"].briefs = [parse_row(row) for row in every["human"]]
-    for name, texts in sets.items():
-        if len(texts) < 4:
-            raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")
-        if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
-            align(texts, sets["human"])
-        elif name != "human" and options.judge:
-            raise UserError(
-                f"--judge: {name} answers none of the prompts of {options.reference}; a judge compares answers to one prompt"
-            )
-    return sets
-
-
-def _embed(sets: dict, options) -> str:
-    """Fill in the embeddings of every set; returns the name of the embedder."""
-    from tqdm import tqdm
-
-    from dftfast.evaluation.embedding_cache import EmbeddingCache
-    from dftfast.model.embedder import Embedder
-
-    embedders = {"embeddings": Embedder(options.embedder)}
-    if options.unseen_embedder:
-        embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
-    encode = (
-        EmbeddingCache(Path(options.out) / "embeddings").encode
-        if options.out
-        else lambda embedder, texts, progress: embedder.encode(texts, progress).numpy()
-    )
-    with tqdm(
-        total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text"
-    ) as bar:
-        for field, embedder in embedders.items():
-            for texts in sets.values():
-                setattr(texts, field, encode(embedder, texts.texts, bar.update))
-    return embedders["embeddings"].name
-
-
-def _corpus(options) -> list[str] | None:
-    from dftfast.data import load_corpus
-
-    if not options.corpus:
-        return None
-    return [document.text for document in load_corpus(options.corpus)]
-
-
-def _tokenise(
-    sets: dict, rows: dict[str, list[dict]], tokenizer: str | None
-) -> tuple[tuple[int, ...], Callable[[int], str]]:
-    """Fill in the token ids of every set in one vocabulary; returns the special ones and what gives a token's text."""
-    if tokenizer:
-        from dftfast.model.pretrained import resolve_model
-        from dftfast.model.tokenizer import Tokenizer
-
-        own = Tokenizer.from_folder(resolve_model(tokenizer))
-        for texts in sets.values():
-            texts.token_ids = own.encode_batch(texts.texts)
-        return tuple(own.special_ids), lambda token: own.decode([token])
-    if all(row.get("token_ids") is not None for values in rows.values() for row in values):
-        for name, texts in sets.items():
-            texts.token_ids = [row["token_ids"] for row in rows[name]]
-        return (), str
-    from dftfast.evaluation.slop.copying import TOKEN
-
-    log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
-    vocabulary: dict[str, int] = {}
-    for texts in sets.values():
-        texts.token_ids = [
-            [vocabulary.setdefault(t, len(vocabulary)) for t in TOKEN.findall(text)]
-            for text in texts.texts
-        ]
-    return (), list(vocabulary).__getitem__
 
 
 if __name__ == "__main__":

@@ -18,15 +18,14 @@ from statistics import fmean
 
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.results import read_results
-from dftfast.evaluation.super_baseline import baselines, super_baseline
+from dftfast.evaluation.super_baseline import super_baseline, super_baseline_systems
 
 
 def main(paths: list[str]) -> None:
     runs = [read_results(path) for path in paths]
     verdicts = [json.loads(Path(path).read_text(encoding="utf-8"))["verdicts"] for path in paths]
-    best = super_baseline(
-        {name: figures for run in runs for name, figures in baselines(run, "dft").items()}
-    )
+    systems = [super_baseline_systems(run, "dft") for run in runs]
+    best = super_baseline({name: estimates for each in systems for name, estimates in each.items()})
     seeds = [run["dft"] for run in runs if "dft" in run]
     print(
         f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |"

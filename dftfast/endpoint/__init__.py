@@ -1,4 +1,4 @@
-"""Models behind an OpenAI-compatible API: many requests with limits, retries, a cap on spend and answers kept on disk."""
+"""Models behind an OpenAI-compatible API: limits, retries, a cap on spend, answers on disk."""
 
 from dftfast.endpoint.cache import AnswerCache
 from dftfast.endpoint.calls import Budget, Calls, Limits

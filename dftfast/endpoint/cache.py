@@ -1,10 +1,11 @@
-"""Answers kept on disk, so that the same question is paid for once and an interrupted run goes on."""
+"""Answers kept on disk: the same question is paid for once, and an interrupted run goes on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 
 def digest(*parts: object) -> str:
@@ -16,7 +17,8 @@ def digest(*parts: object) -> str:
 class AnswerCache:
     """One JSON object a line, {"key", "answer"}, each written out as soon as it is known.
 
-    The file holds hashes of questions, never the questions; a line that a crash cut short is not read.
+    The file holds hashes of questions, never the questions; a line that a crash cut short is not
+    read.
     """
 
     def __init__(self, path: str | Path):
@@ -33,8 +35,8 @@ class AnswerCache:
     def __contains__(self, key: str) -> bool:
         return key in self._answers
 
-    def get(self, key: str) -> object:
-        """The answer; None where there is none."""
+    def get(self, key: str) -> Any:
+        """The answer, a JSON value; None where there is none."""
         return self._answers.get(key)
 
     def put(self, key: str, answer: object) -> None:

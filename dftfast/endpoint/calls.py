@@ -1,4 +1,4 @@
-"""Many requests: some at a time, not too fast, again after a failure, never beyond a cap on spend."""
+"""Many requests: some at a time, not too fast, again after a failure, never beyond a cap."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from dftfast.endpoint.cache import AnswerCache
-from dftfast.endpoint.chat import Answer, ChatClient, ChatRequest, Refused, Transient
+from dftfast.endpoint.chat import Answer, Refused, Transient
+from dftfast.endpoint.spec import Endpoint
 from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -19,13 +21,15 @@ DEAD = 3  # requests in a row that fail for good after all attempts: the endpoin
 
 @dataclass(frozen=True)
 class Limits:
-    """Attributes:
+    """How fast and how often an endpoint is asked.
 
-    concurrency: requests at a time.
-    per_minute: requests started in a minute at most; None is no limit but the server's own.
-    timeout: seconds for one attempt.
-    attempts: at a request; between them a wait that doubles from `first_wait` to `longest_wait` seconds, with jitter,
-        or as long as the server asks.
+    Attributes:
+        concurrency: requests at a time.
+        per_minute: requests started in a minute at most; None is no limit but the server's own.
+        timeout: seconds for one attempt.
+        attempts: at a request.
+        first_wait, longest_wait: seconds; between attempts the wait doubles from the first to the
+            longest, with jitter, or is as long as the server asks.
     """
 
     concurrency: int = 8
@@ -38,14 +42,21 @@ class Limits:
 
 @dataclass
 class Budget:
-    """US dollars. What a request can cost at most is set aside before it is sent, so that the cap holds in any case."""
+    """US dollars.
+
+    What a request can cost at most is set aside before it is sent, so that the cap holds in any
+    case.
+    """
 
     cap: float | None = None
     spent: float = 0.0
     reserved: float = 0.0
 
     async def reserve(self, most: float) -> bool:
-        """Set this much aside, when there is room after what is under way; False where the cap leaves none."""
+        """Set this much aside, when there is room after what is under way.
+
+        False where the cap leaves none.
+        """
         while self.cap is not None and self.spent + self.reserved + most > self.cap:
             if self.reserved <= 0:
                 return False
@@ -60,7 +71,10 @@ class Budget:
 
 @dataclass
 class Tally:
-    """What an endpoint was asked and what it cost, in this run; `kept` answers came from disk and cost nothing now."""
+    """What an endpoint was asked and what it cost, in this run.
+
+    The `kept` answers came from disk and cost nothing now.
+    """
 
     asked: int = 0
     kept: int = 0
@@ -73,11 +87,48 @@ class Tally:
     capped: bool = False
 
 
-@dataclass
-class Calls:
-    """Sends requests to one endpoint. Answers are kept in `cache` as they come, so a run that stops goes on."""
+class Question(Protocol):
+    """What a client is asked.
 
-    client: ChatClient
+    Attributes:
+        key: names the request; its answer is kept under it.
+        most_tokens: the most that it can use, of the prompt and of the answer.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def most_tokens(self) -> tuple[int, int]: ...
+
+
+Asked = TypeVar("Asked", bound=Question)
+Understood = TypeVar("Understood", bound=Question, contravariant=True)
+
+
+class Client(Protocol[Understood]):
+    """Asks one endpoint; an asynchronous context manager that holds the connections.
+
+    A call raises `Transient`, `Refused`, or UserError for what fails every request.
+    """
+
+    endpoint: Endpoint
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *failure: object) -> None: ...
+
+    async def __call__(self, request: Understood, /) -> Answer: ...
+
+
+@dataclass
+class Calls(Generic[Asked]):
+    """Sends requests to one endpoint.
+
+    Answers are kept in `cache` as they come, so a run that stops goes on.
+    """
+
+    client: Client[Asked]
     cache: AnswerCache
     limits: Limits = Limits()
     budget: Budget = field(default_factory=Budget)
@@ -86,17 +137,19 @@ class Calls:
     def __post_init__(self):
         if self.budget.cap is not None and self.client.endpoint.prices is None:
             raise UserError(
-                f"--max-cost: {self.client.endpoint.name} has no prices; give them as NAME=URL,MODEL,IN,OUT"
+                f"--max-cost: {self.client.endpoint.name} has no prices; give them as "
+                "NAME=URL,MODEL,IN,OUT"
             )
         self._next = self._pause = 0.0  # times of the event loop
         self._dead = 0
 
     def run(
-        self, requests: Sequence[ChatRequest], progress: Callable[[int], None] = lambda n: None
+        self, requests: Sequence[Asked], progress: Callable[[int], object] = lambda n: None
     ) -> list[Answer | None]:
-        """The answers; None where the endpoint refused or failed a request, or the cap came before it.
+        """The answers; None where a request was refused or failed, or the cap came before it.
 
-        Raises UserError for what fails every request; answers until then are kept.
+        Raises:
+            UserError: something fails every request; answers until then are kept.
         """
         answers: dict[str, Answer] = {}
         for request in requests:
@@ -121,7 +174,7 @@ class Calls:
         except (TypeError, KeyError, ValueError, IndexError):
             return None
 
-    async def _send(self, queue: deque, answers: dict, progress: Callable[[int], None]) -> None:
+    async def _send(self, queue: deque, answers: dict, progress: Callable[[int], object]) -> None:
         async def work() -> None:
             while queue and not self.tally.capped:
                 request = queue.popleft()
@@ -145,8 +198,11 @@ class Calls:
                 await asyncio.gather(*workers, return_exceptions=True)
                 self.budget.reserved = 0.0
 
-    async def _answer(self, request: ChatRequest) -> Answer | None:
-        """The request until it is answered; None where it is refused, fails for good, or does not fit the cap."""
+    async def _answer(self, request: Asked) -> Answer | None:
+        """The request until it is answered.
+
+        None where it is refused, fails for good, or does not fit the cap.
+        """
         most = self.client.endpoint.cost(*request.most_tokens)
         for attempt in range(self.limits.attempts):
             await self._pace()
@@ -169,13 +225,14 @@ class Calls:
         name, attempts = self.client.endpoint.name, self.limits.attempts
         if self._dead >= DEAD:
             raise UserError(
-                f"{name} ({self.client.endpoint.host}): {self._dead} requests in a row failed {attempts} times "
-                f"each; the last: {problem}. What was answered is kept: the same command goes on from there"
+                f"{name} ({self.client.endpoint.host}): {self._dead} requests in a row failed "
+                f"{attempts} times each; the last: {problem}. "
+                "What was answered is kept: the same command goes on from there"
             )
         log.warning("%s: a request failed %d times, the last: %s", name, attempts, problem)
         return None
 
-    async def _attempt(self, request: ChatRequest, most: float) -> Answer:
+    async def _attempt(self, request: Asked, most: float) -> Answer:
         charged = 0.0
         try:
             self.tally.asked += 1
@@ -205,7 +262,7 @@ class Calls:
         self.tally.cost += self.client.endpoint.cost(into, out)
 
     async def _pace(self) -> None:
-        """Wait for the turn that the rate leaves, and for the end of a pause that the server asked for."""
+        """Wait for the turn that the rate leaves, and for the end of the server's pause."""
         clock = asyncio.get_running_loop().time
         while (pause := self._pause - clock()) > 0:
             await asyncio.sleep(pause)
@@ -216,12 +273,10 @@ class Calls:
 
     async def _wait(self, attempt: int, problem: Transient) -> None:
         limits = self.limits
-        if (
-            problem.retry_after is not None
-        ):  # the server is too busy for every request, not only for this one
+        if problem.retry_after is not None:
+            # the server is too busy for every request, not only for this one
             pause = min(problem.retry_after, limits.longest_wait)
             self._pause = max(self._pause, asyncio.get_running_loop().time() + pause)
         else:
-            await asyncio.sleep(
-                min(limits.first_wait * 2**attempt, limits.longest_wait) * random.uniform(0.5, 1)
-            )
+            wait = min(limits.first_wait * 2**attempt, limits.longest_wait)
+            await asyncio.sleep(wait * random.uniform(0.5, 1))

@@ -9,14 +9,18 @@ from dftfast.endpoint.spec import Endpoint
 from dftfast.runtime.errors import UserError
 
 _TRANSIENT = (408, 409, 425, 429)
-_THOUGHT = re.compile(
-    r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL
-)  # of servers that leave it in the text
+# of servers that leave it in the text
+_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
 _ROOM = 64  # tokens that a chat template may add to a message
 
 
 class Transient(Exception):
-    """May go better another time. `retry_after`: seconds the server asks to wait; `charged`: it may have been paid for."""
+    """May go better another time.
+
+    Attributes:
+        retry_after: seconds the server asks to wait.
+        charged: it may have been paid for.
+    """
 
     def __init__(self, message: str, retry_after: float | None = None, charged: bool = False):
         super().__init__(message)
@@ -29,10 +33,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """Attributes:
+    """A chat of which the next message is asked for.
 
-    key: names the request; its answer is kept under it.
-    parameters: temperature, top_p, seed, ... as the API calls them.
+    Attributes:
+        key: names the request; its answer is kept under it.
+        parameters: temperature, top_p, seed, ... as the API calls them.
     """
 
     key: str
@@ -51,11 +56,12 @@ class ChatRequest:
 
 @dataclass(frozen=True)
 class Answer:
-    """Attributes:
+    """What came back.
 
-    text: without what the model thought first.
-    finish_reason: "stop", "length", or another reason of the server's.
-    tokens: of the prompt and of the answer; None where the server does not say.
+    Attributes:
+        text: without what the model thought first.
+        finish_reason: "stop", "length", or another reason of the server's.
+        tokens: of the prompt and of the answer; None where the server does not say.
     """
 
     text: str
@@ -104,7 +110,7 @@ class ChatClient:
         parameters[limit := self._limit] = request.max_tokens
         openai = self._openai
         try:
-            found = await self._client.chat.completions.create(
+            reply = await self._client.chat.completions.create(
                 model=self.endpoint.model, messages=request.messages, **parameters
             )
         except openai.APITimeoutError as error:
@@ -115,7 +121,7 @@ class ChatClient:
             raise self._meaning(error) from error
         except (openai.APIError, ValueError) as error:  # connection lost, or not JSON
             raise Transient(self.clean(f"{type(error).__name__}: {error}")) from error
-        return _answer(found)
+        return _answer(reply)
 
     def _adapts(self, error, limit: str, parameters: dict) -> bool:
         """Whether the endpoint takes another form of the request, which is remembered."""
@@ -134,7 +140,8 @@ class ChatClient:
         where = f"{self.endpoint.name} ({self.endpoint.host})"
         if status in (401, 403):
             return UserError(
-                f"{where}: not allowed: {message}. The key is read from {self.endpoint.key_variable}"
+                f"{where}: not allowed: {message}. The key is read from "
+                f"{self.endpoint.key_variable}"
             )
         if status in (404, 405):
             return UserError(f"{where}: nothing there for model {self.endpoint.model!r}: {message}")
@@ -150,13 +157,13 @@ class ChatClient:
         return " ".join((message.replace(key, "[key]") if key else message).split())[:300]
 
 
-def _answer(found) -> Answer:
+def _answer(reply) -> Answer:
     try:
-        choice = found.choices[0]
+        choice = reply.choices[0]
         text, reason = choice.message.content or "", choice.finish_reason or "stop"
         tokens = (
-            (int(found.usage.prompt_tokens), int(found.usage.completion_tokens))
-            if found.usage
+            (int(reply.usage.prompt_tokens), int(reply.usage.completion_tokens))
+            if reply.usage
             else None
         )
         if not isinstance(text, str) or not isinstance(reason, str):

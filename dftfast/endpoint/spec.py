@@ -22,7 +22,8 @@ def named(option: str, text: str) -> tuple[str, str]:
     name, equals, rest = text.partition("=")
     if not equals or not rest or not re.fullmatch(r"[\w.-]+", name):
         raise UserError(
-            f"{option}: {text!r} must begin with a name of letters, digits, '.', '-' and an equals sign"
+            f"{option}: {text!r} must begin with a name of letters, digits, '.', '-' and an "
+            "equals sign"
         )
     return name, rest
 
@@ -49,17 +50,19 @@ class Endpoint:
         url, *parts = (part.strip() for part in rest.split(","))
         if not is_url(url) or len(parts) not in (1, 3) or not parts[0]:
             raise UserError(
-                f"{option}: {text!r} must have the form {FORM} (prices in US dollars for a million tokens)"
+                f"{option}: {text!r} must have the form {FORM} (prices in US dollars for a "
+                "million tokens)"
             )
         try:
             address = urlsplit(url)
-            address.port  # raises for one that is no number
-            prices = tuple(map(float, parts[1:])) or None
+            _ = address.port  # raises for one that is no number
+            prices = (float(parts[1]), float(parts[2])) if len(parts) == 3 else None
         except ValueError as error:
             raise UserError(f"{option}: {text!r}: {error}") from None
         if not address.hostname or address.username or address.password:
             raise UserError(
-                f"{option}: the URL must name a host and hold no user or password; keys come from the environment"
+                f"{option}: the URL must name a host and hold no user or password; keys come from "
+                "the environment"
             )
         if prices and not all(math.isfinite(p) and p >= 0 for p in prices):
             raise UserError(f"{option}: prices must be 0 or more, not {', '.join(parts[1:])}")
@@ -74,7 +77,10 @@ class Endpoint:
         return re.sub(r"\W", "_", self.name).upper() + "_API_KEY"
 
     def key(self) -> str | None:
-        """NAME_API_KEY of the environment; at api.openai.com also OPENAI_API_KEY, which is sent to no other host."""
+        """NAME_API_KEY of the environment; at api.openai.com also OPENAI_API_KEY.
+
+        The latter is sent to no other host.
+        """
         key = os.environ.get(self.key_variable, "").strip()
         if not key and urlsplit(self.url).hostname == "api.openai.com":
             key = os.environ.get("OPENAI_API_KEY", "").strip()

@@ -28,11 +28,13 @@ def generate_texts(
     limits: Limits = Limits(),
     budget: Budget | None = None,
 ) -> tuple[list[dict], AnswerCache]:
-    """A row for each document and sample that the endpoint answered, in order; and the answers kept beside `out` meanwhile,
-    which the caller deletes when the rows are written.
+    """A row for each document and sample that the endpoint answered, in order.
 
-    `sampler` holds temperature, top_p, max_tokens and seed; sample k is asked for with seed + k. An endpoint that takes no seed
-    is asked without, and the rows say so.
+    With them come the answers kept beside `out` meanwhile, which the caller deletes when the rows
+    are written. An endpoint that takes no seed is asked without, and the rows say so.
+
+    Args:
+        sampler: temperature, top_p, max_tokens and seed; sample k is asked for with seed + k.
     """
     cache = AnswerCache(out.with_name(f"{out.name}.partial"))
     client = ChatClient(endpoint, limits.timeout, droppable=("seed",))
@@ -41,9 +43,9 @@ def generate_texts(
     requests = [_request(endpoint, document, k, sampler) for document, k in places]
     with tqdm(total=len(requests), unit="text", dynamic_ncols=True) as bar:
         answers = calls.run(requests, bar.update)
-    how = sampler | ({"seed": None} if "seed" in client.dropped else {})
+    used = sampler | ({"seed": None} if "seed" in client.dropped else {})
     rows = [
-        generation(document, answer.text.strip(), None, answer.finish_reason, how, endpoint.model)
+        generation(document, answer.text.strip(), None, answer.finish_reason, used, endpoint.model)
         | ({"sample": k} if samples > 1 else {})
         for (document, k), answer in zip(places, answers)
         if answer is not None

@@ -1,9 +1,9 @@
-"""How far a set of texts is from human writing: figures with intervals, comparison of systems, report."""
+"""How far texts are from human writing: metrics with intervals, comparison of systems, report."""
 
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS, Metric
 from dftfast.evaluation.reference import Reference
-from dftfast.evaluation.report import write_report
+from dftfast.evaluation.report import ReportContext, write_report
 from dftfast.evaluation.results import read_results, terminal_table, write_results
 from dftfast.evaluation.slop.analysis import Slop, analyse
 from dftfast.evaluation.suite import evaluate
@@ -23,6 +23,7 @@ __all__ = [
     "Estimate",
     "Metric",
     "Reference",
+    "ReportContext",
     "Slop",
     "TextSet",
     "analyse",

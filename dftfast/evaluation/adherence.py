@@ -10,7 +10,10 @@ from dftfast.evaluation.two_samples import TwoSamples
 
 
 def adherence(s: TwoSamples) -> dict[str, Estimate]:
-    """Figures of the outputs beside those of the human texts; none without briefs or where prompts differ."""
+    """Estimates of the outputs beside those of the human texts.
+
+    There are none without briefs, or where the prompts differ.
+    """
     if s.y.briefs is None or not s.paired:
         return {}
     x, y = brief_checks.per_text(s.x.texts, s.y.briefs), s.reference.adherence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from dftfast.evaluation.detectors import (
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.judge import (
     QUESTIONS,
+    Judge,
     Judged,
     LocalJudge,
     RemoteJudge,
@@ -48,17 +50,19 @@ class Assessments:
     reference: Reference
 
     @classmethod
-    def ask(cls, options, sets: Mapping[str, TextSet], reference: Reference) -> Assessments:
-        """Ask whom `--judge` and `--detector` name about the sets other than "human". Raises UserError."""
+    def ask(
+        cls, options: Namespace, sets: Mapping[str, TextSet], reference: Reference
+    ) -> Assessments:
+        """Ask whom `--judge` and `--detector` name about the sets other than "human".
+
+        Raises:
+            UserError: one of them cannot be asked.
+        """
         systems = {name: texts for name, texts in sets.items() if name != "human"}
         detectors = _detectors(options, reference)  # each is made before the first is asked
         judges = _judges(options)
         questions = list(QUESTIONS) if options.dimensions else ["jmq"]
-        aligned = (
-            {name: align(texts, reference.texts) for name, texts in systems.items()}
-            if judges
-            else {}
-        )
+        aligned = {n: align(texts, reference.texts) for n, texts in systems.items() if judges}
         judged, detected = [], []
         for judge in judges:
             with tqdm(desc=f"judge {judge.name}", unit="answer", dynamic_ncols=True) as bar:
@@ -85,14 +89,13 @@ class Assessments:
         return cls(judged, detected, systems, reference)
 
     def add_estimates(self, results: dict[str, dict[str, Estimate]]) -> None:
-        """JMQ, the dimensions and the share called human, into the figures of each system."""
-        for name, figures in results.items():
+        """JMQ, the dimensions and the share called human, into the estimates of each system."""
+        rounds, seed = self.reference.rounds, self.reference.seed
+        for name, estimates in results.items():
             if self.judged:
-                figures |= judge_estimates(
-                    self.judged, name, self.reference.rounds, self.reference.seed
-                )
+                estimates |= judge_estimates(self.judged, name, rounds, seed)
             if self.detected:
-                figures["called_human"] = detector_estimate(
+                estimates["called_human"] = detector_estimate(
                     self.detected, name, self.systems[name], self.reference
                 )
 
@@ -107,7 +110,7 @@ class Assessments:
         }
 
 
-def _judges(options) -> list[RemoteJudge | LocalJudge]:
+def _judges(options: Namespace) -> list[RemoteJudge | LocalJudge]:
     """`--judge NAME=URL,MODEL[,IN,OUT]` or `--judge NAME=FOLDER`; one cap for all."""
     limits, budget = limits_of(options)
     _distinct("--judge", options.judge)
@@ -123,17 +126,20 @@ def _judges(options) -> list[RemoteJudge | LocalJudge]:
     ]
 
 
-def _detectors(options, reference: Reference) -> list[HTTPDetector | CurvatureDetector]:
-    """`--detector NAME=FILE.yaml` or `--detector NAME=MODEL[,MODEL]`, calibrated on the reference."""
+def _detectors(options: Namespace, reference: Reference) -> list[HTTPDetector | CurvatureDetector]:
+    """`--detector NAME=FILE.yaml` or `--detector NAME=MODEL[,MODEL]`.
+
+    Those of models are calibrated on the reference.
+    """
     _distinct("--detector", options.detector)
     made = []
     for option in options.detector:
-        name, what = named("--detector", option)
-        cache = _cache("detector", name, what)
-        if what.endswith(DESCRIPTIONS):
-            made.append(HTTPDetector(name, what, cache, limits_of(options)[0]))
+        name, source = named("--detector", option)
+        cache = _cache("detector", name, source)
+        if source.endswith(DESCRIPTIONS):
+            made.append(HTTPDetector(name, source, cache, limits_of(options)[0]))
             continue
-        models = what.split(",")
+        models = source.split(",")
         if len(models) > 2:
             raise UserError(
                 f"--detector: {option!r} names {len(models)} models; one or two are compared"
@@ -142,8 +148,8 @@ def _detectors(options, reference: Reference) -> list[HTTPDetector | CurvatureDe
     return made
 
 
-def _cache(*what: str) -> AnswerCache:
-    return AnswerCache(cache_folder() / "answers" / f"{digest(*what)}.jsonl")
+def _cache(*parts: str) -> AnswerCache:
+    return AnswerCache(cache_folder() / "answers" / f"{digest(*parts)}.jsonl")
 
 
 def _distinct(option: str, given: Sequence[str]) -> None:
@@ -153,7 +159,7 @@ def _distinct(option: str, given: Sequence[str]) -> None:
         raise UserError(f"{option}: {repeated!r} is used twice; give each a name of its own")
 
 
-def _report(judge) -> None:
+def _report(judge: Judge) -> None:
     """What it took, and what is missing."""
     if (tally := judge.tally) is not None:
         cost = (
@@ -162,7 +168,8 @@ def _report(judge) -> None:
             else ""
         )
         log.info(
-            "judge %s: %d requests, %d answers from before, %d retries, %d malformed answers, %d tokens in and %d out%s",
+            "judge %s: %d requests, %d answers from before, %d retries, %d malformed answers, %d "
+            "tokens in and %d out%s",
             judge.name,
             tally.asked,
             tally.kept,

@@ -1,8 +1,11 @@
-"""Distances between the distributions of outputs and of human texts: kernels, token frequencies, Gaussians, classifier."""
+"""Distances between outputs and human texts: kernels, token frequencies, Gaussians, classifier."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from scipy import sparse
 
 from dftfast.distribution.mmd import signed_root
 from dftfast.evaluation import embedding, ngrams, quadratic
@@ -34,13 +37,20 @@ def style_mmd(s: TwoSamples) -> Estimate:
 
 
 def _mmd(
-    s: TwoSamples, root: str, square: str, x: np.ndarray | None, y: np.ndarray | None, bandwidth
+    s: TwoSamples,
+    root: str,
+    square: str,
+    x: np.ndarray | None,
+    y: np.ndarray | None,
+    bandwidth: Callable[[], float],
 ) -> dict[str, Estimate]:
+    """MMD under the name `root` and MMD² under `square`."""
     problem = s.embedding_problem(x, y)
     if problem is None and not bandwidth() > embedding.NO_BANDWIDTH:
         problem = "most human embeddings are equal: no bandwidth"
     if problem:
         return {root: undefined(problem), square: undefined(problem)}
+    assert x is not None and y is not None
     h = bandwidth()
     yy = embedding.rbf(y, y, h)
     floor = s.reference.mmd2_floor(root, yy)
@@ -48,16 +58,14 @@ def _mmd(
     value, rounds = statistic.value(), statistic.resample(s.w, s.v)
     p = p_value(value, statistic.permuted(s.rounds, s.seed))
     squared = estimate(value, rounds, p=p, human=(float(floor.mean()), *interval(floor)))
-    rooted = Estimate(
-        *_roots(squared.value, squared.low, squared.high),
-        p,
-        *_roots(squared.human, squared.human_low, squared.human_high),
-        rounds=signed_root(squared.rounds),
-    )
+    value, low, high = _roots(squared.value, squared.low, squared.high)
+    human, human_low, human_high = _roots(squared.human, squared.human_low, squared.human_high)
+    drawn = signed_root(squared.rounds)
+    rooted = Estimate(value, low, high, p, human, human_low, human_high, rounds=drawn)
     return {root: rooted, square: squared}
 
 
-def _roots(*squares: float) -> list[float]:
+def _roots(*squares: float | None) -> list[float]:
     return signed_root(np.array(squares)).tolist()
 
 
@@ -81,7 +89,7 @@ def token_distances(s: TwoSamples) -> dict[str, Estimate]:
     return out
 
 
-def _token_l2(s: TwoSamples, counts, totals: np.ndarray) -> Estimate:
+def _token_l2(s: TwoSamples, counts: sparse.csr_matrix, totals: np.ndarray) -> Estimate:
     n, gram = len(s.x), ngrams.gram(counts)
 
     def squared(
@@ -94,9 +102,8 @@ def _token_l2(s: TwoSamples, counts, totals: np.ndarray) -> Estimate:
     drawn = squared(np.pad(s.w, ((0, 0), (0, len(s.y)))), np.pad(s.v, ((0, 0), (n, 0))))
     null = np.sqrt(squared(s.exchanged, 1 - s.exchanged))
     halves = s.reference.halves
-    floor = np.sqrt(
-        squared(halves, 1 - halves, gram[n:, n:], totals[n:]) / 2
-    )  # halves: twice the variance of n with n
+    # halves: twice the variance of n with n
+    floor = np.sqrt(squared(halves, 1 - halves, gram[n:, n:], totals[n:]) / 2)
     on_square = estimate(value**2, drawn)  # centred where the plug-in bias is additive
     rounds = np.sqrt(np.maximum(on_square.rounds, 0)) if on_square.rounds is not None else None
     low, high = interval(rounds) if rounds is not None else (None, None)
@@ -105,7 +112,7 @@ def _token_l2(s: TwoSamples, counts, totals: np.ndarray) -> Estimate:
     )
 
 
-def _jsd(s: TwoSamples, x, y) -> Estimate:
+def _jsd(s: TwoSamples, x: sparse.csr_matrix, y: sparse.csr_matrix) -> Estimate:
     pooled = lambda counts: np.asarray(counts.sum(0)).ravel()
     floor = s.reference.split_floor("jsd", lambda a, b: ngrams.jsd(pooled(y[a]), pooled(y[b])))
     return estimate(
@@ -120,6 +127,7 @@ def frechet(s: TwoSamples) -> Estimate:
     problem = s.embedding_problem(x, y)
     if problem:
         return undefined(problem)
+    assert x is not None and y is not None
     human = None
     if len(y) >= 4 * y.shape[1]:  # with fewer texts it does not fall as a power of their number
         human = _spread(
@@ -129,27 +137,31 @@ def frechet(s: TwoSamples) -> Estimate:
 
 
 def c2st(s: TwoSamples) -> dict[str, Estimate]:
-    found = {"c2st": _c2st(s, "c2st", s.x.embeddings, s.y.embeddings)}
+    out = {"c2st": _c2st(s, "c2st", s.x.embeddings, s.y.embeddings)}
     if s.has_unseen:
-        found["c2st_unseen"] = _c2st(s, "c2st_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings)
-    return found
+        out["c2st_unseen"] = _c2st(s, "c2st_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings)
+    return out
 
 
 def _c2st(s: TwoSamples, name: str, x: np.ndarray | None, y: np.ndarray | None) -> Estimate:
     problem = s.embedding_problem(x, y)
-    if problem is None and min(len(x), len(y)) < 20:
-        problem = "fewer than 20 texts"
     if problem:
         return undefined(problem)
+    assert x is not None and y is not None
+    if min(len(x), len(y)) < 20:
+        return undefined("fewer than 20 texts")
     correct, n = embedding.c2st_correct(x, y, s.paired, s.seed), len(x)
     accuracy = (s.w @ correct[:n] + s.v @ correct[n:]) / (s.w.sum(1) + s.v.sum(1))
     return estimate(float(correct.mean()), accuracy, human=_spread(s.reference.c2st_floor(name, y)))
 
 
 def mauve(s: TwoSamples) -> Estimate:
-    """MAUVE and its interval for the given clustering: only the histograms over the clusters are drawn again."""
+    """MAUVE and its interval for the given clustering.
+
+    Only the histograms over the clusters are drawn again.
+    """
     try:
-        from mauve.compute_mauve import (
+        from mauve.compute_mauve import (  # pyright: ignore[reportMissingImports]
             compute_area_under_curve,
             compute_mauve,
             get_divergence_curve_for_multinomials,
@@ -174,9 +186,9 @@ def mauve(s: TwoSamples) -> Estimate:
             + compute_area_under_curve(b[second], a[second])
         ) / 2
 
-    found = estimate(float(result.mauve), np.array([again() for _ in range(s.rounds)]))
-    found.rounds = None  # not drawn by prompt: no paired comparison
-    return found
+    score = estimate(float(result.mauve), np.array([again() for _ in range(s.rounds)]))
+    score.rounds = None  # not drawn by prompt: no paired comparison
+    return score
 
 
 def _spread(values: np.ndarray) -> tuple[float, float, float]:

@@ -19,14 +19,15 @@ def bandwidth(y: np.ndarray) -> float:
 
 
 def rbf(x: np.ndarray, y: np.ndarray, bandwidth: float) -> np.ndarray:
-    """exp(-|x_i - y_j|² / (2 h²)), float64 [n, m]; on the GPU where there is one. Rows are centred first: the expansion of
-    the square cancels badly far from 0."""
-    same = x is y
-    x, y = (torch.from_numpy(np.asarray(z, np.float64)).to(pick_device()) for z in (x, y))
-    centre = y.mean(0)
-    x, y = x - centre, y - centre
-    d = torch.addmm((x**2).sum(1)[:, None] + (y**2).sum(1), x, y.T, alpha=-2).clamp_(min=0)
-    if same:
+    """exp(-|x_i - y_j|² / (2 h²)), float64 [n, m]; on the GPU where there is one.
+
+    Rows are centred first: the expansion of the square cancels badly far from 0.
+    """
+    a, b = (torch.from_numpy(np.asarray(z, np.float64)).to(pick_device()) for z in (x, y))
+    centre = b.mean(0)
+    a, b = a - centre, b - centre
+    d = torch.addmm((a**2).sum(1)[:, None] + (b**2).sum(1), a, b.T, alpha=-2).clamp_(min=0)
+    if x is y:
         d.fill_diagonal_(0)
     return d.mul_(-1 / (2 * bandwidth**2)).exp_().cpu().numpy()
 
@@ -34,12 +35,13 @@ def rbf(x: np.ndarray, y: np.ndarray, bandwidth: float) -> np.ndarray:
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
     """Squared Fréchet (2-Wasserstein) distance of the Gaussians fitted to x [n, d] and y [m, d].
 
-    |μx - μy|² + tr Σx + tr Σy - 2 tr (Σx Σy)^½ (Dowson and Landau 1982), covariances with n - 1. The last trace is the
-    nuclear norm of Σx^½ Σy^½: exact also where there are fewer texts than dimensions.
+    |μx - μy|² + tr Σx + tr Σy - 2 tr (Σx Σy)^½ (Dowson and Landau 1982), covariances with n - 1.
+    The last trace is the nuclear norm of Σx^½ Σy^½: exact also where there are fewer texts than
+    dimensions.
     """
-    (mx, x), (my, y) = _centred(x), _centred(y)
-    cross = torch.linalg.svdvals(_root(x.T @ x) @ _root(y.T @ y)).sum()
-    return float(((mx - my) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * cross)
+    (mx, cx), (my, cy) = _centred(x), _centred(y)
+    cross = torch.linalg.svdvals(_root(cx.T @ cx) @ _root(cy.T @ cy)).sum()
+    return float(((mx - my) ** 2).sum() + (cx**2).sum() + (cy**2).sum() - 2 * cross)
 
 
 def _root(covariance: torch.Tensor) -> torch.Tensor:
@@ -50,10 +52,11 @@ def _root(covariance: torch.Tensor) -> torch.Tensor:
 
 
 def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Fréchet distance with rows drawn w and v times in each round, to first order in w - 1 and v - 1.
+    """Fréchet distance with rows drawn w and v times in each round. [rounds]
 
-    The derivative of the nuclear norm of X Yᵀ = U S Vᵀ by the weight of row i of X is (U S Uᵀ)_ii / 2, so that one
-    decomposition serves all rounds. [rounds]
+    It is exact to first order in w - 1 and v - 1. The derivative of the nuclear norm of
+    X Yᵀ = U S Vᵀ by the weight of row i of X is (U S Uᵀ)_ii / 2, so that one decomposition serves
+    all rounds.
     """
     (mx, cx), (my, cy) = _centred(x), _centred(y)
     (qx, rx), (qy, ry) = torch.linalg.qr(cx), torch.linalg.qr(cy)
@@ -69,20 +72,24 @@ def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -
 
 
 def _centred(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean, and the rows centred and divided by sqrt(n - 1), in float64. LAPACK through torch is several times faster
-    than through numpy on two busy cores."""
-    x = torch.from_numpy(np.asarray(x, np.float64)).to(pick_device())
-    return x.mean(0), (x - x.mean(0)) / np.sqrt(len(x) - 1)
+    """Mean, and the rows centred and divided by sqrt(n - 1), in float64.
+
+    LAPACK through torch is several times faster than through numpy on two busy cores.
+    """
+    rows = torch.from_numpy(np.asarray(x, np.float64)).to(pick_device())
+    return rows.mean(0), (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)
 
 
 def c2st_correct(
     x: np.ndarray, y: np.ndarray, paired: bool, seed: int = 0, folds: int = 5
 ) -> np.ndarray:
-    """Whether a classifier that did not see it in training tells each text right: float64 [n + m], x first.
+    """Whether a classifier that did not train on it tells each text right: float64 [n + m].
 
-    Logistic regression on standardised embeddings, cross-fitted. Texts of one prompt are always in the same fold: a
-    classifier that has seen the human text of a prompt would take the model's for human as well.
-    Classifier two-sample test: Lopez-Paz and Oquab, ICLR 2017.
+    The texts of x come first.
+
+    Logistic regression on standardised embeddings, cross-fitted. Texts of one prompt are always in
+    the same fold: a classifier that has seen the human text of a prompt would take the model's for
+    human as well. Classifier two-sample test: Lopez-Paz and Oquab, ICLR 2017.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

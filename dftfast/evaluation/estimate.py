@@ -17,11 +17,14 @@ class Estimate:
     Attributes:
         value: the metric; None where it is undefined, and then `reason` says why.
         low, high: 95% bootstrap interval over prompts.
-        p: p-value of the permutation test that outputs and reference are exchangeable, where the metric has one.
-        human, human_low, human_high: the same metric of human texts. A metric of two sets (MMD, token L2, ...) is taken
-            between disjoint halves of the reference, one of a single set (length, self-BLEU, ...) on the reference itself.
-        rounds: the metric in every bootstrap round, without their bias. Figures of two systems with the same prompts,
-            seed and rounds are resampled alike, so that the difference of their rounds is a paired bootstrap.
+        p: p-value of the permutation test that outputs and reference are exchangeable, where the
+            metric has one.
+        human, human_low, human_high: the same metric of human texts. A metric of two sets (MMD,
+            token L2, ...) is taken between disjoint halves of the reference, one of a single set
+            (length, self-BLEU, ...) on the reference itself.
+        rounds: the metric in every bootstrap round, without their bias. Estimates of two systems
+            with the same prompts, seed and rounds are resampled alike, so that the difference of
+            their rounds is a paired bootstrap.
     """
 
     value: float | None = None
@@ -51,9 +54,16 @@ def estimate(
     rounds: np.ndarray | None,
     *,
     p: float | None = None,
-    human: tuple[float, float | None, float | None] | None = None,
+    human: tuple[float | None, float | None, float | None] | None = None,
 ) -> Estimate:
-    """A Estimate from the value and its bootstrap rounds: the percentile interval of those, without their bias."""
+    """An Estimate with the percentile interval of its bootstrap rounds, without their bias.
+
+    Args:
+        value: the metric.
+        rounds: the metric in every bootstrap round; None where it is not drawn again.
+        p: p-value of its permutation test.
+        human: the metric of human texts and its interval.
+    """
     if not np.isfinite(value):
         return undefined("not finite")
     if rounds is not None and np.isfinite(rounds).all():
@@ -61,16 +71,17 @@ def estimate(
         low, high = interval(rounds)
     else:
         rounds = low = high = None
-    human, human_low, human_high = (optional(h) for h in human or (None, None, None))
-    return Estimate(float(value), low, high, p, human, human_low, human_high, None, rounds)
+    of_human, human_low, human_high = (optional(h) for h in human or (None, None, None))
+    return Estimate(float(value), low, high, p, of_human, human_low, human_high, None, rounds)
 
 
 def centred(rounds: np.ndarray, value: float) -> np.ndarray:
     """The rounds without their bias, [rounds].
 
-    A plug-in distance is biased upwards by resampling noise, and a plain percentile interval would lie above the estimate.
-    A share is not, and if the chance of the rounds moved it, that chance would say whether one text in a thousand differs
-    from none. So they are moved only by more than three standard errors of their mean.
+    A plug-in distance is biased upwards by resampling noise, and a plain percentile interval would
+    lie above the estimate. A share is not, and if the chance of the rounds moved it, that chance
+    would say whether one text in a thousand differs from none. So they are moved only by more than
+    three standard errors of their mean.
     """
     bias = rounds.mean() - value
     return rounds - bias if abs(bias) > 3 * rounds.std() / np.sqrt(len(rounds)) else rounds
@@ -82,8 +93,10 @@ def interval(rounds: np.ndarray) -> tuple[float, float]:
 
 
 def wilson(x: np.ndarray) -> tuple[float, float]:
-    """95% score interval of the mean of x [n] in [0, 1] (Wilson 1927), with n enlarged where ties make the variance smaller
-    than that of wins and losses alone."""
+    """95% score interval of the mean of x [n] in [0, 1] (Wilson 1927).
+
+    n is enlarged where ties make the variance smaller than that of wins and losses alone.
+    """
     from scipy.stats import norm
 
     n, p, z = len(x), float(x.mean()), float(norm.ppf((1 + LEVEL) / 2))
@@ -99,7 +112,10 @@ def optional(x) -> float | None:
 
 
 def resampling_weights(n: int, rounds: int, seed: int) -> np.ndarray:
-    """How often each of n texts is drawn in each bootstrap round: float64 [rounds, n], rows sum to n."""
+    """How often each of n texts is drawn in each bootstrap round.
+
+    float64 [rounds, n]; rows sum to n.
+    """
     return (
         np.random.default_rng([seed, n])
         .multinomial(n, np.full(n, 1 / n), size=rounds)
@@ -108,8 +124,10 @@ def resampling_weights(n: int, rounds: int, seed: int) -> np.ndarray:
 
 
 def p_value(value: float, null: np.ndarray) -> float:
-    """Share of permutations at least as extreme; the observed one counts (Phipson and Smyth 2010), so never 0."""
-    slack = 1e-9 * max(
-        abs(value), float(np.abs(null).max(initial=0.0))
-    )  # equal up to rounding is as extreme
+    """Share of permutations at least as extreme.
+
+    The observed one counts (Phipson and Smyth 2010), so it is never 0.
+    """
+    # equal up to rounding is as extreme
+    slack = 1e-9 * max(abs(value), float(np.abs(null).max(initial=0.0)))
     return float((1 + (null >= value - slack).sum()) / (1 + len(null)))

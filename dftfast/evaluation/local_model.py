@@ -30,7 +30,7 @@ class LocalModel:
 
     @cached_property
     def decoder(self) -> Decoder:
-        return load_decoder(self.folder, pick_dtype(None, self.device), self.device)
+        return load_decoder(self.folder, pick_dtype(None, self.device), str(self.device))
 
     def release(self) -> None:
         """Give up the memory of the decoder; the next use loads it again."""

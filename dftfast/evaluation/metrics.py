@@ -1,4 +1,4 @@
-"""What each figure is called, how it reads, and when it is better."""
+"""What each metric is called, how it reads, and when it is better."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """`better`: "lower", "higher", or "human": as close as possible to the figure of the human texts."""
+    """How a metric is shown and read.
+
+    Attributes:
+        better: "lower", "higher", or "human": as close as possible to the value of human texts.
+        digits: after the decimal point, of a metric that is no share.
+        percent: the value is a share.
+    """
 
     title: str
     better: Literal["lower", "higher", "human"]
@@ -25,11 +31,15 @@ class Metric:
 
 
 _L2 = (
-    "Euclidean distance between the relative frequencies of {0} in the outputs and in the human texts, over the "
-    "model's own tokens. Exact counts; special tokens left out; n-grams do not cross texts."
+    "Euclidean distance between the relative frequencies of {0} in the outputs and in the human "
+    "texts, over the model's own tokens. Exact counts; special tokens left out; n-grams do not "
+    "cross texts."
 )
 
-_JUDGED = "Twice the rate at which a judge finds the output {0} than the human text of the same prompt. 1 is parity."
+_JUDGED = (
+    "Twice the rate at which a judge finds the output {0} than the human text of the same prompt. "
+    "1 is parity."
+)
 
 METRICS: dict[str, Metric] = {
     "mmd": Metric(
@@ -42,8 +52,8 @@ METRICS: dict[str, Metric] = {
         "MMD²",
         "lower",
         "Unbiased estimate of the squared maximum mean discrepancy with a Gaussian kernel "
-        "whose bandwidth is the median distance between human texts. A text is not compared with itself, nor "
-        "with the human text of its own prompt.",
+        "whose bandwidth is the median distance between human texts. A text is not compared with "
+        "itself, nor with the human text of its own prompt.",
         digits=5,
     ),
     "mmd_unseen": Metric(

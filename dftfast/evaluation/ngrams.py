@@ -1,4 +1,4 @@
-"""Token n-grams per document as sparse counts, their Gram matrix, and distances of their frequencies."""
+"""Token n-grams per document as sparse counts, their Gram matrix, and their distances."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from dftfast.model.device import pick_device
 def ngram_keys(
     documents: Sequence[Sequence[int]], n: int, vocab: int, exclude: Iterable[int] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(key, document) of every n-gram, int64 [total] each; key = (t1·vocab + t2)·vocab + t3 ..., so exact.
+    """(key, document) of every n-gram, int64 [total] each.
 
-    An n-gram that holds an excluded token is left out; nothing bridges over it.
+    The key is (t1·vocab + t2)·vocab + t3 ..., so it is exact. An n-gram that holds an excluded
+    token is left out; nothing bridges over it.
     """
     lengths = np.array([len(d) for d in documents], dtype=np.int64)
     tokens = (
@@ -30,8 +31,8 @@ def ngram_keys(
     size = max(len(tokens) - n + 1, 0)
     keys = np.zeros(size, dtype=np.int64)
     keep = document[:size] == document[n - 1 : n - 1 + size]
-    exclude = np.fromiter(exclude, dtype=np.int64)
-    bad = np.isin(tokens, exclude) if len(exclude) else None
+    excluded = np.fromiter(exclude, dtype=np.int64)
+    bad = np.isin(tokens, excluded) if len(excluded) else None
     for i in range(n):
         keys = keys * vocab + tokens[i : i + size]
         if bad is not None:
@@ -47,34 +48,33 @@ def count_matrix(
     counts = sparse.coo_matrix(
         (np.ones(len(keys), np.float64), (document, column)), shape=(documents, len(distinct))
     )
-    return counts.tocsr(), distinct
+    return counts.tocsr(), distinct  # pyright: ignore[reportReturnType]
 
 
 def gram(counts: sparse.csr_matrix, common: int = 64) -> np.ndarray:
     """counts · countsᵀ, float64 [documents, documents], exact.
 
-    Columns in more than `common` documents go through a dense product (on the GPU where there is one), the rest through a
-    sparse one: the cost of a sparse product grows with the square of a column's length. Columns of one document only add to the diagonal.
+    Columns in more than `common` documents go through a dense product (on the GPU where there is
+    one), the rest through a sparse one: the cost of a sparse product grows with the square of a
+    column's length. Columns of one document only add to the diagonal.
     """
-    counts = counts.tocsc()
-    frequency = np.diff(counts.indptr)
-    largest = float(counts.sum(1).max()) if counts.nnz else 0.0
-    device = pick_device()
-    dtype = (
-        np.float32 if largest**2 < 2**24 and device.type == "cpu" else np.float64
-    )  # integers are exact below 2^24 (TF32: not)
-    out = np.zeros((counts.shape[0], counts.shape[0]))
+    columns, device = counts.tocsc(), pick_device()
+    frequency = np.diff(columns.indptr)
+    documents = columns.shape[0]  # pyright: ignore[reportOptionalSubscript]
+    largest = float(columns.sum(1).max()) if columns.nnz else 0.0
+    # integers are exact below 2^24 (TF32: not)
+    dtype = np.float32 if largest**2 < 2**24 and device.type == "cpu" else np.float64
+    out = np.zeros((documents, documents))
     often = np.flatnonzero(frequency > common)
     for start in range(0, len(often), 4096):
-        block = torch.from_numpy(counts[:, often[start : start + 4096]].toarray().astype(dtype)).to(
-            device
-        )
+        dense = columns[:, often[start : start + 4096]].toarray().astype(dtype)
+        block = torch.from_numpy(dense).to(device)
         out += (block @ block.T).cpu().numpy()
-    rare = counts[:, (frequency > 1) & (frequency <= common)].tocsr()
+    rare = columns[:, (frequency > 1) & (frequency <= common)].tocsr()
     pairs = rare @ rare.T
     rows = np.repeat(np.arange(pairs.shape[0]), np.diff(pairs.indptr))
     out[rows, pairs.indices] += pairs.data
-    single = counts[:, frequency == 1]
+    single = columns[:, frequency == 1]
     out[np.diag_indices_from(out)] += np.asarray(single.multiply(single).sum(1)).ravel()
     return out
 
@@ -85,7 +85,10 @@ def frequencies(counts: sparse.csr_matrix) -> np.ndarray:
 
 
 def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence in bits, in [0, 1], of count vectors [..., u] along the last axis (Lin 1991)."""
+    """Jensen-Shannon divergence in bits, in [0, 1], of count vectors [..., u] (Lin 1991).
+
+    It is taken along the last axis.
+    """
     p = p / p.sum(-1, keepdims=True)
     q = q / q.sum(-1, keepdims=True)
     m = (p + q) / 2

@@ -1,4 +1,4 @@
-"""Overlap of wording: BLEU and chrF with the human text of the same prompt, self-BLEU among outputs."""
+"""Overlap of wording: BLEU and chrF with the prompt's human text, self-BLEU among outputs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ BETA = 2  # of chrF
 
 
 def bleu_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-    """Per text: length, reference length, matches n=1..4, totals n=1..4 (sacrebleu, 13a tokens). float64 [n, 10]"""
-    from sacrebleu.metrics import BLEU
+    """Of each text: length, reference length, matches n=1..4, totals n=1..4. float64 [n, 10]
+
+    Tokens and counts are sacrebleu's (13a).
+    """
+    from sacrebleu.metrics.bleu import BLEU
 
     bleu = BLEU()
     bleu.tokenizer = _tokenizer()
@@ -23,8 +26,11 @@ def bleu_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndar
 
 
 def chrf_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-    """Per text, for character n-grams n=1..6: output count, reference count, matches (sacrebleu). float64 [n, 18]"""
-    from sacrebleu.metrics import CHRF
+    """Of each text: output count, reference count and matches of character n-grams, n=1..6.
+
+    Counts are sacrebleu's. float64 [n, 18]
+    """
+    from sacrebleu.metrics.chrf import CHRF
 
     return np.array(
         CHRF()._extract_corpus_statistics(list(outputs), [list(reference)]), dtype=np.float64
@@ -32,7 +38,10 @@ def chrf_statistics(outputs: Sequence[str], reference: Sequence[str]) -> np.ndar
 
 
 def bleu(statistics: np.ndarray, effective_order: bool = False) -> np.ndarray:
-    """BLEU, 0 to 100, of summed statistics [..., 10], with sacrebleu's exponential smoothing of zero matches."""
+    """BLEU, 0 to 100, of summed statistics [..., 10].
+
+    Zero matches are smoothed exponentially, as sacrebleu does.
+    """
     length, target = statistics[..., 0], statistics[..., 1]
     matches, totals = statistics[..., 2 : 2 + ORDER], statistics[..., 2 + ORDER :]
     brevity = np.where(length < target, np.exp(1 - target / np.maximum(length, 1e-9)), 1.0)
@@ -49,7 +58,10 @@ def bleu(statistics: np.ndarray, effective_order: bool = False) -> np.ndarray:
 
 
 def chrf(statistics: np.ndarray) -> np.ndarray:
-    """chrF2, 0 to 100, of summed statistics [..., 18]: F-score of precision and recall averaged over the orders."""
+    """chrF2, 0 to 100, of summed statistics [..., 18].
+
+    It is the F-score of precision and recall averaged over the orders.
+    """
     output, reference, match = statistics[..., 0::3], statistics[..., 1::3], statistics[..., 2::3]
     both = (output > 0) & (reference > 0)
     orders = np.maximum(both.sum(-1), 1)
@@ -60,10 +72,12 @@ def chrf(statistics: np.ndarray) -> np.ndarray:
 
 
 def self_bleu(texts: Sequence[str]) -> np.ndarray:
-    """BLEU-4, 0 to 1, of each text with all the others as references (Zhu et al., Texygen, SIGIR 2018). float64 [n]
+    """BLEU-4, 0 to 1, of each text with all the others as references (Zhu et al., Texygen, SIGIR
+    2018). float64 [n]
 
-    Exact in one pass: the clipping count of an n-gram is its largest count in another text, which is the largest of all
-    unless this text holds it, and then the second largest. Smoothing and tokens are sacrebleu's.
+    Exact in one pass: the clipping count of an n-gram is its largest count in another text, which
+    is the largest of all unless this text holds it, and then the second largest. Smoothing and
+    tokens are sacrebleu's.
     """
     tokenize = _tokenizer()
     vocabulary: dict[str, int] = {}
@@ -92,7 +106,8 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
 
 @cache
 def _tokenizer():
-    """sacrebleu's 13a, one for all: it remembers texts, and BLEU and self-BLEU tokenise the same ones."""
+    """sacrebleu's 13a, one for all: it remembers texts, and BLEU and self-BLEU tokenise the same
+    ones."""
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     return Tokenizer13a()

@@ -1,7 +1,8 @@
-"""Distances that are quadratic in the two empirical measures, resampled from precomputed Gram matrices.
+"""Distances that are quadratic in two empirical measures, resampled from Gram matrices.
 
-MMD² and the squared n-gram distance are both sums of pairwise products of documents. With the pairwise products in
-hand a bootstrap or permutation round is a vector-matrix-vector product, so a thousand rounds are one matrix product.
+MMD² and the squared n-gram distance are both sums of pairwise products of documents. With the
+pairwise products in hand a bootstrap or permutation round is a vector-matrix-vector product, so a
+thousand rounds are one matrix product.
 """
 
 from __future__ import annotations
@@ -17,26 +18,29 @@ CHUNK = 256  # rounds at a time: bounds the memory of one product
 
 
 def forms(left: np.ndarray, gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """left_r · gram · right_r for every round r, float64 [rounds]; on the GPU where there is one."""
+    """left_r · gram · right_r for every round r, float64 [rounds]; on the GPU if there is one."""
     device, out = pick_device(), np.empty(len(left))
-    gram = torch.from_numpy(np.ascontiguousarray(gram, np.float64)).to(device)
+    products = torch.from_numpy(np.ascontiguousarray(gram, np.float64)).to(device)
     for start in range(0, len(left), CHUNK):
         part = slice(start, start + CHUNK)
         rows, columns = (
             torch.from_numpy(np.ascontiguousarray(m[part], np.float64)).to(device)
             for m in (left, right)
         )
-        out[part] = (rows @ gram).mul_(columns).sum(1).cpu().numpy()
+        out[part] = (rows @ products).mul_(columns).sum(1).cpu().numpy()
     return out
 
 
 @dataclass
 class UStatistic:
-    """MMD² between x and y from kernel matrices, unbiased: pairs of a text with itself are left out.
+    """MMD² between x and y from kernel matrices, unbiased.
 
-    When x_i and y_i answer the same prompt (`paired`), the pairs (x_i, y_i) are left out too. They are alike because of
-    the prompt, which would lower the estimate by 2/n times their excess similarity, more than the whole of a small MMD².
-    Gretton et al., A Kernel Two-Sample Test, JMLR 2012, eq. 3 (and its one-sample form, eq. 4, when paired).
+    Pairs of a text with itself are left out.
+
+    When x_i and y_i answer the same prompt (`paired`), the pairs (x_i, y_i) are left out too. They
+    are alike because of the prompt, which would lower the estimate by 2/n times their excess
+    similarity, more than the whole of a small MMD². Gretton et al., A Kernel Two-Sample Test, JMLR
+    2012, eq. 3 (and its one-sample form, eq. 4, when paired).
     """
 
     xx: np.ndarray
@@ -49,7 +53,7 @@ class UStatistic:
         return float(self.resample(np.ones((1, n)), np.ones((1, m)))[0])
 
     def resample(self, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """MMD² with texts x drawn w times and y drawn v times in each round ([rounds, n] and [rounds, m])."""
+        """MMD² with texts x drawn w [rounds, n] times and y drawn v [rounds, m] times."""
         between = forms(w, self.xy, v)
         pairs = w.sum(1) * v.sum(1)
         if self.paired:
@@ -58,7 +62,10 @@ class UStatistic:
         return within(self.xx, w) + within(self.yy, v) - 2 * between / pairs
 
     def permuted(self, rounds: int, seed: int) -> np.ndarray:
-        """MMD² with the labels x and y permuted: swapped within prompts when paired, else over all texts. [rounds]"""
+        """MMD² with the labels x and y permuted. [rounds]
+
+        They are swapped within prompts when paired, else over all texts.
+        """
         rng = np.random.default_rng([seed, 1])
         n, m = len(self.xx), len(self.yy)
         if self.paired:
@@ -92,6 +99,9 @@ def random_subsets(rng: np.random.Generator, rounds: int, n: int, size: int) -> 
 
 
 def swap_within_pairs(rng: np.random.Generator, rounds: int, n: int) -> np.ndarray:
-    """Indicator over [x; y] of the first group when x_i and y_i change places at random, float64 [rounds, 2n]."""
+    """Indicator over [x; y] of the first group when x_i and y_i change places at random.
+
+    float64 [rounds, 2n]
+    """
     keep = rng.integers(0, 2, size=(rounds, n)).astype(np.float64)
     return np.concatenate([keep, 1 - keep], axis=1)

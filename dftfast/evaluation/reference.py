@@ -18,16 +18,19 @@ MOST_SPLITS = 400  # random halves for the floors
 
 
 class Reference:
-    """The human texts with what every comparison with them reuses: bandwidths, floors, statistics of each text.
+    """The human texts with their bandwidths, floors, and statistics of each text.
 
     Args:
         texts: human texts, at least 4, none empty.
-        bandwidth: of the Gaussian kernel over embeddings; None is the median distance between the human texts.
+        bandwidth: of the Gaussian kernel over embeddings; None is the median distance between the
+            human texts.
         exclude: token ids left out of n-grams (special tokens).
         rounds: of the bootstrap and of the permutation tests.
-        corpus: texts that the model was trained on, to find what outputs copy from them; None where unknown.
+        corpus: texts that the model was trained on, to find what outputs copy from them; None where
+            unknown.
 
-    Raises UserError for texts that nothing can be compared with.
+    Raises:
+        UserError: nothing can be compared with the texts.
     """
 
     def __init__(
@@ -58,10 +61,14 @@ class Reference:
 
     @cached_property
     def bandwidth(self) -> float:
-        return self._bandwidth or embedding.bandwidth(self.texts.embeddings)
+        if self._bandwidth:
+            return self._bandwidth
+        assert self.texts.embeddings is not None
+        return embedding.bandwidth(self.texts.embeddings)
 
     @cached_property
     def unseen_bandwidth(self) -> float:
+        assert self.texts.unseen_embeddings is not None
         return embedding.bandwidth(self.texts.unseen_embeddings)
 
     @cached_property
@@ -78,6 +85,7 @@ class Reference:
 
     @cached_property
     def adherence(self) -> dict[str, np.ndarray]:
+        assert self.texts.briefs is not None
         return brief_checks.per_text(self.texts.texts, self.texts.briefs)
 
     @cached_property
@@ -90,6 +98,7 @@ class Reference:
 
     @cached_property
     def copied(self) -> dict[str, np.ndarray]:
+        assert self.corpus is not None
         return self.corpus.per_text(self.texts.texts)
 
     @cached_property
@@ -101,18 +110,21 @@ class Reference:
         )
 
     def mmd2_floor(self, name: str, gram: np.ndarray) -> np.ndarray:
-        """MMD² between random halves, from the kernel matrix of the human texts; kept under `name`."""
-        if (
-            name not in self._floors
-        ):  # its spread falls as 1/n: halved, it is that of a comparison of n with n texts
+        """MMD² between random halves, from the kernel matrix of the human texts.
+
+        It is kept under `name`.
+        """
+        if name not in self._floors:
+            # its spread falls as 1/n: halved, it is that of a comparison of n with n texts
             self._floors[name] = quadratic.split_mmd2(gram, self.halves) / 2
         return self._floors[name]
 
     def split_floor(self, name: str, distance: Callable) -> np.ndarray:
-        """What distance(first index, second index) gives between two samples of n human texts, a few times over.
+        """What a distance of two indices gives between samples of n human texts, a few times over.
 
-        There are only n: it is measured between halves and between quarters and extrapolated as a power of the size,
-        which is the way plug-in distances of equal distributions fall. Kept under `name`.
+        There are only n: it is measured between halves and between quarters and extrapolated as a
+        power of the size, which is the way plug-in distances of equal distributions fall. Kept
+        under `name`.
         """
         if name not in self._floors:
             first = [np.flatnonzero(h) for h in self.halves[:8]]
@@ -124,10 +136,14 @@ class Reference:
         return self._floors[name]
 
     def c2st_floor(self, name: str, y: np.ndarray) -> np.ndarray:
-        """Accuracy of the classifier between random halves of the human texts' embeddings y; kept under `name`."""
+        """Accuracy of the classifier between random halves of the human texts' embeddings y.
+
+        It is kept under `name`.
+        """
         if name not in self._floors:
-            accuracy = lambda h: embedding.c2st_correct(
-                y[h > 0], y[h == 0], False, self.seed
-            ).mean()
-            self._floors[name] = np.array([accuracy(h) for h in self.halves[:4]])
+            correct = [
+                embedding.c2st_correct(y[h > 0], y[h == 0], False, self.seed)
+                for h in self.halves[:4]
+            ]
+            self._floors[name] = np.array([each.mean() for each in correct])
         return self._floors[name]

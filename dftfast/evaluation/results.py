@@ -1,19 +1,31 @@
-"""Figures as results.json and as a table in the terminal."""
+"""Estimates as results.json and as a table in the terminal."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
-from dftfast.evaluation.super_baseline import Results, baselines, super_baseline, verdicts
+from dftfast.evaluation.super_baseline import (
+    Comparison,
+    Results,
+    super_baseline,
+    super_baseline_systems,
+    verdicts,
+)
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 FORMAT = 1
+ARROWS = {"lower": "↓", "higher": "↑", "human": "→ human"}
+MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "level": "level"}
 
 
 def write_results(
@@ -26,29 +38,28 @@ def write_results(
 ) -> Path:
     """Write folder/results.json and return its path.
 
-    Schema: `format` (1); `about` (free: bandwidth, embedder, number of texts, ...); `systems`: name -> metric -> {value, low,
-    high, p, human, human_low, human_high, reason}, null for what is undefined; `super_baseline`: metric -> {system, value}
-    over all systems but the candidate and its baselines; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high, verdict};
-    `judges`, `detectors`: each one alone (`judge.judge_record`, `detectors.detector_record`), where there are any.
+    Schema: `format` (1); `about` (free: bandwidth, embedder, number of texts, ...); `systems`: name
+    -> metric -> {value, low, high, p, human, human_low, human_high, reason}, null for what is
+    undefined; `super_baseline`: metric -> {system, value} over all systems but the candidate and
+    its baselines; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high,
+    verdict}; `judges`, `detectors`: each one alone (`judge.judge_record`,
+    `detectors.detector_record`), where there are any.
     """
-    rest = baselines(results, candidate)
+    rest = super_baseline_systems(results, candidate)
     record = {
         "format": FORMAT,
         "about": dict(about or {}),
         "systems": {
-            name: {metric: f.to_json() for metric, f in figures.items()}
-            for name, figures in results.items()
+            name: {metric: f.to_json() for metric, f in estimates.items()}
+            for name, estimates in results.items()
         },
         "super_baseline": {
             m: {"system": name, "value": f.value} for m, (name, f) in super_baseline(rest).items()
         },
         "candidate": candidate,
         "verdicts": {
-            m: {"against": name, **asdict(c)}
-            for m, (name, c) in verdicts(results, candidate).items()
-        }
-        if candidate in results
-        else {},
+            m: {"against": name, **asdict(c)} for m, (name, c) in _verdicts(results, candidate)
+        },
     }
     record |= {
         name: list(part) for name, part in (("judges", judges), ("detectors", detectors)) if part
@@ -69,25 +80,32 @@ def read_results(path: str | Path) -> dict[str, dict[str, Estimate]]:
         if record["format"] != FORMAT:
             raise UserError(f"{path}: format {record['format']}; this version reads {FORMAT}")
         return {
-            name: {m: Estimate(**f) for m, f in figures.items()}
-            for name, figures in record["systems"].items()
+            name: {m: Estimate(**f) for m, f in estimates.items()}
+            for name, estimates in record["systems"].items()
         }
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a results.json: {error}") from error
 
 
+def _verdicts(results: Results, candidate: str | None) -> ItemsView[str, tuple[str, Comparison]]:
+    """Those of a candidate that has results; none without one."""
+    own = verdicts(results, candidate) if candidate is not None and candidate in results else {}
+    return own.items()
+
+
 def terminal_table(
-    results: Results, candidate: str | None = None, metrics: list[str] | None = None
-):
-    """A rich Table: a row for each metric, a column for each system with its interval, the best baseline and the human estimate.
+    results: Results, candidate: str | None = None, metrics: Sequence[str] | None = None
+) -> Table:
+    """A row for each metric, a column for each system, the best baseline and the human texts.
 
     With more than four systems only the super-baseline and the candidate have columns.
     """
     from rich.table import Table
 
-    rest = baselines(results, candidate)
+    rest = super_baseline_systems(results, candidate)
     best = super_baseline(rest)
-    against = verdicts(results, candidate) if candidate in results else {}
+    against = dict(_verdicts(results, candidate))
+    ours = results.get(candidate) if candidate is not None else None
     wide = len(rest) <= 3
     table = Table(
         title="Outputs against human texts (95% intervals)",
@@ -100,35 +118,29 @@ def terminal_table(
         table.add_column(name, justify="right")
     if not wide:
         table.add_column("which", overflow="fold")
-    if candidate in results:
-        table.add_column(candidate, justify="right", style="bold")
+    if ours is not None:
+        table.add_column(candidate or "", justify="right", style="bold")
         table.add_column("")
     table.add_column("p", justify="right")
     table.add_column("human", justify="right")
-    marks = {"better": "[green]better[/]", "worse": "[red]worse[/]", "level": "level"}
     for metric in metrics or METRICS:
         have = [f[metric] for f in results.values() if metric in f and f[metric].value is not None]
         if not have:
             continue
         m = METRICS[metric]
-        shown = (
-            [f.get(metric, Estimate()) for f in rest.values()]
-            if wide
-            else [best[metric][1] if metric in best else Estimate()]
-        )
-        row = [f"{m.title} {_arrow(m.better)}", *(cell(metric, f) for f in shown)]
+        name, least = best.get(metric, ("", Estimate()))
+        shown = [f.get(metric, Estimate()) for f in rest.values()] if wide else [least]
+        row = [f"{m.title} {ARROWS[m.better]}", *(cell(metric, f) for f in shown)]
         if not wide:
-            row.append(best[metric][0] if metric in best else "")
-        last = results[candidate].get(metric, Estimate()) if candidate in results else have[-1]
-        if candidate in results:
+            row.append(name)
+        last = have[-1] if ours is None else ours.get(metric, Estimate())
+        if ours is not None:
             row += [
                 cell(metric, last),
-                marks[against[metric][1].verdict] if metric in against else "",
+                MARKS[against[metric][1].verdict] if metric in against else "",
             ]
-        row += [
-            "" if last.p is None else f"{last.p:.3f}",
-            m.format(have[0].human) if have[0].human is not None else "",
-        ]
+        row.append("" if last.p is None else f"{last.p:.3f}")
+        row.append("" if have[0].human is None else m.format(have[0].human))
         table.add_row(*row)
     return table
 
@@ -138,7 +150,3 @@ def cell(metric: str, estimate: Estimate) -> str:
     if estimate.low is None:
         return m.format(estimate.value)
     return f"{m.format(estimate.value)} ({m.format(estimate.low)} to {m.format(estimate.high)})"
-
-
-def _arrow(better: str) -> str:
-    return {"lower": "↓", "higher": "↑", "human": "→ human"}[better]

@@ -1,4 +1,4 @@
-"""Every offline figure of a set of outputs against human texts."""
+"""Every offline metric of a set of outputs against human texts."""
 
 from __future__ import annotations
 
@@ -23,32 +23,38 @@ def evaluate(
     seed: int = 0,
     mauve: bool = False,
 ) -> dict[str, Estimate]:
-    """Every figure of `metrics.METRICS` that the two sets allow (all but those of judges and detectors), in that order.
+    """Every metric of `metrics.METRICS` that the two sets allow, in that order.
+
+    Those of judges and detectors are left out. A metric that cannot be computed has value None and
+    says why.
 
     Args:
-        outputs, reference: sets of texts. With the same ids they are compared prompt by prompt (paired resampling and
-            permutation, BLEU and chrF); without a single common id, as independent samples. Anything between is an error.
-        bandwidth, exclude, rounds, seed: as in `Reference`, which may be given instead to reuse its work.
+        outputs, reference: sets of texts. With the same ids they are compared prompt by prompt
+            (paired resampling and permutation, BLEU and chrF); without a single common id, as
+            independent samples. Anything between is an error.
+        bandwidth, exclude, rounds, seed: as in `Reference`, which may be given instead to reuse its
+            work.
         mauve: also MAUVE (extra `dftfast[mauve]`).
 
-    A figure that cannot be computed has value None and says why. Raises UserError for sets that cannot be compared at all.
+    Raises:
+        UserError: the sets cannot be compared at all.
     """
     if not isinstance(reference, Reference):
         reference = Reference(
             reference, bandwidth=bandwidth, exclude=exclude, rounds=rounds, seed=seed
         )
     s = TwoSamples(outputs, reference)
-    found = distances.embedding_mmd(s) | distances.token_distances(s)
-    found |= {
+    estimates = distances.embedding_mmd(s) | distances.token_distances(s)
+    estimates |= {
         "style_mmd": distances.style_mmd(s),
         "frechet": distances.frechet(s),
     } | distances.c2st(s)
     if mauve:
-        found["mauve"] = distances.mauve(s)
-    found |= (
+        estimates["mauve"] = distances.mauve(s)
+    estimates |= (
         wording.reference_overlap(s)
         | wording.repetition(s)
         | wording.single_texts(s)
         | adherence(s)
     )
-    return {name: found[name] for name in METRICS if name in found}
+    return {name: estimates[name] for name in METRICS if name in estimates}

@@ -1,4 +1,4 @@
-"""Statistics of single texts: sentences, constructions, scripts, punctuation, lexical variety, length."""
+"""Statistics of single texts: sentences, constructions, scripts, punctuation, variety, length."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ _MARK = re.compile(r"[^\w\s]")
 _SMALL = r"(?:an?|the|about|because|by|in|for|to|as|from|with|of|through|on|at)"
 _NOT_BUT = re.compile(
     rf"""
-    \bnot\s+(?:just|only|merely|simply|so\s+much)\b [^.!?\n]{{1,120}}? \b(?:but|it['\u2019]s|it\s+is|they['\u2019]re)\b
+    \bnot\s+(?:just|only|merely|simply|so\s+much)\b [^.!?\n]{{1,120}}?
+        \b(?:but|it['\u2019]s|it\s+is|they['\u2019]re)\b
   | \bnot\s+{_SMALL}\b [^.!?\n]{{1,80}}? \bbut\s+(?:rather\s+)?{_SMALL}\b
-  | (?:\b(?:is|was|are|were)n['\u2019]t|(?:['\u2019]s|['\u2019]re|\b(?:is|was|are|were))\s+not)\b [^.!?;\u2014\n]{{1,80}}
+  | (?:\b(?:is|was|are|were)n['\u2019]t|(?:['\u2019]s|['\u2019]re|\b(?:is|was|are|were))\s+not)\b
+        [^.!?;\u2014\n]{{1,80}}
     [.;,\u2014]\s* (?:it|this|that|they|he|she)(?:['\u2019](?:s|re)|\s+(?:is|was|are|were))\b""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -40,32 +42,35 @@ def paragraphs(text: str) -> list[str]:
 
 
 def has_not_but(text: str) -> bool:
-    """Whether it has a construction of the kind "not just X but Y", "not a X but a Y", "it isn't X, it's Y"."""
+    """Whether it has a construction of the kind "not just X but Y".
+
+    So are "not a X but a Y" and "it isn't X, it's Y".
+    """
     return _NOT_BUT.search(text) is not None
 
 
 def repeats_start(text: str, run: int = 3) -> bool:
     """Whether `run` consecutive sentences start with the same word."""
-    starts = [WORD.search(s.lower()).group() for s in sentences(text)]
+    starts = [words(s)[0] for s in sentences(text)]
     return any(len(set(starts[i : i + run])) == 1 for i in range(len(starts) - run + 1))
 
 
 @lru_cache(maxsize=65536)
 def script(character: str) -> str | None:
-    """First word of a letter's Unicode name (LATIN, CYRILLIC, CJK, ...); None for what is not a letter."""
+    """First word of a letter's Unicode name (LATIN, CYRILLIC, CJK, ...); None for no letter."""
     if unicodedata.category(character) not in ("Lu", "Ll", "Lt", "Lo"):
         return None
     return unicodedata.name(character, "UNNAMED").split()[0].split("-")[0]
 
 
 def scripts(text: str) -> set[str]:
-    return {script(c) for c in set(text)} - {None}
+    return {name for c in set(text) if (name := script(c)) is not None}
 
 
 def corpus_scripts(texts: Iterable[str], share: float = 0.01) -> set[str]:
     """Scripts that occur in at least this share of the texts."""
-    found = [scripts(t) for t in texts]
-    return {s for s in set().union(*found) if sum(s in f for f in found) >= share * len(found)}
+    each = [scripts(t) for t in texts]
+    return {s for s in set().union(*each) if sum(s in of for of in each) >= share * len(each)}
 
 
 def type_token_ratio(text: str) -> float:
@@ -75,8 +80,11 @@ def type_token_ratio(text: str) -> float:
 
 
 def mtld(text: str, threshold: float = 0.72) -> float:
-    """Measure of textual lexical diversity: mean length of stretches whose type-token ratio stays above the threshold,
-    forwards and backwards averaged (McCarthy and Jarvis 2010). NaN below 10 words."""
+    """Measure of textual lexical diversity (McCarthy and Jarvis 2010).
+
+    Mean length of stretches whose type-token ratio stays above the threshold, forwards and
+    backwards averaged; NaN below 10 words.
+    """
     w = words(text)
     if len(w) < 10:
         return float("nan")

@@ -10,21 +10,27 @@ import numpy as np
 from dftfast.data.document import Document
 from dftfast.runtime.errors import UserError
 
+VECTORS = ("embeddings", "unseen_embeddings")
+COLUMNS = ("ids", "prompts", "token_ids", *VECTORS, "finish_reason", "briefs")
+
 
 @dataclass
 class TextSet:
     """Texts with whatever the metrics need of them; one text a prompt.
 
     Attributes:
-        ids: unique keys of the prompts. Sets with the same ids in the same order are compared prompt by prompt.
+        ids: unique keys of the prompts. Sets with the same ids in the same order are compared
+            prompt by prompt.
         prompts, texts: strings.
-        token_ids: tokens of each text in one tokenizer's vocabulary (the same for all sets compared), or None.
+        token_ids: tokens of each text in one tokenizer's vocabulary (the same for all sets
+            compared), or None.
         embeddings: float32 [n, d], numpy or torch, or None.
         unseen_embeddings: float32 [n, e] in a space that no training signal used, or None.
         briefs: what each prompt asks for, for `adherence`; of the reference alone.
         finish_reason: why each generation ended ("stop", "length", ...), or None where unknown.
 
-    Raises UserError when lengths disagree, an id occurs twice, or an embedding is not finite.
+    Raises:
+        UserError: lengths disagree, an id occurs twice, or an embedding is not finite.
     """
 
     ids: Sequence[str]
@@ -40,12 +46,13 @@ class TextSet:
     def __post_init__(self):
         where = f"{self.name}: " if self.name else ""
         n = len(self.texts)
-        for field in ("embeddings", "unseen_embeddings"):
+        for field in VECTORS:
             if getattr(self, field) is not None:
                 values = np.asarray(getattr(self, field), dtype=np.float32)
                 if values.ndim != 2:
                     raise UserError(
-                        f"{where}{field} must be [texts, dimensions], not of shape {list(values.shape)}"
+                        f"{where}{field} must be [texts, dimensions], not of shape "
+                        f"{list(values.shape)}"
                     )
                 bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
                 if len(bad):
@@ -54,15 +61,7 @@ class TextSet:
                         f"({len(bad)} such texts); embed it again"
                     )
                 setattr(self, field, values)
-        for field in (
-            "ids",
-            "prompts",
-            "token_ids",
-            "embeddings",
-            "unseen_embeddings",
-            "finish_reason",
-            "briefs",
-        ):
+        for field in COLUMNS:
             if getattr(self, field) is not None and len(getattr(self, field)) != n:
                 raise UserError(f"{where}{len(getattr(self, field))} {field} for {n} texts")
         seen = set()
@@ -76,12 +75,14 @@ class TextSet:
 
     def select(self, index: Sequence[int]) -> TextSet:
         """The texts at these positions, in this order."""
-        pick = lambda values: None if values is None else [values[i] for i in index]
-        rows = lambda values: None if values is None else values[np.asarray(index, dtype=np.int64)]
+        place = np.asarray(index, dtype=np.int64)
+        take = lambda values: [values[i] for i in index]
+        pick = lambda values: None if values is None else take(values)
+        rows = lambda values: None if values is None else values[place]
         return TextSet(
-            pick(self.ids),
-            pick(self.prompts),
-            pick(self.texts),
+            take(self.ids),
+            take(self.prompts),
+            take(self.texts),
             pick(self.token_ids),
             rows(self.embeddings),
             rows(self.unseen_embeddings),
@@ -94,7 +95,8 @@ class TextSet:
 def align(outputs: TextSet, reference: TextSet) -> TextSet:
     """The outputs in the order of the reference's ids.
 
-    Raises UserError where the two sets do not have the same ids.
+    Raises:
+        UserError: the two sets do not have the same ids.
     """
     if list(outputs.ids) == list(reference.ids):
         return outputs
@@ -105,8 +107,11 @@ def align(outputs: TextSet, reference: TextSet) -> TextSet:
     missing = [i for i in reference.ids if i not in place]
     if foreign or missing:
         parts = [
-            f"{len(ids)} {what}, the first is {ids[0]!r}"
-            for ids, what in ((missing, "ids are missing"), (foreign, f"ids are not in {against}"))
+            f"{len(ids)} {problem}, the first is {ids[0]!r}"
+            for ids, problem in (
+                (missing, "ids are missing"),
+                (foreign, f"ids are not in {against}"),
+            )
             if ids
         ]
         raise UserError(

@@ -1,4 +1,4 @@
-"""Outputs and human texts aligned, and the resampling that all figures of the pair share."""
+"""Outputs and human texts aligned, and the resampling that all estimates of the pair share."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class TwoSamples:
 
     Attributes:
         paired: x_i and y_i answer one prompt; False where the sets share no prompt.
-        w, v: how often each text of x and y is drawn in each bootstrap round, [rounds, n] and [rounds, m]; the same when
-            paired.
+        w, v: how often each text of x and y is drawn in each bootstrap round, [rounds, n] and
+            [rounds, m]; the same when paired.
 
-    Raises UserError where the sets share some prompts but not all.
+    Raises:
+        UserError: the sets share some prompts but not all.
     """
 
     def __init__(self, outputs: TextSet, reference: Reference):
@@ -47,7 +48,10 @@ class TwoSamples:
 
     @cached_property
     def exchanged(self) -> np.ndarray:
-        """Indicator over [x; y] of the first group with labels permuted: within prompts when paired. [rounds, n + m]"""
+        """Indicator over [x; y] of the first group with labels permuted, [rounds, n + m].
+
+        Labels are permuted within prompts when the sets are paired.
+        """
         rng = np.random.default_rng([self.seed, 4])
         if self.paired:
             return quadratic.swap_within_pairs(rng, self.rounds, len(self.x))
@@ -63,12 +67,16 @@ class TwoSamples:
             return "no embeddings"
         if x.shape[1] != y.shape[1]:
             raise UserError(
-                f"outputs have {x.shape[1]}-dimensional embeddings, the reference {y.shape[1]}: use one embedder"
+                f"outputs have {x.shape[1]}-dimensional embeddings, the reference {y.shape[1]}: "
+                "use one embedder"
             )
         return None
 
     def mean(self, x: np.ndarray, y: np.ndarray, test: bool = True) -> Estimate:
-        """Mean over the texts that have the statistic; p of a permutation test of the difference of means."""
+        """Mean over the texts that have the statistic.
+
+        Its p is that of a permutation test of the difference of means.
+        """
         if not np.isfinite(x).any() or not np.isfinite(y).any():
             return undefined("the texts are too short")
         human = mean_estimate(y, self.v)
@@ -93,14 +101,23 @@ class TwoSamples:
         return p_value(abs(pooled[: len(x)].sum()), np.abs(first @ pooled))
 
 
-def mean_estimate(x: np.ndarray, w: np.ndarray, **more) -> Estimate:
-    """Mean of the finite entries of x [n], with its rounds under w; ``more`` as in `figure`. The interval of a share, whose entries
-    are 0 and 1, is Wilson's: where no text has a property, or all have it, a bootstrap has no spread."""
+def mean_estimate(
+    x: np.ndarray,
+    w: np.ndarray,
+    *,
+    p: float | None = None,
+    human: tuple[float | None, float | None, float | None] | None = None,
+) -> Estimate:
+    """Mean of the finite entries of x [n], with its rounds under w; `p` and `human` of `estimate`.
+
+    The interval of a share, whose entries are 0 and 1, is Wilson's: where no text has a property,
+    or all have it, a bootstrap has no spread.
+    """
     known = x[np.isfinite(x)]
-    found = estimate(float(known.mean()), weighted_mean(x, w), **more)
+    mean = estimate(float(known.mean()), weighted_mean(x, w), p=p, human=human)
     if np.isin(known, (0, 1)).all():
-        found.low, found.high = wilson(known)
-    return found
+        mean.low, mean.high = wilson(known)
+    return mean
 
 
 def weighted_mean(x: np.ndarray, w: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Figures of the wording: overlap with the human text of the prompt, and statistics of single texts."""
+"""Overlap of wording with the human text of the prompt, and statistics of single texts."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from dftfast.data import Document, prompt_messages
 from dftfast.data.generations import read_generations
 from dftfast.evaluation import (
     Reference,
+    ReportContext,
     TextSet,
     evaluate,
     write_report,
@@ -61,9 +62,9 @@ def report(run: Run) -> None:
         results,
         outputs,
         candidate="dft",
-        reference=reference,
-        token_name=lambda token: run.tokenizer.decode([token]),
-        about=about,
+        context=ReportContext(
+            reference, token_name=lambda token: run.tokenizer.decode([token]), about=about
+        ),
     )
 
 

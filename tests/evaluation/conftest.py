@@ -5,7 +5,10 @@ import pytest
 
 from dftfast.evaluation import TextSet
 
-_NOUNS = "river table letter morning winter garden engine market window teacher road song house story ship".split()
+_NOUNS = (
+    "river table letter morning winter garden engine market window teacher road song house story "
+    "ship"
+).split()
 _VERBS = (
     "finds leaves carries opens follows remembers crosses paints keeps loses mends hears".split()
 )

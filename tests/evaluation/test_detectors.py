@@ -1,4 +1,5 @@
-"""Detectors: curvature against its definition, an HTTP API that misbehaves, shares beside those of human texts."""
+"""Detectors: curvature against its definition, an HTTP API that misbehaves, shares beside those of
+human texts."""
 
 import json
 
@@ -196,7 +197,7 @@ def test_api_for_texts_it_does_not_take_and_keys_it_does_not_know(tmp_path, monk
         ).human_probability(["x" * 200, "odd", "fine"])
         assert np.isnan(found[:2]).all() and found[2] == pytest.approx(0.9)
     with ChatServer(lambda *_: (401, {})) as server:
-        with pytest.raises(UserError, match="detector api .*status 401") as error:
+        with pytest.raises(UserError, match=r"detector api .*status 401") as error:
             HTTPDetector(
                 "api", described(tmp_path, server.url), AnswerCache(tmp_path / "b.jsonl"), FAST
             ).human_probability(["x"])
@@ -227,7 +228,7 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path, monkeypatch):
 )
 def test_descriptions_that_do_not_say_enough(changes, complaint, tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTOR_KEY", "k")
-    with pytest.raises(UserError, match=f"detector.yaml: {complaint}"):
+    with pytest.raises(UserError, match=rf"detector.yaml: {complaint}"):
         HTTPDetector(
             "api", described(tmp_path, "http://x", **changes), AnswerCache(tmp_path / "a.jsonl")
         )

@@ -1,4 +1,5 @@
-"""Requests to an API that fails in every way: each is repeated, counted or reported, none is paid for twice."""
+"""Requests to an API that fails in every way: each is repeated, counted or reported, none is paid
+for twice."""
 
 import json
 import signal
@@ -89,14 +90,15 @@ def test_answers_are_kept_and_asked_for_once(tmp_path):
 
 
 def test_a_run_that_dies_goes_on_from_its_answers(tmp_path):
-    """The endpoint goes away after three answers; the last line on disk is cut short, as a crash leaves it."""
+    """The endpoint goes away after three answers; the last line on disk is cut short, as a crash
+    leaves it."""
     behave = lambda body, number: (
         echo(body, number) if number < 3 else (503, {"error": {"message": "gone"}})
     )
     one = Limits(concurrency=1, timeout=20, attempts=2, first_wait=0.01)
     with ChatServer(behave) as server:
         with pytest.raises(
-            UserError, match="3 requests in a row failed 2 times each.*gone.*goes on from there"
+            UserError, match=r"3 requests in a row failed 2 times each.*gone.*goes on from there"
         ):
             calls(server, tmp_path, one).run(requests(10))
     path = tmp_path / "a.jsonl"
@@ -114,8 +116,10 @@ def test_a_run_that_dies_goes_on_from_its_answers(tmp_path):
 SCRIPT = """
 import sys
 from dftfast.endpoint import AnswerCache, Calls, ChatClient, ChatRequest, Endpoint, Limits
-requests = [ChatRequest(f"k{i}", [{"role": "user", "content": f"Question {i}"}], 16) for i in range(40)]
-Calls(ChatClient(Endpoint("mine", sys.argv[1], "m")), AnswerCache(sys.argv[2]), Limits(concurrency=4)).run(requests)
+messages = [[{"role": "user", "content": f"Question {i}"}] for i in range(40)]
+requests = [ChatRequest(f"k{i}", message, 16) for i, message in enumerate(messages)]
+client = ChatClient(Endpoint("mine", sys.argv[1], "m"))
+Calls(client, AnswerCache(sys.argv[2]), Limits(concurrency=4)).run(requests)
 """
 
 

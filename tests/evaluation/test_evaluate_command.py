@@ -1,4 +1,5 @@
-"""The evaluate command: its files, and bad input as one line with exit status 2 and nothing half-written."""
+"""The evaluate command: its files, and bad input as one line with exit status 2 and nothing
+half-written."""
 
 import json
 import sys
@@ -100,7 +101,7 @@ def test_subset_of_the_prompts_in_another_order(files, sets, tmp_path, capsys):
 
 
 def test_million_character_line_is_a_text_like_any_other(files, sets, tmp_path):
-    outputs, human = files
+    _, human = files
     texts = sets(30, 4)
     texts.texts[3] = "many words " * 100_000
     long = save(tmp_path / "long.jsonl", texts)

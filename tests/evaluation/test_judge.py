@@ -1,4 +1,5 @@
-"""Judges: orders, wins, position bias, malformed answers, intervals; the local judge against transformers."""
+"""Judges: orders, wins, position bias, malformed answers, intervals; the local judge against
+transformers."""
 
 import json
 import math
@@ -19,7 +20,7 @@ from dftfast.evaluation.judge import (
     judge_systems,
 )
 from dftfast.evaluation.judge.questions import Item, read_answer
-from dftfast.evaluation.judge.winrate import win_figure
+from dftfast.evaluation.judge.winrate import win_estimate
 
 FAST = Limits(concurrency=8, timeout=5, attempts=3, first_wait=0.01, longest_wait=0.1)
 
@@ -247,7 +248,7 @@ def test_interval_of_wins():
 
 def test_figures_over_judges_and_prompts():
     wins = np.r_[np.ones(6), np.zeros(2), np.nan, np.nan]
-    f = win_figure(wins, 200, 0)
+    f = win_estimate(wins, 200, 0)
     assert (
         f.value == 1.5
         and f.low < 1.5 < f.high <= 2
@@ -255,7 +256,7 @@ def test_figures_over_judges_and_prompts():
         and len(f.rounds) == 200
         and f.rounds.mean() == pytest.approx(1.5)
     )
-    assert win_figure(np.full(10, np.nan), 200, 0).reason == "0 verdicts"
+    assert win_estimate(np.full(10, np.nan), 200, 0).reason == "0 verdicts"
     one = type("J", (), {"wins": {"x": {"jmq": wins}}})
     two = type("J", (), {"wins": {"x": {"jmq": np.r_[np.zeros(8), np.nan, 1.0]}}})
     assert judge_estimates([one, two], "x", 50, 0)["jmq"].value == pytest.approx(
@@ -271,7 +272,8 @@ def model(tmp_path_factory):
 
 
 def test_local_judge_is_what_transformers_computes(model, tmp_path, sets):
-    """Log-odds of A against B after the question, in one question and in many at once, twice from disk."""
+    """Log-odds of A against B after the question, in one question and in many at once, twice from
+    disk."""
     import transformers
 
     items = [

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dftfast.evaluation import Reference, evaluate, write_report
+from dftfast.evaluation import Reference, ReportContext, evaluate, write_report
 from dftfast.evaluation.report.names import sampler_of, short
 from dftfast.evaluation.report.shown_samples import highlight
 
@@ -98,8 +98,9 @@ def test_hostile_outputs_prompts_and_names_stay_text(run, tmp_path):
         results,
         generations,
         candidate=name,
-        token_name=lambda t: HOSTILE[t % len(HOSTILE)],
-        about={"embedder": HOSTILE[0]},
+        context=ReportContext(
+            token_name=lambda t: HOSTILE[t % len(HOSTILE)], about={"embedder": HOSTILE[0]}
+        ),
         samples=40,
     ).read_text(encoding="utf-8")
     parser = _Balance()
@@ -141,7 +142,7 @@ def test_sweep_is_drawn_along_each_parameter_and_by_data(sets, tmp_path):
     }
     results = {n: evaluate(g, reference) for n, g in generations.items() if n != "human"}
     page = write_report(
-        tmp_path, results, generations, candidate="dft", reference=reference
+        tmp_path, results, generations, candidate="dft", context=ReportContext(reference)
     ).read_text(encoding="utf-8")
     for title in ("By temperature", "By top-p", "By top-k"):
         assert f"<h2>{title}</h2>" in page

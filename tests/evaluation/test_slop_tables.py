@@ -1,4 +1,5 @@
-"""Copying, duplicates, constructions, token shares, lengths and style against brute force and cases worked out by hand."""
+"""Copying, duplicates, constructions, token shares, lengths and style against brute force and cases
+worked out by hand."""
 
 import random
 from collections import Counter
@@ -15,7 +16,8 @@ from dftfast.evaluation.slop.tokens import l2_shares
 
 
 def longest_by_force(corpus, text):
-    """For each token of `text`, the longest run of at least 4 from there inside one text of the corpus."""
+    """For each token of `text`, the longest run of at least 4 from there inside one text of the
+    corpus."""
     runs = {
         tuple(d[i:j])
         for d in map(TOKEN.findall, corpus)

@@ -60,7 +60,8 @@ def test_equal_sets_are_at_zero_in_every_distance(sets):
 
 
 def test_mean_over_repeated_human_halves_is_zero(sets):
-    """MMD² between random halves of one set, over embeddings and over style, has its mean within its interval of 0."""
+    """MMD² between random halves of one set, over embeddings and over style, has its mean within
+    its interval of 0."""
     human = sets(80, 0)
     reference = Reference(human, rounds=400)
     for gram in (
@@ -72,7 +73,8 @@ def test_mean_over_repeated_human_halves_is_zero(sets):
 
 
 def test_classifier_cannot_tell_human_from_human(sets):
-    """Accuracy on two samples of one population: 1/2 within the interval, over many simulations as often as it says."""
+    """Accuracy on two samples of one population: 1/2 within the interval, over many simulations as
+    often as it says."""
     inside = [
         (f := evaluate(bare(sets, 2 * k), Reference(bare(sets, 2 * k + 1), rounds=200))["c2st"]).low
         <= 0.5
@@ -94,7 +96,8 @@ def test_bootstrap_interval_of_a_mean_is_that_of_the_normal_theory(sets):
 
 
 def test_paired_comparison_knows_that_prompts_are_shared(sets):
-    """Two systems that differ by a constant on every prompt: the paired interval is far narrower than either's own."""
+    """Two systems that differ by a constant on every prompt: the paired interval is far narrower
+    than either's own."""
     human = sets(80, 0)
     reference = Reference(human, rounds=300)
     first, longer = (
@@ -204,7 +207,8 @@ def test_equal_human_embeddings_leave_mmd_undefined(sets, embeddings, reason):
 
 
 def test_figures_of_the_second_embedding_come_from_it_alone(sets):
-    """Outputs shifted in the first embedding only: the second cannot tell them, and is worse by nothing but chance."""
+    """Outputs shifted in the first embedding only: the second cannot tell them, and is worse by
+    nothing but chance."""
     shifted, alike = sets(60, 1, shift=1.0).embeddings, sets(60, 2).embeddings
     human = sets(60, 0)
     reference = Reference(sets(60, 0, unseen_embeddings=human.embeddings), rounds=60)

@@ -67,15 +67,15 @@ def test_bad_input_is_refused(sets):
         sets(20, 1, token_ids=[[1], [2]])
     broken = np.zeros((20, 8), np.float32)
     broken[7, 3] = np.nan
-    with pytest.raises(UserError, match="text 7 .id p7. are not finite"):
+    with pytest.raises(UserError, match=r"text 7 .id p7. are not finite"):
         sets(20, 1, embeddings=broken)
     with pytest.raises(UserError, match="'p0' occurs twice"):
         sets(20, 1, ids=["p0"] * 20)
     with pytest.raises(UserError, match="at least 4"):
         evaluate(sets(1, 1), human)
-    with pytest.raises(UserError, match="1 empty texts.*'p5'"):
+    with pytest.raises(UserError, match=r"1 empty texts.*'p5'"):
         evaluate(human, sets(20, 0, texts=[*human.texts[:5], " ", *human.texts[6:]]))
-    with pytest.raises(UserError, match="same prompts.*10 ids are missing, the first is 'p10'"):
+    with pytest.raises(UserError, match=r"same prompts.*10 ids are missing, the first is 'p10'"):
         evaluate(sets(10, 1), human)
     with pytest.raises(UserError, match="8-dimensional"):
         evaluate(sets(20, 1), sets(20, 0, dimensions=5))
@@ -89,7 +89,7 @@ def test_super_baseline_takes_the_best_of_each_metric(sets):
         "near": evaluate(sets(50, 2, shift=0.2), reference),
     }
     best = super_baseline(results)
-    for metric, (name, estimate) in best.items():
+    for metric, (_, estimate) in best.items():
         value = lambda f: {
             "lower": f.value,
             "higher": -f.value if f.value is not None else None,

@@ -1,4 +1,4 @@
-"""A zero-shot detector from models that the user has: how much likelier a text is than what the model would write itself."""
+"""A zero-shot detector: how much likelier a text is than what the model would write itself."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ class CurvatureDetector:
 
         d(x) = Σ_j (log p(x_j | x_<j) − E_q[log p(v | x_<j)]) / sqrt(Σ_j Var_q[log p(v | x_<j)]),
 
-    p the scoring model, q the sampling model (the same one where only one is given), v drawn from q. A text that a
-    language model wrote lies where p is high beside its alternatives: large d. The scale of d depends on the models and the
-    kind of text, so it is calibrated on human texts: the probability is 1 / (1 + exp((d − t) / s)), where t is the value that 5%
-    of them exceed and s their spread. "Called human" so means a false alarm on 5% of such texts; it is not a posterior.
+    p the scoring model, q the sampling model (the same one where only one is given), v drawn from
+    q. A text that a language model wrote lies where p is high beside its alternatives: large d. The
+    scale of d depends on the models and the kind of text, so it is calibrated on human texts: the
+    probability is 1 / (1 + exp((d − t) / s)), where t is the value that 5% of them exceed and s
+    their spread. "Called human" so means a false alarm on 5% of such texts; it is not a posterior.
 
     Args:
-        models: scoring model, and the sampling model where it is another; both must have the same tokens.
+        models: scoring model, and the sampling model where it is another; both must have the same
+            tokens.
         calibration: human texts.
     """
 
@@ -52,20 +54,25 @@ class CurvatureDetector:
             or self._sample.tokenizer.encode(_PROBE) != self._score.tokenizer.encode(_PROBE)
         ):
             raise UserError(
-                f"detector {name}: {models[0]} and {models[1]} have different tokens; curvature compares token by token"
+                f"detector {name}: {models[0]} and {models[1]} have different tokens; curvature "
+                "compares token by token"
             )
         self._cache, self._calibration = cache, calibration
 
     def human_probability(
-        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+        self, texts: Sequence[str], progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
-        """Raises UserError where too few human texts are long enough to calibrate with."""
+        """Probability that a person wrote each text.
+
+        Raises:
+            UserError: too few human texts are long enough to calibrate with.
+        """
         human = self.curvature(self._calibration)
         human = human[np.isfinite(human)]
         if len(human) < LEAST_CALIBRATION:
             raise UserError(
-                f"detector {self.name}: {len(human)} human texts are long enough to calibrate it; at least "
-                f"{LEAST_CALIBRATION} are needed"
+                f"detector {self.name}: {len(human)} human texts are long enough to calibrate it; "
+                f"at least {LEAST_CALIBRATION} are needed"
             )
         threshold, spread = np.quantile(human, 1 - FALSE_ALARMS), max(human.std(), 1e-6)
         d = self.curvature(texts, progress)
@@ -74,10 +81,10 @@ class CurvatureDetector:
         return 1 / (1 + np.exp(np.clip((d - threshold) / spread, -500, 500)))
 
     def curvature(
-        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+        self, texts: Sequence[str], progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
         """d of each text, float64 [n]; NaN below 16 tokens."""
-        found = np.full(len(texts), np.nan)
+        values = np.full(len(texts), np.nan)
         keys = [
             digest("curvature", self._score.fingerprint, self._sample.fingerprint, text)
             for text in texts
@@ -86,7 +93,7 @@ class CurvatureDetector:
         try:
             for k, (text, key) in enumerate(zip(texts, keys)):
                 if key in self._cache:
-                    found[k] = self._cache.get(key)
+                    values[k] = self._cache.get(key)
                     progress(1)
                     continue
                 tokens = self._score.tokenizer.encode(text)[: self._most_tokens]
@@ -95,19 +102,19 @@ class CurvatureDetector:
                     continue
                 batch.append((k, tokens))
                 if sum(len(t) for _, t in batch) >= BATCH_TOKENS:
-                    self._measure(batch, keys, found, progress)
+                    self._measure(batch, keys, values, progress)
                     batch = []
-            self._measure(batch, keys, found, progress)
+            self._measure(batch, keys, values, progress)
         finally:
             self._cache.close()
-        return found
+        return values
 
     @property
     def _most_tokens(self) -> int:
         return min(MOST_TOKENS, self._score.context, self._sample.context)
 
     def _measure(
-        self, batch: list[tuple[int, list[int]]], keys: list[str], found: np.ndarray, progress
+        self, batch: list[tuple[int, list[int]]], keys: list[str], values: np.ndarray, progress
     ) -> None:
         if not batch:
             return
@@ -115,13 +122,16 @@ class CurvatureDetector:
         terms = self._terms([tokens for _, tokens in batch]).split(lengths)
         for (k, _), of_text in zip(batch, terms):
             observed, expected, variance = of_text.sum(0).tolist()
-            found[k] = (observed - expected) / max(variance, 1e-12) ** 0.5
-            self._cache.put(keys[k], found[k])
+            values[k] = (observed - expected) / max(variance, 1e-12) ** 0.5
+            self._cache.put(keys[k], values[k])
         progress(len(batch))
 
     @torch.no_grad()
     def _terms(self, documents: list[list[int]]) -> torch.Tensor:
-        """log p(x_j), E_q[log p], Var_q[log p] of every token but the first of each document, float64 [T, 3]."""
+        """log p(x_j), E_q[log p], Var_q[log p] of the tokens, float64 [T, 3].
+
+        The first token of each document is only read.
+        """
         device = self._score.decoder.embed.device
         tokens = torch.tensor([t for d in documents for t in d[:-1]], device=device)
         target = torch.tensor([t for d in documents for t in d[1:]], device=device)

@@ -46,21 +46,26 @@ class Description(BaseModel):
 
 
 class HTTPDetector:
-    """POSTs each text as JSON and reads a number out of the answer. Answers are kept in `cache`."""
+    """POSTs each text as JSON and reads a number out of the answer.
+
+    Answers are kept in `cache`.
+    """
 
     def __init__(self, name: str, file: str | Path, cache: AnswerCache, limits: Limits = Limits()):
-        self.name, self._how, self._limits = name, _read(Path(file)), limits
-        self._headers = {k: _with_environment(v, file) for k, v in self._how.headers.items()}
-        self.endpoint = Endpoint(name, self._how.url, "")
+        self.name, self._limits, self._description = name, limits, _read(Path(file))
+        self._headers = {
+            k: _with_environment(v, file) for k, v in self._description.headers.items()
+        }
+        self.endpoint = Endpoint(name, self._description.url, "")
         self.about = self.endpoint.host
         self._calls = Calls(self, cache, limits)
 
     def human_probability(
-        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+        self, texts: Sequence[str], progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
-        how = self._how.model_dump(include={"url", "body", "probability", "of", "scale"})
+        asked = self._description.model_dump(include={"url", "body", "probability", "of", "scale"})
         answers = self._calls.run(
-            [_Request(digest("detector", how, text), text) for text in texts], progress
+            [_Request(digest("detector", asked, text), text) for text in texts], progress
         )
         return np.array([np.nan if answer is None else float(answer.text) for answer in answers])
 
@@ -74,9 +79,9 @@ class HTTPDetector:
         return await asyncio.to_thread(self._post, request.text)
 
     def _post(self, text: str) -> Answer:
-        body = json.dumps(_filled(self._how.body, text)).encode()
+        body = json.dumps(_filled(self._description.body, text)).encode()
         request = urllib.request.Request(
-            self._how.url, body, {"Content-Type": "application/json", **self._headers}
+            self._description.url, body, {"Content-Type": "application/json", **self._headers}
         )
         end = time.monotonic() + self._limits.timeout
         try:
@@ -84,9 +89,8 @@ class HTTPDetector:
                 raw = b""
                 while part := response.read1(65536):
                     raw += part
-                    if (
-                        time.monotonic() > end or len(raw) > MOST_BYTES
-                    ):  # a timeout of the socket is for each read
+                    # a timeout of the socket is for each read
+                    if time.monotonic() > end or len(raw) > MOST_BYTES:
                         raise Transient("an answer without an end")
         except urllib.error.HTTPError as error:
             raise self._meaning(error.code, error.headers.get("Retry-After")) from error
@@ -97,7 +101,8 @@ class HTTPDetector:
     def _meaning(self, status: int, retry_after: str | None) -> Exception:
         if status in (401, 402, 403, 404, 405):
             return UserError(
-                f"detector {self.name} ({self.about}): status {status}; look at its URL, and at the key in its headers"
+                f"detector {self.name} ({self.about}): status {status}; look at its URL, and at "
+                "the key in its headers"
             )
         if status in (408, 425, 429) or status >= 500:
             wait = float(retry_after) if retry_after and retry_after.isdigit() else None
@@ -108,18 +113,20 @@ class HTTPDetector:
         """The probability of human in an answer."""
         try:
             value = json.loads(raw)
-            for step in self._how.probability.split("."):
+            for step in self._description.probability.split("."):
                 value = value[int(step)] if isinstance(value, list) else value[step]
-            p = float(value) / self._how.scale
+            p = float(value) / self._description.scale
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise Transient(
-                f"no number at {self._how.probability} of the answer ({type(error).__name__})"
+                f"no number at {self._description.probability} of the answer "
+                f"({type(error).__name__})"
             ) from None
         if not 0 <= p <= 1:
             raise Refused(
-                f"{value!r} at {self._how.probability} is not a probability; scale is {self._how.scale:g}"
+                f"{value!r} at {self._description.probability} is not a probability; scale is "
+                f"{self._description.scale:g}"
             )
-        return p if self._how.of == "human" else 1 - p
+        return p if self._description.of == "human" else 1 - p
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

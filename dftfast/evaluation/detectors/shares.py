@@ -17,23 +17,32 @@ HUMAN = 0.5  # probability from which a text counts as called human
 
 
 class Detector(Protocol):
-    """Attributes:
+    """What tells human texts from others.
 
-    name: what the user calls it. about: what it is, for the report.
+    Attributes:
+        name: what the user calls it.
+        about: what it is, for the report.
     """
 
     name: str
     about: str
 
     def human_probability(
-        self, texts: Sequence[str], progress: Callable[[int], None] = lambda n: None
+        self, texts: Sequence[str], progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
         """Probability that a person wrote each text, float64 [n]; NaN where there is no answer."""
+        ...
 
 
 @dataclass
 class Detected:
-    """What one detector says: `human` float64 [m] of the human texts, `systems` name -> float64 [n]."""
+    """What one detector says.
+
+    Attributes:
+        detector: who was asked.
+        human: probabilities of the human texts, float64 [m].
+        systems: name -> probabilities of its texts, float64 [n].
+    """
 
     detector: Detector
     human: np.ndarray
@@ -44,19 +53,23 @@ def detect(
     detector: Detector,
     systems: Mapping[str, TextSet],
     human: TextSet,
-    progress: Callable[[int], None] = lambda n: None,
+    progress: Callable[[int], object] = lambda n: None,
 ) -> Detected:
     """Ask about every text, in one go."""
     sets = [human, *systems.values()]
-    found = detector.human_probability([text for texts in sets for text in texts.texts], progress)
-    of_human, *others = np.split(found, np.cumsum([len(texts) for texts in sets])[:-1])
+    probabilities = detector.human_probability(
+        [text for texts in sets for text in texts.texts], progress
+    )
+    of_human, *others = np.split(probabilities, np.cumsum([len(texts) for texts in sets])[:-1])
     return Detected(detector, of_human, dict(zip(systems, others)))
 
 
 def detector_estimate(
     detected: Sequence[Detected], name: str, outputs: TextSet, reference: Reference
 ) -> Estimate:
-    """Share of the outputs that are called human, over detectors text by text, beside that of the human texts.
+    """Share of the outputs that are called human, beside that of the human texts.
+
+    It is a mean over detectors, text by text.
 
     The probabilities are in the order of `outputs` and of the reference's texts.
     """

@@ -15,16 +15,17 @@ from dftfast.runtime.errors import UserError
 
 CHUNK = 128  # questions at a time; what they say is kept after each
 CACHE_TOKENS = 65536  # of keys and values: the questions about a pair share their beginning
-FORCED = (
-    1e4  # added to a letter's logit: it is drawn for certain, and its own probability is reported
-)
+# added to a letter's logit: it is drawn for certain, and its own probability is reported
+FORCED = 1e4
 
 
 class LocalJudge:
-    """Any causal model through the rollout engine: log P(A) - log P(B) as the next token after the question.
+    """Any causal model through the rollout engine.
 
-    Every pair is asked about in both orders and the two are added, so that a preference for a letter or a place, which small
-    models have, cancels out.
+    It says log P(A) - log P(B) as the next token after the question.
+
+    Every pair is asked about in both orders and the two are added, so that a preference for a
+    letter or a place, which small models have, cancels out.
 
     Attributes:
         unanswered: questions that are longer than the model's context.
@@ -38,10 +39,13 @@ class LocalJudge:
         self._letters = [self._token(letter) for letter in "AB"]
 
     def preferences(
-        self, items: Sequence[Item], progress: Callable[[int], None] = lambda n: None
+        self, items: Sequence[Item], progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
-        """log P(A) - log P(B) in nats: above 0 for the first text; NaN where a question is too long. float64 [n]"""
-        found, self._engine = np.full(len(items), np.nan), None
+        """log P(A) - log P(B) in nats: above 0 for the first text. float64 [n]
+
+        NaN where a question is too long.
+        """
+        log_odds, self._engine = np.full(len(items), np.nan), None
         try:
             for start in range(0, len(items), CHUNK):
                 part = range(start, min(start + CHUNK, len(items)))
@@ -52,7 +56,7 @@ class LocalJudge:
                 missing = [(k, key) for k, key in zip(part, keys) if key not in self._cache]
                 for (_, key), value in zip(missing, self._log_odds([items[k] for k, _ in missing])):
                     self._cache.put(key, value)
-                found[part.start : part.stop] = [
+                log_odds[part.start : part.stop] = [
                     np.nan if (v := self._cache.get(key)) is None else v for key in keys
                 ]
                 progress(len(part))
@@ -60,8 +64,8 @@ class LocalJudge:
             self._cache.close()
             self._engine = None
             self._local.release()
-        self.unanswered += int(np.isnan(found).sum())
-        return found
+        self.unanswered += int(np.isnan(log_odds).sum())
+        return log_odds
 
     def _log_odds(self, items: Sequence[Item]) -> list[float | None]:
         from dftfast.rollout import Request, RolloutEngine, Sampler
@@ -96,6 +100,7 @@ class LocalJudge:
         ids = self._local.tokenizer.encode(letter)
         if len(ids) != 1:
             raise UserError(
-                f"judge {self.name}: the letter {letter} is {len(ids)} tokens of {self.model}; it must be one"
+                f"judge {self.name}: the letter {letter} is {len(ids)} tokens of {self.model}; it "
+                "must be one"
             )
         return ids[0]

@@ -1,4 +1,4 @@
-"""Win rates with intervals: one figure for each question over all judges, and the table of each judge alone."""
+"""Win rates with intervals: of each question over all judges, and of each judge alone."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ from dftfast.evaluation.two_samples import weighted_mean
 def judge_estimates(
     judged: Sequence[Judged], system: str, rounds: int, seed: int
 ) -> dict[str, Estimate]:
-    """JMQ and the questions of quality of one system: twice the mean of the wins, over judges prompt by prompt.
+    """JMQ and the questions of quality of one system.
+
+    Each is twice the mean of the wins, over judges prompt by prompt.
 
     The bootstrap rounds are those of `two_samples.TwoSamples` on the same prompts.
     """
-    found = {}
+    estimates = {}
     for question in QUESTIONS:
         wins = [j.wins[system][question] for j in judged if question in j.wins.get(system, {})]
         if wins:
-            found[question] = win_figure(_mean_over_judges(wins), rounds, seed)
-    return found
+            estimates[question] = win_estimate(_mean_over_judges(wins), rounds, seed)
+    return estimates
 
 
-def win_figure(wins: np.ndarray, rounds: int, seed: int) -> Estimate:
-    """Twice the win rate of wins [n] (NaN: no verdict). The interval is Wilson's, which also holds where one side wins
-    everything and a bootstrap would have no spread."""
+def win_estimate(wins: np.ndarray, rounds: int, seed: int) -> Estimate:
+    """Twice the win rate of wins [n] (NaN: no verdict).
+
+    The interval is Wilson's, which also holds where one side wins everything and a bootstrap would
+    have no spread.
+    """
     known = wins[np.isfinite(wins)]
     if len(known) < 4:
         return undefined(f"{len(known)} verdicts")
@@ -47,7 +52,7 @@ def judge_record(judged: Judged, rounds: int, seed: int) -> dict:
     systems = {
         name: {
             "verdicts": {q: int(np.isfinite(w).sum()) for q, w in wins.items()},
-            "figures": {q: win_figure(w, rounds, seed).to_json() for q, w in wins.items()},
+            "figures": {q: win_estimate(w, rounds, seed).to_json() for q, w in wins.items()},
         }
         for name, wins in judged.wins.items()
     }

@@ -9,7 +9,12 @@ from dftfast.evaluation.metrics import METRICS
 
 
 def judge_tables(records: Sequence[dict], shown: Sequence[str]) -> list[dict]:
-    """For each judge (`judge.judge_record`) its questions, the figures of the systems that are shown, and how it was asked."""
+    """For each judge its questions, the estimates of the shown systems, and how it was asked.
+
+    Args:
+        records: what each judge says (`judge.judge_record`).
+        shown: systems that have a row.
+    """
     return [
         {
             "name": r["name"],
@@ -48,7 +53,8 @@ def judge_facts(record: dict) -> list[str]:
             f"Both orders had the same winner for {100 * record['agreement']:.0f}% of the pairs."
         )
     facts.append(
-        f"{record['malformed']:,} malformed answers, {record['unanswered']:,} questions without a verdict."
+        f"{record['malformed']:,} malformed answers, {record['unanswered']:,} questions without a "
+        "verdict."
     )
     if (calls := record["calls"]) is not None:
         cost = (
@@ -57,14 +63,20 @@ def judge_facts(record: dict) -> list[str]:
             else ""
         )
         facts.append(
-            f"{calls['prompt_tokens']:,} tokens in, {calls['completion_tokens']:,} out{cost}; {calls['retries']:,} retries"
+            f"{calls['prompt_tokens']:,} tokens in, {calls['completion_tokens']:,} out{cost}; "
+            f"{calls['retries']:,} retries"
             + ("; the cap on spend ended it." if calls["capped"] else ".")
         )
     return facts
 
 
 def detector_tables(records: Sequence[dict], shown: Sequence[str]) -> list[dict]:
-    """For each detector (`detectors.detector_record`) the share of human texts and of each shown system's that it calls human."""
+    """For each detector the share of human texts and of each shown system's that it calls human.
+
+    Args:
+        records: what each detector says (`detectors.detector_record`).
+        shown: systems that have a row.
+    """
     tables = []
     for r in records:
         rows = [

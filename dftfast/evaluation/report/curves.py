@@ -1,4 +1,4 @@
-"""What a run says of its training: curves from log.jsonl, a row for each phase from dft/phases.json."""
+"""What a run says of its training: curves from log.jsonl, rows from dft/phases.json."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHASE_FIGURES = {
 
 
 def training_curves(path: Path) -> list[dict]:
-    """Loss by step and discrepancy by phase, where the log has them: title, SVG, names of the lines."""
+    """Loss by step and discrepancy by phase, where the log has them: title, SVG, line names."""
     losses, phases = _read(path) if path.exists() else ({}, {})
     out = []
     if losses:
@@ -47,8 +47,11 @@ def training_curves(path: Path) -> list[dict]:
 
 
 def phases(path: Path) -> list[dict]:
-    """Of each phase its number, score, discrepancies and collapse on the validation prompts, why it was given up (or nothing), and
-    whether it is part of the result: figures in the order of `PHASE_FIGURES`, None where there are none."""
+    """Of each phase its number, figures, why it was given up, and whether the result holds it.
+
+    The figures are its score, discrepancies and collapse on the validation prompts, in the order of
+    `PHASE_FIGURES`; None where there are none.
+    """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
         scored = [record for record in records if "dropped" not in record]

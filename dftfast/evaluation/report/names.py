@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 
-PARAMETERS = {
-    "temperature": "T",
-    "top_p": "top-p",
-    "top_k": "top-k",
-}  # of a sampler, as they stand in names
+# of a sampler, as they stand in names
+PARAMETERS = {"temperature": "T", "top_p": "top-p", "top_k": "top-k"}
 OFF = {"top_p": 1.0, "top_k": 0.0}
 _SETTING = re.compile(r"(?<!\S)(T|top-p|top-k|lr|data)=([0-9.e+-]+)(?!\S)")
 _SAMPLER = re.compile(r"\s*(?<!\S)(T|top-p|top-k)=[0-9.]+(?!\S)")
@@ -16,19 +13,19 @@ _SAMPLER = re.compile(r"\s*(?<!\S)(T|top-p|top-k)=[0-9.]+(?!\S)")
 
 def sampler_of(name: str) -> dict[str, float]:
     """Sampler settings in a name: {"temperature": 0.8, "top_p": 1, "top_k": 0}."""
-    found = settings_of(name)
-    return {field: found[key] for field, key in PARAMETERS.items() if key in found}
+    settings = settings_of(name)
+    return {field: settings[key] for field, key in PARAMETERS.items() if key in settings}
 
 
 def settings_of(name: str) -> dict[str, float]:
     """Every setting in a name by its short key: T, top-p, top-k, lr, data."""
-    found = {}
+    settings = {}
     for key, value in _SETTING.findall(name):
         try:
-            found[key] = float(value)
+            settings[key] = float(value)
         except ValueError:
             continue
-    return found
+    return settings
 
 
 def checkpoint_of(name: str) -> str:

@@ -1,8 +1,8 @@
-"""What the report says, put together from figures and texts."""
+"""What the report says, put together from estimates and texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -13,83 +13,68 @@ from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.assessor_tables import detector_tables, judge_tables
 from dftfast.evaluation.report.curves import PHASE_FIGURES, phases, training_curves
 from dftfast.evaluation.report.names import sampler_of
+from dftfast.evaluation.report.report_context import ReportContext
 from dftfast.evaluation.report.shown_samples import embedding_map, side_by_side
 from dftfast.evaluation.report.sweep import data_effect, human_band, sweep_plots
 from dftfast.evaluation.slop.analysis import Slop, analyse
-from dftfast.evaluation.super_baseline import Results, baselines, compare, super_baseline, verdicts
+from dftfast.evaluation.super_baseline import (
+    Results,
+    compare,
+    super_baseline,
+    super_baseline_systems,
+    verdicts,
+)
 from dftfast.evaluation.textset import TextSet
 
-MAIN = (
-    "mmd",
-    "mmd_unseen",
-    "token_l2_1",
-    "token_l2_2",
-    "token_l2_3",
-    "jsd",
-    "style_mmd",
-    "frechet",
-    "c2st",
-    "c2st_unseen",
-    "jmq",
-    "called_human",
-    "mauve",
-    "self_bleu",
-    "near_duplicates",
-    "same_start",
-    "foreign_script",
-)  # what the verdict counts
-TESTED = ("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "token_l2_3", "style_mmd")
-PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
-BY_DATA = (
-    "mmd",
-    "mmd_unseen",
-    "token_l2_1",
-    "token_l2_2",
-    "token_l2_3",
-    "c2st",
-    "self_bleu",
-    "jmq",
+L2 = ("token_l2_1", "token_l2_2", "token_l2_3")
+MAIN = (  # what the verdict counts
+    *("mmd", "mmd_unseen", *L2, "jsd", "style_mmd", "frechet", "c2st", "c2st_unseen", "jmq"),
+    *("called_human", "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script"),
 )
+TESTED = ("mmd", "mmd_unseen", *L2, "style_mmd")
+PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
+BY_DATA = ("mmd", "mmd_unseen", *L2, "c2st", "self_bleu", "jmq")
 SIGNIFICANT = 0.05
 FEW = 12  # systems that have a row each in every table
 
 
 class Page:
-    """Everything the templates show, as attributes of `context`."""
+    """Everything the templates show, as `variables` of theirs."""
 
     def __init__(
         self,
         results: Results,
         generations: Mapping[str, TextSet],
         candidate: str | None,
-        samplers: Mapping[str, Mapping],
-        reference: Reference | None,
-        token_name: Callable[[int], str],
-        judges: Sequence[dict] = (),
-        detectors: Sequence[dict] = (),
+        context: ReportContext,
     ):
         self.results, self.generations, self.candidate = results, generations, candidate
-        self.samplers = {name: dict(samplers.get(name) or sampler_of(name)) for name in results}
-        self.baselines = baselines(results, candidate)
+        self.samplers = {
+            name: dict(context.samplers.get(name) or sampler_of(name)) for name in results
+        }
+        self.baselines = super_baseline_systems(results, candidate)
         self.best = super_baseline(self.baselines)
         self.verdicts = verdicts(results, candidate) if candidate else {}
         self.shown = self._shown()
-        self.judges, self.detectors = judges, detectors
-        reference = reference or Reference(generations["human"])
+        self.judges, self.detectors = context.judges, context.detectors
+        reference = context.reference or Reference(generations["human"])
         self.slop: dict[str, Slop] = {
-            name: analyse(generations[name], reference, token_name) for name in self.shown
+            name: analyse(generations[name], reference, context.token_name) for name in self.shown
         }
 
     def _shown(self) -> list[str]:
-        """Systems for samples, slop and the map: best baselines by MMD and token L2, then the candidate."""
+        """Systems for samples, slop and the map.
+
+        These are the best baselines by MMD and token L2, then the candidate.
+        """
         names = [self.best[m][0] for m in ("mmd", "token_l2_1") if m in self.best]
         names = names or list(self.baselines)[:2]
         if not self.candidate:
             names = [*names, *self.baselines]
         names = list(dict.fromkeys(names))[: 3 if not self.candidate else 2]
-        return [n for n in [*names, self.candidate] if n in self.generations]
+        return [n for n in [*names, self.candidate] if n is not None and n in self.generations]
 
-    def context(self, folder: Path, samples: int, map_points: int) -> dict:
+    def variables(self, folder: Path, samples: int, map_points: int) -> dict:
         phrases = {name: slop.phrases for name, slop in self.slop.items()}
         return {
             "metrics": METRICS,
@@ -121,7 +106,10 @@ class Page:
         }
 
     def _few(self) -> list[str]:
-        """Systems for tables of a row each: all of few, else those that are shown in detail; the candidate first."""
+        """Systems for tables of a row each, the candidate first.
+
+        All of few systems, else those that are shown in detail.
+        """
         names = [name for name in self.results if len(self.results) <= FEW or name in self.shown]
         return sorted(names, key=lambda name: name != self.candidate)
 
@@ -136,12 +124,16 @@ class Page:
         counted = [c.verdict for m, (_, c) in self.verdicts.items() if m in MAIN]
         n = {v: counted.count(v) for v in ("better", "level", "worse")}
         return (
-            f"{self.candidate} is better than the best of {len(self.baselines)} baselines on {n['better']} of {len(counted)} "
-            f"metrics, level on {n['level']}, worse on {n['worse']}."
+            f"{self.candidate} is better than the best of {len(self.baselines)} baselines on "
+            f"{n['better']} of {len(counted)} metrics, level on {n['level']}, "
+            f"worse on {n['worse']}."
         )
 
     def _told(self) -> list[dict]:
-        """p of the permutation tests of each system, the candidate first; `told`: whether MMD or single tokens give it away."""
+        """p of the permutation tests of each system, the candidate first.
+
+        `told` says whether MMD or single tokens give it away.
+        """
         order = sorted(
             self.results, key=lambda name: (name != self.candidate, name not in self.shown)
         )
@@ -153,17 +145,21 @@ class Page:
         rows = []
         for name in order:
             p = {m: self.results[name].get(m, Estimate()).p for m in tests}
-            told = any(p.get(m) is not None and p[m] < SIGNIFICANT for m in ("mmd", "token_l2_1"))
+            decisive = [p.get(m) for m in ("mmd", "token_l2_1")]
+            told = any(each is not None and each < SIGNIFICANT for each in decisive)
             rows.append({"name": name, "p": p, "told": told})
         return rows
 
     def _verdict(self) -> list[dict]:
+        if self.candidate is None:
+            return []
         rows = []
         for metric in MAIN:
             if metric not in self.verdicts:
                 continue
             name, comparison = self.verdicts[metric]
             ours, theirs = self.results[self.candidate][metric], self.best[metric][1]
+            assert ours.value is not None and theirs.value is not None  # they were compared
             strip = plots.strip(
                 [
                     ("baseline", theirs.value, theirs.low, theirs.high),
@@ -184,14 +180,14 @@ class Page:
         return rows
 
     def _pairs(self) -> list[dict]:
-        """Paired comparisons: the candidate with every other system, or every two of few systems."""
+        """Paired comparisons: the candidate with every other system, or every two of few."""
         if self.candidate:
             pairs = [(self.candidate, name) for name in self.results if name != self.candidate]
         else:
             pairs = list(combinations(self.results, 2)) if len(self.results) <= 5 else []
         rows = []
         for a, b in pairs:
-            found = {
+            comparisons = {
                 m: compare(m, self.results[a][m], self.results[b][m])
                 for m in PAIRED
                 if m in self.results[a] and m in self.results[b]
@@ -200,7 +196,7 @@ class Page:
                 {
                     "first": a,
                     "second": b,
-                    "comparisons": {m: c for m, c in found.items() if c is not None},
+                    "comparisons": {m: c for m, c in comparisons.items() if c is not None},
                 }
             )
         return rows
@@ -229,23 +225,26 @@ class Page:
         ]
 
     def _lengths(self) -> list[dict]:
-        """A plot of sentence lengths and one of paragraph lengths, human first, then each shown system."""
+        """A plot of sentence lengths and one of paragraph lengths.
+
+        Human first, then each shown system.
+        """
         out = []
         for k, kind in enumerate(("sentence", "paragraph")):
-            found = {
+            lengths = {
                 name: slop.lengths[k] for name, slop in self.slop.items() if slop.lengths[k].edges
             }
-            if found:
+            if lengths:
                 rows = [
-                    ("human", next(iter(found.values())).human),
-                    *((name, f.outputs) for name, f in found.items()),
+                    ("human", next(iter(lengths.values())).human),
+                    *((name, f.outputs) for name, f in lengths.items()),
                 ]
-                last = list(found.values())[-1]  # the candidate where there is one
+                last = list(lengths.values())[-1]  # the candidate where there is one
                 svg = plots.histogram(
                     last.edges,
                     {"human": last.human_shares, "ours": last.outputs_shares},
                     x_title=f"words in a {kind}",
                     title=f"Words in a {kind}",
                 )
-                out.append({"kind": kind, "rows": rows, "svg": svg, "name": list(found)[-1]})
+                out.append({"kind": kind, "rows": rows, "svg": svg, "name": list(lengths)[-1]})
         return out

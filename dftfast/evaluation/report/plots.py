@@ -1,12 +1,17 @@
-"""Plots of the report as inline SVG. Colours are CSS variables, so that they follow light and dark mode."""
+"""Plots of the report as inline SVG.
+
+Colours are CSS variables, so that they follow light and dark mode.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup, escape
 
+Point = tuple[float, float, float | None, float | None]  # x, y and its interval
 SERIES = 6  # colours --s0 ... --s5 of the style sheet
 
 
@@ -21,74 +26,124 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
     return [float(step * k) for k in range(int(first), int(np.floor(high / step + 1e-9)) + 1)]
 
 
+@dataclass(frozen=True)
+class _Plane:
+    """Where values of a plot of lines lie on the page."""
+
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+    width: int = 360
+    height: int = 220
+    left: int = 52
+    right: int = 12
+    top: int = 12
+    bottom: int = 34
+
+    def x(self, value: float) -> float:
+        low, high = self.xs
+        return self.left + (value - low) / (high - low) * (self.width - self.left - self.right)
+
+    def y(self, value: float) -> float:
+        low, high = self.ys
+        room = self.height - self.top - self.bottom
+        return self.height - self.bottom - (value - low) / (high - low) * room
+
+
 def lines(
-    series: Mapping[str, Sequence[tuple[float, float, float | None, float | None]]],
+    series: Mapping[str, Sequence[Point]],
     *,
     x_title: str,
     x_ticks: Mapping[float, str] | None = None,
     level: tuple[float, str] | None = None,
     band: tuple[float, float] | None = None,
-    format=lambda v: f"{v:g}",
+    format: Callable[[float], str] = lambda v: f"{v:g}",
     title: str = "",
 ) -> Markup:
-    """Lines of (x, y, low, high) by series name, with the area of the intervals for up to three; a dotted level (y, label), a
-    band (low, high) of human texts."""
-    width, height, left, right, top, bottom = 360, 220, 52, 12, 12, 34
+    """Lines of (x, y, low, high) by series name, with the area of the intervals for up to three.
+
+    Args:
+        level: a dotted line (y, label).
+        band: (low, high) of human texts.
+        format: of values of y.
+    """
     points = [p for s in series.values() for p in s]
-    ys = (
-        [v for p in points for v in p[1:] if v is not None]
-        + list(band or ())
-        + ([level[0]] if level else [])
-    )
+    ys = [v for p in points for v in p[1:] if v is not None]
+    ys += [*(band or ()), *([level[0]] if level else [])]
     xs = [p[0] for p in points]
-    y0, y1 = _padded(min(ys), max(ys))
-    x0, x1 = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    px = lambda x: left + (x - x0) / (x1 - x0) * (width - left - right)
-    py = lambda y: height - bottom - (y - y0) / (y1 - y0) * (height - top - bottom)
-    out = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
-    if band:
-        out.append(
-            f'<rect class="human-band" x="{left}" width="{width - left - right}" y="{py(band[1]):.1f}" '
-            f'height="{max(py(band[0]) - py(band[1]), 1.5):.1f}"/>'
-        )
-    for t in ticks(y0, y1):
-        out.append(
-            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
-            f'<text class="tick" x="{left - 6}" y="{py(t) + 3.5:.1f}" text-anchor="end">{escape(format(t))}</text>'
-        )
+    span = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
+    plane = _Plane(span, _padded(min(ys), max(ys)))
     marks = x_ticks or {
-        t: f"{t:g}" for t in (sorted(set(xs)) if len(set(xs)) <= 7 else ticks(x0, x1, 5))
+        t: f"{t:g}" for t in (sorted(set(xs)) if len(set(xs)) <= 7 else ticks(*span, 5))
     }
-    for t, label in marks.items():
+    out = [
+        f'<svg viewBox="0 0 {plane.width} {plane.height}" role="img" aria-label="{escape(title)}">'
+    ]
+    left, right = plane.left, plane.width - plane.right
+    if band:
+        low, high = plane.y(band[0]), plane.y(band[1])
         out.append(
-            f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{label}</text>'
+            f'<rect class="human-band" x="{left}" width="{right - left}" y="{high:.1f}" '
+            f'height="{max(low - high, 1.5):.1f}"/>'
         )
-    out.append(
-        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>'
-    )
-    for k, s in enumerate(series.values()):
-        s = sorted(s)
-        colour = f"var(--s{k % SERIES})"
-        if (
-            len(series) <= 3 and all(p[2] is not None for p in s) and len(s) > 1
-        ):  # more areas hide one another
-            area = [(p[0], p[3]) for p in s] + [(p[0], p[2]) for p in reversed(s)]
-            path = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in area)
-            out.append(f'<polygon points="{path}" fill="{colour}" opacity=".13"/>')
-        path = " ".join(f"{px(p[0]):.1f},{py(p[1]):.1f}" for p in s)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        out += [
-            f'<circle cx="{px(p[0]):.1f}" cy="{py(p[1]):.1f}" r="3" fill="{colour}"><title>{p[0]:g}: '
-            f"{escape(format(p[1]))}</title></circle>"
-            for p in s
-            if len(s) <= 20
-        ]
+    out += _axes(plane, x_title, marks, format)
+    areas = len(series) <= 3  # more areas hide one another
+    for k, line in enumerate(series.values()):
+        out += _line(plane, sorted(line), f"var(--s{k % SERIES})", areas, format)
     if level:
+        y = f"{plane.y(level[0]):.1f}"
         out.append(
-            f'<line class="candidate" x1="{left}" x2="{width - right}" y1="{py(level[0]):.1f}" y2="{py(level[0]):.1f}">'
+            f'<line class="candidate" x1="{left}" x2="{right}" y1="{y}" y2="{y}">'
             f"<title>{escape(level[1])}: {escape(format(level[0]))}</title></line>"
         )
     return Markup("".join(out) + "</svg>")
+
+
+def _axes(
+    plane: _Plane, x_title: str, x_ticks: Mapping[float, str], format: Callable[[float], str]
+) -> list[str]:
+    """The grid with its labels."""
+    left, right, bottom = plane.left, plane.width - plane.right, plane.height - plane.bottom
+    out = []
+    for t in ticks(*plane.ys):
+        out.append(
+            f'<line class="grid" x1="{left}" x2="{right}" y1="{plane.y(t):.1f}" '
+            f'y2="{plane.y(t):.1f}"/>'
+            f'<text class="tick" x="{left - 6}" y="{plane.y(t) + 3.5:.1f}" '
+            f'text-anchor="end">{escape(format(t))}</text>'
+        )
+    for t, label in x_ticks.items():
+        out.append(
+            f'<text class="tick" x="{plane.x(t):.1f}" y="{bottom + 15}" '
+            f'text-anchor="middle">{label}</text>'
+        )
+    out.append(
+        f'<text class="axis" x="{(left + right) / 2}" y="{plane.height - 4}" '
+        f'text-anchor="middle">{escape(x_title)}</text>'
+    )
+    return out
+
+
+def _line(
+    plane: _Plane,
+    points: Sequence[Point],
+    colour: str,
+    with_area: bool,
+    format: Callable[[float], str],
+) -> list[str]:
+    """One series: the area of its intervals, the line, and a dot for each of few points."""
+    path = lambda corners: " ".join(f"{plane.x(x):.1f},{plane.y(y):.1f}" for x, y in corners)
+    out = []
+    if with_area and all(p[2] is not None for p in points) and len(points) > 1:
+        area = [(p[0], p[3]) for p in points] + [(p[0], p[2]) for p in reversed(points)]
+        out.append(f'<polygon points="{path(area)}" fill="{colour}" opacity=".13"/>')
+    middle = path([p[:2] for p in points])
+    out.append(f'<polyline points="{middle}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    for x, y, *_ in points if len(points) <= 20 else ():
+        out.append(
+            f'<circle cx="{plane.x(x):.1f}" cy="{plane.y(y):.1f}" r="3" fill="{colour}">'
+            f"<title>{x:g}: {escape(format(y))}</title></circle>"
+        )
+    return out
 
 
 def histogram(
@@ -102,21 +157,26 @@ def histogram(
     out = [f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">']
     for t in ticks(0, most, 3):
         out.append(
-            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
-            f'<text class="tick" x="{left - 6}" y="{py(t) + 3.5:.1f}" text-anchor="end">{100 * t:.0f}%</text>'
+            f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" '
+            f'y2="{py(t):.1f}"/>'
+            f'<text class="tick" x="{left - 6}" y="{py(t) + 3.5:.1f}" '
+            f'text-anchor="end">{100 * t:.0f}%</text>'
         )
     for t in ticks(edges[0], edges[-1], 5):
         out.append(
-            f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" text-anchor="middle">{t:g}</text>'
+            f'<text class="tick" x="{px(t):.1f}" y="{height - bottom + 15}" '
+            f'text-anchor="middle">{t:g}</text>'
         )
     out.append(
-        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" text-anchor="middle">{escape(x_title)}</text>'
+        f'<text class="axis" x="{(left + width - right) / 2}" y="{height - 4}" '
+        f'text-anchor="middle">{escape(x_title)}</text>'
     )
     for name, heights in shares.items():
         steps = [(x, y) for a, b, y in zip(edges, edges[1:], heights) for x in (a, b)]
         corners = [(edges[0], 0), *steps, (edges[-1], 0)]
         out.append(
-            f'<polygon class="bars {name}" points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in corners)}"/>'
+            f'<polygon class="bars {name}" '
+            f'points="{" ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in corners)}"/>'
         )
     return Markup("".join(out) + "</svg>")
 
@@ -124,7 +184,10 @@ def histogram(
 def strip(
     rows: Sequence[tuple[str, float, float | None, float | None]], human: tuple[float, float] | None
 ) -> Markup:
-    """Values with intervals on one scale, a line for each (css class, value, low, high), the human range behind."""
+    """Values with intervals on one scale, the human range behind.
+
+    A row holds a CSS class, the value, and its interval.
+    """
     width, step = 260, 16
     height = step * len(rows) + 4
     values = [v for row in rows for v in row[1:] if v is not None] + list(human or ())
@@ -133,7 +196,8 @@ def strip(
     out = [f'<svg class="strip" viewBox="0 0 {width} {height}" aria-hidden="true">']
     if human:
         out.append(
-            f'<rect class="human-band" x="{px(human[0]):.1f}" width="{max(px(human[1]) - px(human[0]), 3):.1f}" '
+            f'<rect class="human-band" x="{px(human[0]):.1f}" '
+            f'width="{max(px(human[1]) - px(human[0]), 3):.1f}" '
             f'y="0" height="{height}" rx="2"/>'
         )
     for k, (name, value, low, high) in enumerate(rows):
@@ -147,7 +211,10 @@ def strip(
 
 
 def scatter(groups: Mapping[str, np.ndarray]) -> Markup:
-    """Points [n, 2] by group, drawn in turn so that no group hides another; a cross marks each group's mean."""
+    """Points [n, 2] by group, drawn in turn so that no group hides another.
+
+    A cross marks the mean of each group.
+    """
     width, height = 640, 420
     every = np.concatenate(list(groups.values()))
     (x0, y0), (x1, y1) = np.quantile(every, 0.002, axis=0), np.quantile(every, 0.998, axis=0)

@@ -21,7 +21,10 @@ def side_by_side(
     overused: Mapping[str, list[Overused]],
     count: int,
 ) -> list[dict]:
-    """Prompts that all sets answer, spread over the reference: prompt, and (name, text as HTML) human first."""
+    """Prompts that all sets answer, spread over the reference.
+
+    Each with its (name, text as HTML), human first.
+    """
     sets = {name: generations[name] for name in ["human", *shown]}
     place = {name: {i: k for k, i in enumerate(s.ids)} for name, s in sets.items()}
     common = [i for i in sets["human"].ids if all(i in p for p in place.values())]
@@ -73,11 +76,16 @@ def highlight(text: str, phrases: list[str]) -> Markup:
 def embedding_map(
     names: Sequence[str], generations: Mapping[str, TextSet], most: int
 ) -> dict | None:
-    """Human texts and the first `most` texts of each set in the plane of largest variance (PCA); None without embeddings."""
-    sets = {name: generations[name] for name in ["human", *names]}
-    if any(s.embeddings is None for s in sets.values()):
-        return None
-    points = {name: s.embeddings[:most].astype(np.float64) for name, s in sets.items()}
+    """Human texts and texts of each set in the plane of largest variance (PCA).
+
+    The first `most` of each set; None without embeddings.
+    """
+    points = {}
+    for name in ["human", *names]:
+        embeddings = generations[name].embeddings
+        if embeddings is None:
+            return None
+        points[name] = embeddings[:most].astype(np.float64)
     every = np.concatenate(list(points.values()))
     centre = every.mean(0)
     _, s, directions = np.linalg.svd(every - centre, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Figures of many settings: along each parameter of the sampler, and by the amount of training data."""
+"""Many settings: along each parameter of the sampler, and by the amount of training data."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.names import OFF, PARAMETERS, checkpoint_of, settings_of
-from dftfast.evaluation.super_baseline import Results, loss
+from dftfast.evaluation.super_baseline import Results, least_loss
 
 # shown at once; the others are folded away
 PLOTTED = (
-    "mmd",
-    "mmd_unseen",
-    "token_l2_1",
-    "token_l2_2",
-    "c2st",
-    "jsd",
-    "jmq",
-    "called_human",
-    "style_mmd",
-    "self_bleu",
-    "length_mean",
-    "mtld",
+    *("mmd", "mmd_unseen", "token_l2_1", "token_l2_2", "c2st", "jsd", "jmq", "called_human"),
+    *("style_mmd", "self_bleu", "length_mean", "mtld"),
 )
 TITLES = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
 
@@ -31,9 +21,10 @@ TITLES = {"temperature": "temperature", "top_p": "top-p", "top_k": "top-k"}
 def series_along(
     parameter: str, systems: Results, samplers: Mapping[str, Mapping[str, float]]
 ) -> dict[str, list[str]]:
-    """Systems that differ in nothing but this parameter of the sampler, by what they have in common: at least two each.
+    """Systems that differ in nothing but this parameter of the sampler, by what they share.
 
-    At most as many series as there are colours: those with the lowest MMD.
+    A series has at least two systems. There are at most as many series as colours: those with the
+    lowest MMD.
     """
     series: dict[str, dict[float, str]] = {}
     for name in systems:
@@ -63,7 +54,10 @@ def series_along(
 def sweep_plots(
     results: Results, baselines: Results, samplers, candidate: str | None
 ) -> list[dict]:
-    """For each parameter that was swept: title, names of the series and a plot for each metric, the candidate dotted."""
+    """For each parameter that was swept: title, names of the series, a plot for each metric.
+
+    The candidate is a dotted line.
+    """
     out = []
     for parameter in PARAMETERS:
         series = series_along(parameter, baselines, samplers)
@@ -108,12 +102,12 @@ def _plot(metric: str, data: dict, x_title: str, ticks, results: Results, candid
     human = next(
         (
             f
-            for figures in results.values()
-            if (f := figures.get(metric, Estimate())).human is not None
+            for estimates in results.values()
+            if (f := estimates.get(metric, Estimate())).human is not None
         ),
         Estimate(),
     )
-    level = (ours.value, candidate) if ours.value is not None else None
+    level = (ours.value, candidate) if candidate and ours.value is not None else None
     form = (lambda v: f"{100 * v:.0f}%") if m.percent else (lambda v: f"{v:.4g}".replace("-", "−"))
     return plots.lines(
         data,
@@ -127,7 +121,10 @@ def _plot(metric: str, data: dict, x_title: str, ticks, results: Results, candid
 
 
 def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
-    """Best value of each metric over all settings that were trained on the same share of the data; None for one share."""
+    """Best value of each metric over all settings trained on the same share of the data.
+
+    None where there is only one share.
+    """
     shares: dict[float, list[str]] = {}
     for name in baselines:
         if (share := settings_of(name).get("data")) is not None:
@@ -138,12 +135,8 @@ def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
     for share, names in sorted(shares.items()):
         best = {}
         for metric in metrics:
-            known = [
-                f for n in names if (f := baselines[n].get(metric, Estimate())).value is not None
-            ]
-            if METRICS[metric].better == "human":
-                known = [f for f in known if f.human is not None]
-            best[metric] = min(known, key=lambda f: loss(metric, f.value, f), default=None)
+            least = least_loss(metric, {n: baselines[n].get(metric, Estimate()) for n in names})
+            best[metric] = least[1] if least else None
         rows.append({"share": share, "settings": len(names), "best": best})
     return {"metrics": [m for m in metrics if any(row["best"][m] for row in rows)], "rows": rows}
 

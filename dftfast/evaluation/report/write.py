@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report.names import short
 from dftfast.evaluation.report.page import Page
+from dftfast.evaluation.report.report_context import ReportContext
 from dftfast.evaluation.results import cell
 from dftfast.evaluation.super_baseline import Results
 from dftfast.evaluation.textset import TextSet
@@ -22,53 +22,37 @@ def write_report(
     generations: Mapping[str, TextSet],
     *,
     candidate: str | None = None,
-    reference: Reference | None = None,
-    samplers: Mapping[str, Mapping] | None = None,
-    token_name: Callable[[int], str] = str,
-    about: Mapping[str, object] | None = None,
-    judges: Sequence[dict] = (),
-    detectors: Sequence[dict] = (),
+    context: ReportContext | None = None,
     samples: int = 6,
     map_points: int = 500,
 ) -> Path:
     """Write folder/report.html, report.md and report.json; return the path of the page.
 
+    Training curves are drawn where the folder has a log.jsonl, phases shown where it has a
+    dft/phases.json.
+
     Args:
         results: system -> metric -> Estimate.
         generations: system -> its texts, and "human" -> the reference.
         candidate: the system that is compared with the super-baseline of all others.
-        reference: what the results were measured against, with the training corpus where copies are to be shown.
-        samplers: system -> {temperature, top_p, top_k}; by default read from names such as "sft T=0.8 top-p=1 top-k=0".
-        token_name: text of a token id.
-        about: facts for the foot of the page.
-        judges, detectors: what each one says (`judge.judge_record`, `detectors.detector_record`).
-        samples, map_points: prompts shown side by side, and texts of each system on the embedding map.
-
-    Training curves are drawn where the folder has a log.jsonl, phases shown where it has a dft/phases.json.
+        context: where the results come from, and what judges and detectors say.
+        samples: prompts shown side by side.
+        map_points: texts of each system on the embedding map.
     """
-    folder = Path(folder)
-    page = Page(
-        results,
-        generations,
-        candidate if candidate in results else None,
-        samplers or {},
-        reference,
-        token_name,
-        judges,
-        detectors,
-    )
-    context = page.context(folder, samples, map_points) | {
-        "about": dict(about or {}),
+    folder, context = Path(folder), context or ReportContext()
+    page = Page(results, generations, candidate if candidate in results else None, context)
+    variables = page.variables(folder, samples, map_points) | {
+        "about": dict(context.about),
         "cell": cell,
         "short": short,
         "cut": _md,
     }
     environment = _environment()
     for name in ("report.md", "report.html"):
-        _write(folder / name, environment.get_template(f"{name}.j2").render(context))
+        _write(folder / name, environment.get_template(f"{name}.j2").render(variables))
     _write(
         folder / "report.json",
-        json.dumps(_record(context), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+        json.dumps(_record(variables), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
     )
     return folder / "report.html"
 
@@ -79,7 +63,7 @@ def _environment():
     return Environment(
         loader=PackageLoader("dftfast.evaluation.report", "."),
         undefined=StrictUndefined,
-        autoescape=lambda name: ".html" in name,
+        autoescape=lambda name: ".html" in (name or ""),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -96,7 +80,7 @@ def _md(text: object) -> str:
     return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~" else entities.get(c, c) for c in str(text))
 
 
-def _record(context: Mapping) -> dict:
+def _record(variables: Mapping) -> dict:
     """What the page says beyond results.json."""
     pairs = [
         {
@@ -104,7 +88,7 @@ def _record(context: Mapping) -> dict:
             "second": row["second"],
             "comparisons": {m: asdict(c) for m, c in row["comparisons"].items()},
         }
-        for row in context["pairs"]
+        for row in variables["pairs"]
     ]
     verdict = [
         {
@@ -114,9 +98,9 @@ def _record(context: Mapping) -> dict:
             "theirs": row["theirs"].to_json(),
             **asdict(row["comparison"]),
         }
-        for row in context["verdict"]
+        for row in variables["verdict"]
     ]
-    effect = context["data_effect"]
+    effect = variables["data_effect"]
     by_data = (
         [
             {
@@ -130,15 +114,15 @@ def _record(context: Mapping) -> dict:
         else []
     )
     return {
-        "headline": context["headline"],
-        "candidate": context["candidate"],
-        "told_from_human": context["told"],
+        "headline": variables["headline"],
+        "candidate": variables["candidate"],
+        "told_from_human": variables["told"],
         "verdict": verdict,
-        "judges": list(context["judge_records"]),
-        "detectors": list(context["detector_records"]),
+        "judges": list(variables["judge_records"]),
+        "detectors": list(variables["detector_records"]),
         "pairs": pairs,
         "effect_of_data": by_data,
-        "phases": context["phases"],
-        "slop": {name: slop.to_json() for name, slop in context["slop"].items()},
-        "about": context["about"],
+        "phases": variables["phases"],
+        "slop": {name: slop.to_json() for name, slop in variables["slop"].items()},
+        "about": variables["about"],
     }

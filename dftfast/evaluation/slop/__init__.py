@@ -1,1 +1,1 @@
-"""What gives a set of outputs away: phrases, tokens, repetition, copying, rhythm and style beside human texts."""
+"""What gives outputs away beside human texts: phrases, tokens, repetition, copying, style."""

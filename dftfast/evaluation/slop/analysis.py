@@ -28,12 +28,14 @@ class Slop:
     """Tables of one set of outputs beside the human texts.
 
     Attributes:
-        phrases, tokens: overused words and phrases, and overused tokens, by the number of texts that hold them.
+        phrases, tokens: overused words and phrases, and overused tokens, by the number of texts
+            that hold them.
         noise, token_noise: the same tables for one half of the human texts against the other.
         shares: the tokens that make up token L2.
         frequent: n (3 and 4) -> the most frequent word n-grams.
         style: gap of every style feature. lengths: of sentences and paragraphs.
-        duplicates: (id, id, similarity) of near-duplicates among the outputs. copies: longest runs from the training texts.
+        duplicates: (id, id, similarity) of near-duplicates among the outputs. copies: longest runs
+            from the training texts.
     """
 
     phrases: list[Overused]

@@ -1,4 +1,4 @@
-"""Longest runs that texts have in common with a corpus: what outputs copy from their training texts."""
+"""Longest runs that texts have in common with a corpus: what outputs copy from training texts."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ class Corpus:
         self._documents = [self._encode(text) for text in texts]
 
     def per_text(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """Tokens in the longest run that each text has in common with the corpus (0 below 4), and the share of its tokens
-        in runs of at least 8. float64 [n] each; NaN for a text without a token."""
+        """The longest copy of each text and its copied share, float64 [n] each.
+
+        The first is the tokens of the longest run that it has in common with the corpus (0 below
+        4), the second the share of its tokens in runs of at least 8. NaN for a text without a
+        token.
+        """
         matches = self.matches(texts)
         longest = [float(m.max()) if len(m) else np.nan for m in matches]
         share = [float(_covered(m).mean()) if len(m) else np.nan for m in matches]
@@ -54,7 +58,10 @@ class Corpus:
         return sorted(best.values(), key=lambda c: -c.tokens)[:count]
 
     def matches(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """For each token of each text, the length of the longest run from there that occurs in the corpus; 0 below 4. Exact."""
+        """For each token, the length of the longest run from there that occurs in the corpus.
+
+        Exact; 0 below 4.
+        """
         queries = [self._encode(text) for text in texts]
         separators = iter(range(len(self._vocabulary), 2**62))
         flat = _joined(queries, separators)
@@ -100,14 +107,16 @@ def _chunks(documents: Sequence[np.ndarray]):
 
 
 def _relevant(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The corpus without what no run of LEAST tokens can touch, which is most of it; separators stand in the gaps."""
-    found = np.isin(_hashes(corpus), _hashes(queries))  # a collision keeps a little too much
+    """The corpus without what no run of LEAST tokens can touch, which is most of it.
+
+    Separators stand in the gaps.
+    """
+    touched = np.isin(_hashes(corpus), _hashes(queries))  # a collision keeps a little too much
     kept = np.zeros(len(corpus), bool)
     for i in range(LEAST):
-        kept[i : i + len(found)] |= found
-    gap = (
-        ~kept & np.r_[True, kept[:-1]]
-    )  # the first token that is left out after a stretch that is kept
+        kept[i : i + len(touched)] |= touched
+    # the first token that is left out after a stretch that is kept
+    gap = ~kept & np.r_[True, kept[:-1]]
     part = corpus.copy()
     part[gap] = -1 - np.arange(gap.sum())
     return part[kept | gap]
@@ -125,11 +134,14 @@ def _hashes(tokens: np.ndarray) -> np.ndarray:
 
 
 def _longest_matches(corpus: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Longest common run from each position of `queries` with any position of `corpus`, int64 [len(queries)].
+    """Longest common run from each position of `queries` with any position of `corpus`.
 
-    Prefix doubling (Manber and Myers 1993): level k ranks all positions by their next 2^k tokens, up to the level at
-    which no class holds positions of both. In the order of that level a position's longest match is with the
-    nearest corpus position before or after it; how long it is follows from the ranks of the lower levels.
+    int64 [len(queries)].
+
+    Prefix doubling (Manber and Myers 1993): level k ranks all positions by their next 2^k tokens,
+    up to the level at which no class holds positions of both. In the order of that level a
+    position's longest match is with the nearest corpus position before or after it; how long it is
+    follows from the ranks of the lower levels.
     """
     n = len(corpus)
     levels = [np.unique(np.concatenate([corpus, queries]), return_inverse=True)[1]]

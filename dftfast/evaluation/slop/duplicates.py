@@ -14,8 +14,11 @@ ALIKE = 0.5  # Jaccard similarity from which two texts are near-duplicates
 
 
 def shingle_similarity(texts: Sequence[str]) -> np.ndarray:
-    """Jaccard similarity of the sets of word 3-grams of each two texts, float64 [n, n]; exact. The beginning and the end of
-    a text count as words, so that short texts have 3-grams too (Broder 1997, "On the resemblance of documents")."""
+    """Jaccard similarity of the sets of word 3-grams of each two texts, float64 [n, n]; exact.
+
+    The beginning and the end of a text count as words, so that short texts have 3-grams too (Broder
+    1997, "On the resemblance of documents").
+    """
     vocabulary: dict[str, int] = {}
     documents = [
         [0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in words(t)), 1] for t in texts

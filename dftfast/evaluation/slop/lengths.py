@@ -15,8 +15,11 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Lengths:
-    """Words in all pieces of a kind ("sentence", "paragraph") of outputs and of human texts: quantiles (5, 25, 50, 75, 95%),
-    and the share of pieces in equal bins from `edges[0]` to `edges[-1]` (the 99% quantile of both; longer ones in the last)."""
+    """Words in all pieces of a kind ("sentence", "paragraph") of outputs and of human texts.
+
+    There are quantiles (5, 25, 50, 75, 95%), and the share of pieces in equal bins from `edges[0]`
+    to `edges[-1]` (the 99% quantile of both; longer ones in the last).
+    """
 
     kind: str
     outputs: list[float]

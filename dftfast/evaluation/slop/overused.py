@@ -1,4 +1,4 @@
-"""Words and phrases that a set of outputs overuses, judged by the number of texts that hold them."""
+"""Words and phrases that a set of outputs overuses, by the number of texts that hold them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dftfast.evaluation.text_stats import sentences, words
 class Overused:
     """A phrase and the shares of outputs and of human texts that hold it.
 
-    `ratio` is their quotient, with half a text added to both counts. `p` is the p-value that the shares differ only by
-    chance (McNemar's exact test over prompts where the sets share them, else Fisher's exact test), adjusted for all
-    phrases examined (Benjamini and Hochberg 1995).
+    `ratio` is their quotient, with half a text added to both counts. `p` is the p-value that the
+    shares differ only by chance (McNemar's exact test over prompts where the sets share them, else
+    Fisher's exact test), adjusted for all phrases examined (Benjamini and Hochberg 1995).
     """
 
     phrase: str
@@ -29,19 +29,26 @@ class Overused:
 
 def phrases_of(text: str, orders: Sequence[int] = (1, 2, 3, 4)) -> set[str]:
     """Distinct word n-grams, in lower case, that do not cross sentences."""
-    found: set[str] = set()
+    phrases: set[str] = set()
     for sentence in sentences(text):
         w = words(sentence)
         for n in orders:
-            found.update(" ".join(w[i : i + n]) for i in range(len(w) - n + 1))
-    return found
+            phrases.update(" ".join(w[i : i + n]) for i in range(len(w) - n + 1))
+    return phrases
 
 
 def overused(
     outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool, least_share: float = 0.02
 ) -> list[Overused]:
-    """Phrases in at least `least_share` of the outputs, most overused first (by ratio among the significant ones, then
-    the others). Takes the sets of `phrases_of`; `paired` when the i-th of both answer one prompt."""
+    """Phrases in at least `least_share` of the outputs, most overused first.
+
+    They are ordered by ratio among the significant ones, then the others.
+
+    Args:
+        outputs, human: the sets of `phrases_of`.
+        paired: the i-th of both answer one prompt.
+        least_share: of the outputs that hold a phrase.
+    """
     from scipy import stats
 
     count = Counter(p for text in outputs for p in text)
@@ -70,8 +77,11 @@ def overused(
 
 
 def without_parts(rows: Sequence[Overused]) -> list[Overused]:
-    """Join phrases that continue one another in the same outputs, then drop those that are part of a longer phrase
-    which nearly as many outputs hold: "as a" beside "as a result"."""
+    """Join phrases that continue one another in the same outputs, then drop parts of longer ones.
+
+    A part is dropped when nearly as many outputs hold the longer phrase: "as a" beside "as a
+    result".
+    """
     rows = _joined(list(rows))
     kept = []
     for row in rows:
@@ -82,7 +92,7 @@ def without_parts(rows: Sequence[Overused]) -> list[Overused]:
 
 
 def _joined(rows: list[Overused], order: int = 4) -> list[Overused]:
-    """Phrases of `order` words that overlap in all but one word, in equally many texts, become one long phrase."""
+    """Join phrases of `order` words that overlap in all but one word, in equally many texts."""
     pieces = [row for row in rows if len(row.phrase.split()) == order]
     follows = lambda b, a: (
         a is not b
@@ -104,7 +114,10 @@ def _joined(rows: list[Overused], order: int = 4) -> list[Overused]:
 
 
 def human_against_human(human: Sequence[set[str]], seed: int = 0) -> list[Overused]:
-    """The same table for one random half of the human texts against the other: what noise alone looks like."""
+    """The same table for one random half of the human texts against the other.
+
+    It shows what noise alone looks like.
+    """
     order = np.random.default_rng(seed).permutation(len(human))
     half = len(human) // 2
     return overused(

@@ -10,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TokenShare:
-    """A token, its frequency among the tokens of outputs and of human texts, and its share of the squared L2 distance."""
+    """A token, its frequency among the tokens of outputs and of human texts, and its share of the
+    squared L2 distance."""
 
     token: str
     outputs: float
@@ -25,7 +26,8 @@ def l2_shares(
     exclude: Collection[int] = (),
     count: int = 20,
 ) -> list[TokenShare]:
-    """The tokens with the largest part in ‖f_q − f_p‖², largest first; empty for equal frequencies."""
+    """The tokens with the largest part in ‖f_q − f_p‖², largest first; empty for equal
+    frequencies."""
     flat = [
         np.array([t for d in documents for t in d if t not in exclude], np.int64)
         for documents in (outputs, human)

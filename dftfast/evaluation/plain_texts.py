@@ -1,4 +1,4 @@
-"""Texts in, figures out: the evaluation of plain strings."""
+"""Texts in, estimates out: the evaluation of plain strings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def evaluate_texts(
     rounds: int = 1000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Every figure of how far the outputs are from human texts, by name.
+    """Every metric of how far the outputs are from human texts, by name.
 
     Args:
         paired: the texts at the same place answer the same prompt; otherwise the two are
