@@ -1,9 +1,13 @@
 import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dftfast.evaluation import TextSet
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `evaluate_files`
 
 _NOUNS = (
     "river table letter morning winter garden engine market window teacher road song house story "
@@ -46,3 +50,16 @@ def hash_word(word: str) -> int:
 @pytest.fixture
 def sets():
     return make
+
+
+@pytest.fixture
+def files(sets, tmp_path):
+    """Files of two systems, and that of the human texts."""
+    from evaluate_files import save
+
+    at = [{"temperature": 0.5}] * 30
+    human = save(tmp_path / "reference.jsonl", sets(30, 0))
+    return [
+        save(tmp_path / "cold.jsonl", sets(30, 1), sampler=at),
+        save(tmp_path / "dft.jsonl", sets(30, 2)),
+    ], human

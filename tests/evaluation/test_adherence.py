@@ -22,28 +22,28 @@ def briefs(*changes):
 
 def test_length_error_is_in_doublings_of_the_length_asked_for():
     asked = briefs({}, {}, {})
-    found = per_text(["word " * 11, "word " * 22, ""], asked)["length_error"]
-    assert found == pytest.approx([0.0, 1.0, np.log2(11)])
+    measured = per_text(["word " * 11, "word " * 22, ""], asked)["length_error"]
+    assert measured == pytest.approx([0.0, 1.0, np.log2(11)])
 
 
 def test_em_dashes_count_only_against_the_brief():
     asked = briefs({}, {}, {"em_dashes_allowed": True}, {"text": "so \u2014 yes"})
-    found = per_text(["no \u2014 yes", "no - yes", "no \u2014 yes", "no \u2014 yes"], asked)[
+    measured = per_text(["no \u2014 yes", "no - yes", "no \u2014 yes", "no \u2014 yes"], asked)[
         "em_dash_error"
     ]
-    assert found[:2].tolist() == [1.0, 0.0] and np.isnan(found[2:]).all()
+    assert measured[:2].tolist() == [1.0, 0.0] and np.isnan(measured[2:]).all()
 
 
 def test_outline_coverage_is_the_share_of_its_longer_words():
     asked = briefs({}, {}, {"outline": []})
-    found = per_text(["LUNCH, at noon.", "gardening", "Lunch"], asked)["outline_coverage"]
-    assert found[:2] == pytest.approx([2 / 3, 0.0]) and np.isnan(found[2])
+    measured = per_text(["LUNCH, at noon.", "gardening", "Lunch"], asked)["outline_coverage"]
+    assert measured[:2] == pytest.approx([2 / 3, 0.0]) and np.isnan(measured[2])
 
 
 def test_human_texts_keep_to_their_own_briefs():
     (brief,) = briefs({})
-    found = {name: values[0] for name, values in per_text([BRIEF["text"]], [brief]).items()}
-    assert found == {"length_error": 0.0, "em_dash_error": 0.0, "outline_coverage": 1.0}
+    measured = {name: values[0] for name, values in per_text([BRIEF["text"]], [brief]).items()}
+    assert measured == {"length_error": 0.0, "em_dash_error": 0.0, "outline_coverage": 1.0}
 
 
 def test_evaluation_reports_adherence_where_the_reference_has_briefs():

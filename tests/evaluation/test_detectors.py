@@ -62,12 +62,12 @@ def test_curvature_is_that_of_its_definition(pair, model, other, tmp_path, sets)
 
     models = (model, other) if pair else (model,)
     texts = [*sets(3, 1).texts, "too short", "long " * 400]
-    found = detector(tmp_path, sets, *models).curvature(texts)
+    measured = detector(tmp_path, sets, *models).curvature(texts)
     own = [
         transformers.AutoModelForCausalLM.from_pretrained(m, dtype=torch.float32) for m in models
     ]
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    for text, value in zip(texts, found):
+    for text, value in zip(texts, measured):
         ids = tokenizer.encode(text, add_special_tokens=False)[:1024]
         if len(ids) < 16:
             assert np.isnan(value)
@@ -132,7 +132,7 @@ def test_models_with_other_tokens_are_refused(model, tmp_path, sets, tmp_path_fa
 
 def described(tmp_path, address, **changes):
     file = tmp_path / "detector.yaml"
-    how = {
+    described = {
         "url": address,
         "headers": {"x-api-key": "${DETECTOR_KEY}"},
         "body": {"document": "{text}", "options": {"version": [2]}},
@@ -140,7 +140,7 @@ def described(tmp_path, address, **changes):
         "of": "ai",
         "scale": 100,
     }
-    file.write_text(json.dumps({k: v for k, v in (how | changes).items() if v is not None}))
+    file.write_text(json.dumps({k: v for k, v in (described | changes).items() if v is not None}))
     return file
 
 
@@ -165,11 +165,13 @@ def test_an_api_that_misbehaves(trouble, tmp_path, monkeypatch):
         file = described(tmp_path, server.url)
         texts = [f'"machine" {i}\n' if i % 2 else f"person {i}" for i in range(6)]
         done = []
-        found = HTTPDetector(
+        measured = HTTPDetector(
             "api", file, AnswerCache(tmp_path / "a.jsonl"), FAST
         ).human_probability(texts, done.append)
         assert (
-            found == pytest.approx([0.9, 0.2] * 3) and sum(done) == 6 and len(server.requests) == 8
+            measured == pytest.approx([0.9, 0.2] * 3)
+            and sum(done) == 6
+            and len(server.requests) == 8
         )
         assert {body["document"] for body in server.requests} == set(texts) and server.requests[0][
             "options"
@@ -178,7 +180,7 @@ def test_an_api_that_misbehaves(trouble, tmp_path, monkeypatch):
         monkeypatch.setenv("DETECTOR_KEY", "secret-2")
         assert HTTPDetector("api", file, AnswerCache(tmp_path / "a.jsonl"), FAST).human_probability(
             texts
-        ) == pytest.approx(found)
+        ) == pytest.approx(measured)
         assert len(server.requests) == 8 and "secret" not in (tmp_path / "a.jsonl").read_text()
 
 
@@ -192,10 +194,10 @@ def test_api_for_texts_it_does_not_take_and_keys_it_does_not_know(tmp_path, monk
         else generated(body)
     )
     with ChatServer(behave) as server:
-        found = HTTPDetector(
+        measured = HTTPDetector(
             "api", described(tmp_path, server.url), AnswerCache(tmp_path / "a.jsonl"), FAST
         ).human_probability(["x" * 200, "odd", "fine"])
-        assert np.isnan(found[:2]).all() and found[2] == pytest.approx(0.9)
+        assert np.isnan(measured[:2]).all() and measured[2] == pytest.approx(0.9)
     with ChatServer(lambda *_: (401, {})) as server:
         with pytest.raises(UserError, match=r"detector api .*status 401") as error:
             HTTPDetector(
@@ -210,10 +212,10 @@ def test_a_redirect_is_not_followed_with_the_key(tmp_path, monkeypatch):
         ChatServer(generated) as thief,
         ChatServer(lambda *_: (302, {}, {"Location": thief.url})) as server,
     ):
-        found = HTTPDetector(
+        measured = HTTPDetector(
             "api", described(tmp_path, server.url), AnswerCache(tmp_path / "a.jsonl"), FAST
         ).human_probability(["x"])
-        assert np.isnan(found).all() and not thief.requests
+        assert np.isnan(measured).all() and not thief.requests
 
 
 @pytest.mark.parametrize(

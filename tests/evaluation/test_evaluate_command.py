@@ -1,47 +1,11 @@
-"""The evaluate command: its files, and bad input as one line with exit status 2 and nothing
-half-written."""
+"""The evaluate command: its files, and bad input as one line with nothing half-written."""
 
 import json
-import sys
 
 import pytest
-from byte_model import save_byte_model
-from chat_server import ChatServer, completion
+from evaluate_files import arguments, refused, save
 
 from dftfast import evaluate
-from dftfast.runtime.command import run
-
-
-def save(path, texts, **columns):
-    rows = [
-        {"id": i, "text": t, "prompt": p, **{k: v[n] for k, v in columns.items()}}
-        for n, (i, t, p) in enumerate(zip(texts.ids, texts.texts, texts.prompts))
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def files(sets, tmp_path):
-    at = [{"temperature": 0.5}] * 30
-    human = save(tmp_path / "reference.jsonl", sets(30, 0))
-    return [
-        save(tmp_path / "cold.jsonl", sets(30, 1), sampler=at),
-        save(tmp_path / "dft.jsonl", sets(30, 2)),
-    ], human
-
-
-def arguments(outputs, human, *more):
-    return [
-        *map(str, outputs),
-        "--reference",
-        str(human),
-        "--embedder",
-        "character-ngrams",
-        "--rounds",
-        "40",
-        *more,
-    ]
 
 
 def test_several_systems(files, tmp_path, capsys):
@@ -66,7 +30,7 @@ def test_a_second_report_does_not_embed_again(files, tmp_path, monkeypatch):
     monkeypatch.setattr(
         CharacterNgrams,
         "encode",
-        lambda self, texts, *more: asked.append(len(texts)) or encode(self, texts, *more),
+        lambda self, texts, *rest: asked.append(len(texts)) or encode(self, texts, *rest),
     )
     evaluate.main(given)
     assert (
@@ -112,164 +76,6 @@ def test_million_character_line_is_a_text_like_any_other(files, sets, tmp_path):
         ]["value"]
         > 6000
     )
-
-
-@pytest.fixture
-def judged(monkeypatch, tmp_path):
-    monkeypatch.setenv("DFTFAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GPT_API_KEY", "sk-secret-9")
-
-
-def test_judges_and_detectors_in_one_run_and_again_for_nothing(files, judged, tmp_path, capsys):
-    """Two judges and a detector on one server; the files hold their tables and no key."""
-
-    def behave(body, number):
-        if "document" in body:
-            return {"p": 0.7 if "again" in body["document"] else 0.2}
-        text = body["messages"][0]["content"]
-        first, second = (len(text.split(f"<text_{x}>")[1]) for x in "AB")
-        return completion("A" if (first > second) == (body["model"] == "long") else "B")
-
-    outputs, human = files
-    with ChatServer(behave) as server:
-        (tmp_path / "d.yaml").write_text(
-            json.dumps(
-                {
-                    "url": server.url,
-                    "body": {"document": "{text}"},
-                    "probability": "p",
-                    "of": "human",
-                }
-            )
-        )
-        given = arguments(
-            outputs,
-            human,
-            "--candidate",
-            "dft",
-            "--limit",
-            "8",
-            "--both-orders",
-            "--dimensions",
-            "--judge",
-            f"gpt={server.url},long,1,2",
-            "--judge",
-            f"other={server.url},short",
-            "--detector",
-            f"d={tmp_path / 'd.yaml'}",
-            "--out",
-            str(tmp_path / "out"),
-        )
-        evaluate.main(given)
-        assert len(server.requests) == 2 * 2 * 6 * 16 + 24
-        first = json.loads((tmp_path / "out" / "results.json").read_text())
-        evaluate.main(given)
-        assert len(server.requests) == 2 * 2 * 6 * 16 + 24
-        assert all(
-            ("sk-secret-9" in headers["authorization"]) == (body["model"] == "long")
-            for headers, body in zip(server.headers, server.requests)
-            if "model" in body
-        )
-    again = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (
-        again["systems"] == first["systems"]
-        and again["judges"][0]["calls"]["spent"] == 0 < first["judges"][0]["calls"]["spent"]
-    )
-    gpt, other = first["judges"]
-    for name in ("cold", "dft"):
-        figures = first["systems"][name]
-        assert figures["jmq"]["value"] == pytest.approx(
-            (
-                gpt["systems"][name]["figures"]["jmq"]["value"]
-                + other["systems"][name]["figures"]["jmq"]["value"]
-            )
-            / 2
-        )
-        assert (
-            figures["jmq_depth"]["low"]
-            <= figures["jmq_depth"]["value"]
-            <= figures["jmq_depth"]["high"]
-        )
-        assert (
-            figures["called_human"]["human"] is not None
-            and gpt["systems"][name]["verdicts"]["jmq_relevance"] == 8
-        )
-    assert (
-        first["detectors"][0]["systems"]["dft"]["answers"] == 8
-        and first["verdicts"]["jmq"]["against"] == "cold"
-    )
-    for file in ("report.html", "report.md", "report.json", "results.json"):
-        text = (tmp_path / "out" / file).read_text()
-        assert "sk-secret-9" not in text and "127.0.0.1" in text, file
-    assert not any(
-        b"sk-secret-9" in p.read_bytes() for p in (tmp_path / "cache").rglob("*") if p.is_file()
-    )
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert (
-        "What judges prefer" in page
-        and "What AI detectors say" in page
-        and "Both orders had the same winner" in page
-    )
-
-
-def test_models_on_this_machine_as_judge_and_detector(files, judged, tmp_path):
-    model = save_byte_model(tmp_path / "model")
-    outputs, human = files
-    given = arguments(
-        outputs[:1],
-        human,
-        "--limit",
-        "24",
-        "--judge",
-        f"own={model}",
-        "--detector",
-        f"own={model}",
-        "--out",
-        str(tmp_path / "out"),
-    )
-    evaluate.main(given)
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    (judge,) = results["judges"]
-    assert (
-        judge["both_orders"]
-        and judge["calls"] is None
-        and judge["systems"]["cold"]["verdicts"] == {"jmq": 24}
-    )
-    assert (
-        results["systems"]["cold"]["jmq"]["value"]
-        == judge["systems"]["cold"]["figures"]["jmq"]["value"]
-    )
-    assert results["systems"]["cold"]["called_human"]["human"] == pytest.approx(0.95, abs=0.05)
-
-
-def test_what_judges_and_detectors_cannot_do(files, sets, judged, tmp_path, monkeypatch, capsys):
-    outputs, human = files
-    apart = save(tmp_path / "apart.jsonl", sets(30, 5, prefix="q"))
-    for more, message in (
-        (
-            ["--judge", "gpt=http://127.0.0.1:9,m", "--judge", "gpt=http://127.0.0.1:9,n"],
-            "--judge: 'gpt' is used twice",
-        ),
-        (["--judge", "gpt=http://127.0.0.1:9,m", "--max-cost", "1"], "gpt has no prices"),
-        (["--judge", "model"], "--judge: 'model' must begin"),
-        (["--judge", f"local={tmp_path / 'none'}"], "none"),
-        (["--detector", "d=a,b,c"], "names 3 models"),
-        (["--detector", f"d={tmp_path / 'none.yaml'}"], "none.yaml: cannot be read"),
-        (["--requests-per-minute", "0"], "--requests-per-minute: 0"),
-    ):
-        refused(
-            arguments(outputs, human, "--out", str(tmp_path / "out"), *more),
-            message,
-            monkeypatch,
-            capsys,
-        )
-    refused(
-        arguments([apart], human, "--judge", "gpt=http://127.0.0.1:9,m"),
-        "apart answers none of the prompts",
-        monkeypatch,
-        capsys,
-    )
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_system_that_writes_nothing(files, sets, tmp_path):
@@ -346,7 +152,7 @@ def test_sets_that_cannot_be_compared(files, sets, tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.parametrize(
-    "more, message",
+    "options, message",
     [
         (["--candidate", "best"], "--candidate: no file named 'best'"),
         (["--rounds", "5"], "--rounds: 5"),
@@ -355,16 +161,6 @@ def test_sets_that_cannot_be_compared(files, sets, tmp_path, monkeypatch, capsys
         (["--sedd", "1"], "command line: unrecognized"),
     ],
 )
-def test_options(more, message, files, monkeypatch, capsys):
+def test_options(options, message, files, monkeypatch, capsys):
     outputs, human = files
-    refused(arguments(outputs, human, *more), message, monkeypatch, capsys)
-
-
-def refused(given, message, monkeypatch, capsys):
-    capsys.readouterr()
-    monkeypatch.setattr(sys, "argv", ["evaluate", *given])
-    with pytest.raises(SystemExit) as exit_:
-        run(evaluate.main)
-    error = capsys.readouterr().err.splitlines()
-    assert exit_.value.code == 2
-    assert error[-1].startswith("error: ") and message in error[-1], error[-1]
+    refused(arguments(outputs, human, *options), message, monkeypatch, capsys)

@@ -1,19 +1,15 @@
-"""Judges: orders, wins, position bias, malformed answers, intervals; the local judge against
-transformers."""
+"""Judges: orders, wins, position bias, malformed answers, intervals."""
 
 import json
-import math
 
 import numpy as np
 import pytest
-import torch
 from chat_server import ChatServer, completion
 
 from dftfast.endpoint import AnswerCache, Budget, Endpoint, Limits
 from dftfast.evaluation.estimate import wilson
 from dftfast.evaluation.judge import (
     QUESTIONS,
-    LocalJudge,
     RemoteJudge,
     judge_estimates,
     judge_record,
@@ -144,10 +140,10 @@ def test_order_depends_on_the_seed_alone_and_is_the_same_for_all_systems(sets, t
             for name, s in systems.items()
         }
 
-    found = humans_first({"one": one, "two": two}, 0, "a")
+    human_first = humans_first({"one": one, "two": two}, 0, "a")
     assert (
-        found["one"]
-        == found["two"]
+        human_first["one"]
+        == human_first["two"]
         == humans_first({"two": two}, 0, "b")["two"]
         != humans_first({"two": two}, 1, "c")["two"]
     )
@@ -261,73 +257,4 @@ def test_figures_over_judges_and_prompts():
     two = type("J", (), {"wins": {"x": {"jmq": np.r_[np.zeros(8), np.nan, 1.0]}}})
     assert judge_estimates([one, two], "x", 50, 0)["jmq"].value == pytest.approx(
         2 * np.mean([0.5] * 6 + [0, 0] + [1])
-    )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    from byte_model import save_byte_model
-
-    return save_byte_model(tmp_path_factory.mktemp("model"))
-
-
-def test_local_judge_is_what_transformers_computes(model, tmp_path, sets):
-    """Log-odds of A against B after the question, in one question and in many at once, twice from
-    disk."""
-    import transformers
-
-    items = [
-        Item(q, "Tea", a, b)
-        for q in ("jmq", "jmq_depth")
-        for a, b in (("Short.", "A longer text."), ("A longer text.", "Short."), ("x", "y"))
-    ]
-    local = LocalJudge("small", str(model), AnswerCache(tmp_path / "a.jsonl"), "cpu")
-    found = local.preferences(items)
-    reference = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    a, b = (tokenizer.encode(x, add_special_tokens=False)[0] for x in "AB")
-    for item, value in zip(items, found):
-        text = tokenizer.apply_chat_template(
-            item.messages(), tokenize=False, add_generation_prompt=True
-        )
-        logits = reference(torch.tensor([tokenizer.encode(text, add_special_tokens=False)])).logits[
-            0, -1
-        ]
-        assert value == pytest.approx(
-            (logits[a] - logits[b]).item(), abs=0.15
-        )  # bfloat16 where the processor has it
-    again = LocalJudge("small", str(model), AnswerCache(tmp_path / "a.jsonl"), "cpu")
-    again._log_odds = lambda items: [] if not items else pytest.fail("asked again")
-    assert again.preferences(items).tolist() == found.tolist()
-
-
-def test_local_judge_sees_both_orders_and_leaves_out_what_is_too_long(model, tmp_path, sets):
-    human, outputs = sets(12, 0), sets(12, 1)
-    outputs.texts[5] = "word " * 1000
-    local = LocalJudge("small", str(model), AnswerCache(tmp_path / "a.jsonl"), "cpu")
-    judged = judge_systems(local, {"x": outputs}, human, ["jmq"])
-    wins = judged.wins["x"]["jmq"]
-    assert (
-        judged.both_orders
-        and math.isnan(wins[5])
-        and local.unanswered == 2
-        and np.isfinite(np.delete(wins, 5)).all()
-    )
-    values = dict(
-        zip(
-            range(12),
-            local.preferences(
-                [
-                    Item("jmq", "Prompt 0", outputs.texts[0], human.texts[0]),
-                    Item("jmq", "Prompt 0", human.texts[0], outputs.texts[0]),
-                ]
-            ),
-        )
-    )
-    assert wins[0] == float(values[0] - values[1] > 0)
-    record = judge_record(judged, 50, 0)
-    assert (
-        record["calls"] is None
-        and record["where"] == "this machine"
-        and record["systems"]["x"]["verdicts"]["jmq"] == 11
     )

@@ -45,8 +45,8 @@ def test_longest_common_runs(seed, chunk, monkeypatch):
         corpus[0],
         "q " + corpus[1] + " q",
     ]
-    for found, one in zip(Corpus(corpus).matches(texts), texts):
-        assert found.tolist() == longest_by_force(corpus, one)
+    for measured, one in zip(Corpus(corpus).matches(texts), texts):
+        assert measured.tolist() == longest_by_force(corpus, one)
 
 
 def test_copied_run_is_shown_as_it_stands():
