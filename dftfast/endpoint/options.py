@@ -31,7 +31,11 @@ def add_endpoint_options(parser: argparse.ArgumentParser) -> None:
 
 
 def limits_of(options: argparse.Namespace) -> tuple[Limits, Budget]:
-    """The limits and the cap of the options. Raises UserError."""
+    """The limits and the cap of the options.
+
+    Raises:
+        UserError: a number is out of its range.
+    """
     if options.concurrency < 1:
         raise UserError(f"--concurrency: {options.concurrency}; must be at least 1")
     for name in ("requests_per_minute", "max_cost"):

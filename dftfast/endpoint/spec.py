@@ -18,7 +18,11 @@ def is_url(text: str) -> bool:
 
 
 def named(option: str, text: str) -> tuple[str, str]:
-    """(name, rest) of NAME=REST. Raises UserError."""
+    """(name, rest) of NAME=REST.
+
+    Raises:
+        UserError: the text has another form.
+    """
     name, equals, rest = text.partition("=")
     if not equals or not rest or not re.fullmatch(r"[\w.-]+", name):
         raise UserError(
@@ -45,7 +49,11 @@ class Endpoint:
 
     @classmethod
     def parse(cls, option: str, text: str) -> Endpoint:
-        """From NAME=URL,MODEL[,PRICE_IN,PRICE_OUT]. Raises UserError naming the option."""
+        """From NAME=URL,MODEL[,PRICE_IN,PRICE_OUT].
+
+        Raises:
+            UserError: the text has another form; it names the option.
+        """
         name, rest = named(option, text)
         url, *parts = (part.strip() for part in rest.split(","))
         if not is_url(url) or len(parts) not in (1, 3) or not parts[0]:

@@ -72,8 +72,9 @@ def chrf(statistics: np.ndarray) -> np.ndarray:
 
 
 def self_bleu(texts: Sequence[str]) -> np.ndarray:
-    """BLEU-4, 0 to 1, of each text with all the others as references (Zhu et al., Texygen, SIGIR
-    2018). float64 [n]
+    """BLEU-4, 0 to 1, of each text with all the others as references. float64 [n]
+
+    Zhu et al., Texygen, SIGIR 2018.
 
     Exact in one pass: the clipping count of an n-gram is its largest count in another text, which
     is the largest of all unless this text holds it, and then the second largest. Smoothing and
@@ -106,8 +107,10 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
 
 @cache
 def _tokenizer():
-    """sacrebleu's 13a, one for all: it remembers texts, and BLEU and self-BLEU tokenise the same
-    ones."""
+    """sacrebleu's 13a, one for all.
+
+    It remembers texts, and BLEU and self-BLEU tokenise the same ones.
+    """
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
     return Tokenizer13a()

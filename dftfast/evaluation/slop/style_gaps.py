@@ -13,9 +13,11 @@ from dftfast.evaluation.two_samples import TwoSamples
 
 @dataclass(frozen=True)
 class StyleGap:
-    """A feature's mean in outputs and in human texts; `gap` is their difference in human spreads
-    (standardised mean difference) with its 95% interval, `p` that of a permutation test, adjusted
-    for all features (Benjamini and Hochberg)."""
+    """A feature's mean in outputs and in human texts.
+
+    `gap` is their difference in human spreads (standardised mean difference) with its 95% interval,
+    `p` that of a permutation test, adjusted for all features (Benjamini and Hochberg).
+    """
 
     feature: str
     outputs: float

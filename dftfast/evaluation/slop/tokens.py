@@ -10,8 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TokenShare:
-    """A token, its frequency among the tokens of outputs and of human texts, and its share of the
-    squared L2 distance."""
+    """A token, its frequency in outputs and in human texts, and its share of the distance.
+
+    The distance is the squared L2 distance of the frequencies.
+    """
 
     token: str
     outputs: float
@@ -26,8 +28,10 @@ def l2_shares(
     exclude: Collection[int] = (),
     count: int = 20,
 ) -> list[TokenShare]:
-    """The tokens with the largest part in ‖f_q − f_p‖², largest first; empty for equal
-    frequencies."""
+    """The tokens with the largest part in ‖f_q − f_p‖², largest first.
+
+    Empty for equal frequencies.
+    """
     flat = [
         np.array([t for d in documents for t in d if t not in exclude], np.int64)
         for documents in (outputs, human)
