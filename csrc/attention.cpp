@@ -1,4 +1,4 @@
-// Bindings of the attention kernels, the choice of instruction set, and the writes to a paged cache.
+// Bindings of the attention kernels, the choice of instruction set, the writes to a paged cache.
 #include <pybind11/pybind11.h>
 
 #include <cstring>
@@ -23,14 +23,16 @@ const AttentionKernels& kernels() {
 
 using Address = uintptr_t;
 template <class T = void>
-T* p(Address address) { return reinterpret_cast<T*>(address); }
+T* p(Address address) {
+  return reinterpret_cast<T*>(address);
+}
 
 void refuse_unless(bool good, const char* what) {
   if (!good) throw std::invalid_argument(what);
 }
 
-Packed packed(int dtype, Address offsets, int64_t documents, int64_t tokens, int64_t heads, int64_t kv_heads,
-              int64_t head_dim, int threads) {
+Packed packed(int dtype, Address offsets, int64_t documents, int64_t tokens, int64_t heads,
+              int64_t kv_heads, int64_t head_dim, int threads) {
   const int64_t* o = p<int64_t>(offsets);
   bool rising = o[0] == 0 && o[documents] == tokens;
   for (int64_t i = 0; i < documents; ++i) rising = rising && o[i] <= o[i + 1];
@@ -38,32 +40,43 @@ Packed packed(int dtype, Address offsets, int64_t documents, int64_t tokens, int
   return {Dtype(dtype), {heads, kv_heads, head_dim}, o, documents, threads};
 }
 
-void causal_attention(int dtype, Address q, Address k, Address v, Address offsets, Address out, Address lse,
-                      int64_t documents, int64_t tokens, int64_t heads, int64_t kv_heads, int64_t head_dim,
-                      int threads) {
-  kernels().forward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads), p(q), p(k), p(v),
-                    p(out), p<float>(lse));
+void causal_attention(int dtype, Address q, Address k, Address v, Address offsets, Address out,
+                      Address lse, int64_t documents, int64_t tokens, int64_t heads,
+                      int64_t kv_heads, int64_t head_dim, int threads) {
+  kernels().forward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads),
+                    p(q), p(k), p(v), p(out), p<float>(lse));
 }
 
-void causal_attention_backward(int dtype, Address dout, Address q, Address k, Address v, Address offsets, Address lse,
-                               Address dq, Address dk, Address dv, int64_t documents, int64_t tokens, int64_t heads,
-                               int64_t kv_heads, int64_t head_dim, int threads) {
-  kernels().backward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads), p(dout), p(q), p(k),
-                     p(v), p<float>(lse), p(dq), p(dk), p(dv));
+void causal_attention_backward(int dtype, Address dout, Address q, Address k, Address v,
+                               Address offsets, Address lse, Address dq, Address dk, Address dv,
+                               int64_t documents, int64_t tokens, int64_t heads, int64_t kv_heads,
+                               int64_t head_dim, int threads) {
+  kernels().backward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads),
+                     p(dout), p(q), p(k), p(v), p<float>(lse), p(dq), p(dk), p(dv));
 }
 
-void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Address table, Address query_offsets,
-                     Address lengths, Address out, int64_t tokens, int64_t sequences, int64_t table_width,
-                     int64_t blocks, int64_t page, int64_t heads, int64_t kv_heads, int64_t head_dim, float scale,
-                     int threads) {
-  const Paged s = {Dtype(dtype), {heads, kv_heads, head_dim}, p<int32_t>(query_offsets), p<int32_t>(lengths),
-                   p<int32_t>(table), sequences, table_width, page, scale, threads};
+void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Address table,
+                     Address query_offsets, Address lengths, Address out, int64_t tokens,
+                     int64_t sequences, int64_t table_width, int64_t blocks, int64_t page,
+                     int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, int threads) {
+  const Paged s = {Dtype(dtype),
+                   {heads, kv_heads, head_dim},
+                   p<int32_t>(query_offsets),
+                   p<int32_t>(lengths),
+                   p<int32_t>(table),
+                   sequences,
+                   table_width,
+                   page,
+                   scale,
+                   threads};
   refuse_unless(s.query_offsets[0] == 0 && s.query_offsets[sequences] == tokens,
                 "paged_attention: query_offsets must rise from 0 to the number of queries");
   for (int64_t i = 0; i < sequences; ++i) {
     const int64_t queries = s.query_offsets[i + 1] - s.query_offsets[i];
-    refuse_unless(queries >= 0 && queries <= s.lengths[i], "paged_attention: a sequence has more queries than tokens");
-    refuse_unless(s.lengths[i] <= table_width * page, "paged_attention: a sequence is longer than its block table");
+    refuse_unless(queries >= 0 && queries <= s.lengths[i],
+                  "paged_attention: a sequence has more queries than tokens");
+    refuse_unless(s.lengths[i] <= table_width * page,
+                  "paged_attention: a sequence is longer than its block table");
     for (int64_t j = 0; j * page < s.lengths[i]; ++j)
       refuse_unless(0 <= s.table[i * table_width + j] && s.table[i * table_width + j] < blocks,
                     "paged_attention: block_table names a block outside the cache");
@@ -71,11 +84,13 @@ void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Add
   kernels().paged(s, p(q), p(k_cache), p(v_cache), p(out));
 }
 
-// Row t of k and v (`bytes` long) goes to row slots[t] of the caches, which have `rows`; -1 skips it.
-void store_kv(Address k, Address v, Address k_cache, Address v_cache, Address slots, int64_t tokens, int64_t bytes,
-              int64_t rows) {
+// Row t of k and v (`bytes` long) goes to row slots[t] of the caches, which have `rows`; none for
+// a slot of -1.
+void store_kv(Address k, Address v, Address k_cache, Address v_cache, Address slots, int64_t tokens,
+              int64_t bytes, int64_t rows) {
   const int64_t* slot = p<int64_t>(slots);
-  for (int64_t t = 0; t < tokens; ++t) refuse_unless(-1 <= slot[t] && slot[t] < rows, "store_kv: a slot outside the cache");
+  for (int64_t t = 0; t < tokens; ++t)
+    refuse_unless(-1 <= slot[t] && slot[t] < rows, "store_kv: a slot outside the cache");
   for (int64_t t = 0; t < tokens; ++t)
     if (slot[t] >= 0) {
       std::memcpy(p<char>(k_cache) + slot[t] * bytes, p<char>(k) + t * bytes, bytes);

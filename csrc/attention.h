@@ -1,4 +1,4 @@
-// Causal attention in fp32 arithmetic: over packed documents, with its gradients, and over a paged cache.
+// Causal attention in fp32 arithmetic, over packed documents with its gradients or a paged cache.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,9 @@ struct Packed {  // q [T, H, D], k and v [T, Hk, D]; document i is rows offsets[
   int threads;
 };
 
-struct Paged {  // caches [blocks, page, Hk, D]; query i of n sees the first length - n + i + 1 positions of its sequence
+// Caches [blocks, page, Hk, D]; query i of n sees the first length - n + i + 1 positions of its
+// sequence.
+struct Paged {
   Dtype dtype;
   Heads heads;
   const int32_t *query_offsets, *lengths, *table;
@@ -30,14 +32,21 @@ struct Paged {  // caches [blocks, page, Hk, D]; query i of n sees the first len
 
 struct AttentionKernels {
   // lse [T, H]: log of the sum of the exponentials of each row's scores
-  void (*forward)(const Packed&, const void* q, const void* k, const void* v, void* out, float* lse);
-  void (*backward)(const Packed&, const void* dout, const void* q, const void* k, const void* v, const float* lse,
-                   void* dq, void* dk, void* dv);
+  void (*forward)(const Packed&, const void* q, const void* k, const void* v, void* out,
+                  float* lse);
+  void (*backward)(const Packed&, const void* dout, const void* q, const void* k, const void* v,
+                   const float* lse, void* dq, void* dk, void* dv);
   void (*paged)(const Paged&, const void* q, const void* k_cache, const void* v_cache, void* out);
 };
 
-namespace scalar { extern const AttentionKernels attention_kernels; }
-namespace avx2 { extern const AttentionKernels attention_kernels; }
-namespace avx512 { extern const AttentionKernels attention_kernels; }
+namespace scalar {
+extern const AttentionKernels attention_kernels;
+}
+namespace avx2 {
+extern const AttentionKernels attention_kernels;
+}
+namespace avx512 {
+extern const AttentionKernels attention_kernels;
+}
 
 }  // namespace dftfast

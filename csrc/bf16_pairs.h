@@ -1,7 +1,8 @@
-// Products of bf16 weights that lie in pairs, two in every float lane of a vector, with inputs, summed in fp32.
+// Products, summed in fp32, of inputs with bf16 weights that lie in pairs, two in every float lane
+// of a vector.
 //
-// A pair is taken in kParts multiplications: both at once where the processor multiplies pairs of bf16, else one after the
-// other, the inputs having been widened to fp32 beforehand.
+// A pair is taken in kParts multiplications: both at once where the processor multiplies pairs of
+// bf16, else one after the other, the inputs having been widened to fp32 beforehand.
 #pragma once
 
 #include "simd.h"
@@ -33,10 +34,12 @@ constexpr int kParts = 2;
 inline Floats weight_part(const bfloat16* w, int part) {
 #if defined(__AVX512F__)
   const __m512i pairs = _mm512_loadu_si512(w);
-  return {_mm512_castsi512_ps(part ? _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000)) : _mm512_slli_epi32(pairs, 16))};
+  return {_mm512_castsi512_ps(part ? _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000))
+                                   : _mm512_slli_epi32(pairs, 16))};
 #elif defined(__AVX2__)
   const __m256i pairs = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
-  return {_mm256_castsi256_ps(part ? _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff0000)) : _mm256_slli_epi32(pairs, 16))};
+  return {_mm256_castsi256_ps(part ? _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff0000))
+                                   : _mm256_slli_epi32(pairs, 16))};
 #else
   return Floats::load(w + part);
 #endif

@@ -26,8 +26,8 @@ static Isa detect() {
   return Isa::scalar;
 }
 
-// On Intel's processors the instructions that multiply bf16 are no gain: a product of 64 rows takes 1.6 times as long with
-// them as with weights that are widened to fp32 (Sapphire Rapids).
+// On Intel's processors the instructions that multiply bf16 are no gain: a product of 64 rows
+// takes 1.6 times as long with them as with weights that are widened to fp32 (Sapphire Rapids).
 static Isa fastest() {
   Isa widest = detect();
 #if defined(__x86_64__)

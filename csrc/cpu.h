@@ -10,7 +10,8 @@ enum class Isa { scalar = 0, avx2 = 1, avx512 = 2, avx512bf16 = 3 };
 Isa isa();
 const char* isa_name();
 
-// Whether large bf16 products are faster than fp32 ones: by AMX, or by AVX512-BF16 on other processors than Intel's.
+// Whether large bf16 products are faster than fp32 ones: by AMX, or by AVX512-BF16 on processors
+// that are not Intel's.
 bool fast_bf16();
 
 }  // namespace dftfast

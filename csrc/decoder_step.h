@@ -1,4 +1,4 @@
-// One forward pass of a decoder over a paged cache, in bf16, as the files of one instruction set provide it.
+// A decoder's forward pass over a paged bf16 cache, as the files of one instruction set provide it.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +27,16 @@ struct DecoderStep {  // shapes as in kernels/cpu_decoder.py
   const int32_t *query_offsets, *lengths;
   const int64_t* rows;
   int64_t num_tokens, num_sequences, num_rows;
-  bfloat16* cache;  // [layers, blocks, kv_heads, keys and values as paged_attention_kernel.h has them]
+  // [layers, blocks, kv_heads, keys and values as paged_attention_kernel.h has them]
+  bfloat16* cache;
   int64_t num_blocks;
   float* logits;
 };
 
 // y[rows, out] = x[rows, in] Wᵀ + bias on a packed W; bias may be null.
 template <class Out>
-using Product = void(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* packed, const bfloat16* bias,
-                     int64_t out, Out* y, int threads);
+using Product = void(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* packed,
+                     const bfloat16* bias, int64_t out, Out* y, int threads);
 
 struct DecoderKernels {
   int64_t panel;  // outputs of a packed matrix are padded to a multiple of this; `in` is even
@@ -45,9 +46,17 @@ struct DecoderKernels {
   void (*step)(const DecoderWeights&, const DecoderStep&, int threads);
 };
 
-namespace scalar { extern const DecoderKernels decoder_kernels; }
-namespace avx2 { extern const DecoderKernels decoder_kernels; }
-namespace avx512 { extern const DecoderKernels decoder_kernels; }
-namespace avx512bf16 { extern const DecoderKernels decoder_kernels; }
+namespace scalar {
+extern const DecoderKernels decoder_kernels;
+}
+namespace avx2 {
+extern const DecoderKernels decoder_kernels;
+}
+namespace avx512 {
+extern const DecoderKernels decoder_kernels;
+}
+namespace avx512bf16 {
+extern const DecoderKernels decoder_kernels;
+}
 
 }  // namespace dftfast

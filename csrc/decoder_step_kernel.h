@@ -1,7 +1,7 @@
 // The decoder's forward pass over a paged cache, compiled once for each instruction set.
 //
-// A token's result does not depend on what else is in the step. Values are rounded to bf16 where the PyTorch decoder
-// rounds them.
+// A token's result does not depend on what else is in the step. Values are rounded to bf16 where
+// the PyTorch decoder rounds them.
 #include <vector>
 
 #include "decoder_step.h"
@@ -13,9 +13,11 @@ namespace DFTFAST_SIMD {
 constexpr int64_t kFewRows = 8;  // row by row work of fewer is done before other threads would wake
 
 // y = x / rms(x) * weight, for n a multiple of 16.
-inline void rms_norm_row(const bfloat16* x, const bfloat16* weight, float eps, int64_t n, bfloat16* y) {
+inline void rms_norm_row(const bfloat16* x, const bfloat16* weight, float eps, int64_t n,
+                         bfloat16* y) {
   Floats squares = Floats::all(0);
-  for (int64_t i = 0; i < n; i += Floats::width) squares = fma(Floats::load(x + i), Floats::load(x + i), squares);
+  for (int64_t i = 0; i < n; i += Floats::width)
+    squares = fma(Floats::load(x + i), Floats::load(x + i), squares);
   const Floats factor = Floats::all(1.f / std::sqrt(squares.sum() / n + eps));
   for (int64_t i = 0; i < n; i += Floats::width)
     (rounded(Floats::load(x + i) * factor) * Floats::load(weight + i)).store(y + i);
@@ -31,7 +33,8 @@ inline void rotate_row(bfloat16* x, const float* cos, const float* sin, int64_t 
 }
 
 inline void add_row(const bfloat16* x, int64_t n, bfloat16* y) {  // y += x
-  for (int64_t i = 0; i < n; i += Floats::width) (Floats::load(y + i) + Floats::load(x + i)).store(y + i);
+  for (int64_t i = 0; i < n; i += Floats::width)
+    (Floats::load(y + i) + Floats::load(x + i)).store(y + i);
 }
 
 inline void swiglu_row(const bfloat16* gate, const bfloat16* up, int64_t n, bfloat16* y) {
@@ -64,10 +67,11 @@ struct Context {
 };
 
 // out: [T, heads·head_dim]; a row of qkv begins with its queries.
-inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Context& context, const PagedCache& cache,
-                       const bfloat16* qkv, bfloat16* out, int threads) {
+inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Context& context,
+                       const PagedCache& cache, const bfloat16* qkv, bfloat16* out, int threads) {
   const int64_t T = s.num_tokens, D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
-#pragma omp parallel num_threads(T * context.longest >= kFewRows * 64 ? threads : 1)
+  if (T * context.longest < kFewRows * 64) threads = 1;
+#pragma omp parallel num_threads(threads)
   {
     std::vector<float> scores(kRows * (context.longest + kBlock));
     std::vector<Input> weights(scores.size());
@@ -77,8 +81,8 @@ inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Cont
         for (int64_t head = kv * group; head < (kv + 1) * group; head += kRows)
           with_rows(std::min<int64_t>(kRows, (kv + 1) * group - head), [&](auto count) {
             attend<count.value>(cache, kv, qkv + t * (H + 2 * Hk) * D + head * D,
-                                s.table + context.sequence[t] * s.table_stride, context.seen[t], scores.data(),
-                                weights.data(), out + (t * H + head) * D);
+                                s.table + context.sequence[t] * s.table_stride, context.seen[t],
+                                scores.data(), weights.data(), out + (t * H + head) * D);
           });
   }
 }
@@ -87,14 +91,16 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
   const int64_t T = s.num_tokens, d = w.hidden, D = w.head_dim, H = w.heads, Hk = w.kv_heads;
   const int64_t width = (H + 2 * Hk) * D;
   const bfloat16* none = nullptr;
-  std::vector<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D), wide(T * 2 * w.inner), act(T * w.inner);
+  std::vector<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D),
+      wide(T * 2 * w.inner), act(T * w.inner);
   const Context context(s);
   each_row(T, threads, [&](int64_t t) { std::copy_n(w.embed + s.tokens[t] * d, d, &h[t * d]); });
 
   for (size_t layer = 0; layer < w.layers.size(); ++layer) {
     const LayerWeights& l = w.layers[layer];
     const PagedCache cache{s.cache + layer * s.num_blocks * Hk * 2 * kBlock * D, Hk, D};
-    each_row(T, threads, [&](int64_t t) { rms_norm_row(&h[t * d], l.input_norm, w.eps, d, &x[t * d]); });
+    each_row(T, threads,
+             [&](int64_t t) { rms_norm_row(&h[t * d], l.input_norm, w.eps, d, &x[t * d]); });
     product(x.data(), T, d, l.qkv, l.qkv_bias, width, qkv.data(), threads);
     each_row(T, threads, [&](int64_t t) {
       bfloat16* row = &qkv[t * width];
@@ -120,11 +126,13 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
     product(act.data(), T, w.inner, l.down, none, d, x.data(), threads);
     each_row(T, threads, [&](int64_t t) { add_row(&x[t * d], d, &h[t * d]); });
   }
-  each_row(s.num_rows, threads, [&](int64_t r) { rms_norm_row(&h[s.rows[r] * d], w.norm, w.eps, d, &x[r * d]); });
+  each_row(s.num_rows, threads,
+           [&](int64_t r) { rms_norm_row(&h[s.rows[r] * d], w.norm, w.eps, d, &x[r * d]); });
   product(x.data(), s.num_rows, d, w.head, none, w.vocab, s.logits, threads);
 }
 
-extern const DecoderKernels decoder_kernels = {kPanel, pack, product<bfloat16>, product<float>, decoder_step};
+extern const DecoderKernels decoder_kernels = {kPanel, pack, product<bfloat16>, product<float>,
+                                               decoder_step};
 
 }  // namespace DFTFAST_SIMD
 }  // namespace dftfast

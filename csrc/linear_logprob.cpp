@@ -20,32 +20,41 @@ const LogprobKernels& kernels(int dtype) {
   return scalar::logprob_kernels[dtype];
 }
 
-LogprobTile tile(uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target, double temperature, int threads) {
-  return {reinterpret_cast<void*>(logits), rows, vocab, reinterpret_cast<const int64_t*>(target),
-          static_cast<float>(1 / temperature), threads};
+LogprobTile tile(uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target,
+                 double temperature, int threads) {
+  const float inverse_temperature = static_cast<float>(1 / temperature);
+  return {reinterpret_cast<void*>(logits),
+          rows,
+          vocab,
+          reinterpret_cast<const int64_t*>(target),
+          inverse_temperature,
+          threads};
 }
 
 void check_targets(uintptr_t target, int64_t size, int64_t vocab) {
   for (int64_t i = 0; i < size; ++i) {
     int64_t token = reinterpret_cast<const int64_t*>(target)[i];
     if (token < 0 || token >= vocab)
-      throw std::invalid_argument("target " + std::to_string(token) + " at position " + std::to_string(i) +
-                                  " is outside the vocabulary of " + std::to_string(vocab) +
-                                  "; give tokens without loss any valid target and a token_weight of 0");
+      throw std::invalid_argument(
+          "target " + std::to_string(token) + " at position " + std::to_string(i) +
+          " is outside the vocabulary of " + std::to_string(vocab) +
+          "; give tokens without loss any valid target and a token_weight of 0");
   }
 }
 
-void forward(int dtype, uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target, double temperature,
-             uintptr_t logprob, uintptr_t entropy, uintptr_t lse, int threads) {
-  kernels(dtype).forward(tile(logits, rows, vocab, target, temperature, threads), reinterpret_cast<float*>(logprob),
-                         reinterpret_cast<float*>(entropy), reinterpret_cast<float*>(lse));
+void forward(int dtype, uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target,
+             double temperature, uintptr_t logprob, uintptr_t entropy, uintptr_t lse, int threads) {
+  kernels(dtype).forward(tile(logits, rows, vocab, target, temperature, threads),
+                         reinterpret_cast<float*>(logprob), reinterpret_cast<float*>(entropy),
+                         reinterpret_cast<float*>(lse));
 }
 
-void backward(int dtype, uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target, double temperature,
-              uintptr_t lse, uintptr_t entropy, uintptr_t grad_logprob, uintptr_t grad_entropy, int threads) {
+void backward(int dtype, uintptr_t logits, int64_t rows, int64_t vocab, uintptr_t target,
+              double temperature, uintptr_t lse, uintptr_t entropy, uintptr_t grad_logprob,
+              uintptr_t grad_entropy, int threads) {
   auto floats = [](uintptr_t address) { return reinterpret_cast<const float*>(address); };
-  kernels(dtype).backward(tile(logits, rows, vocab, target, temperature, threads), floats(lse), floats(entropy),
-                          floats(grad_logprob), floats(grad_entropy));
+  kernels(dtype).backward(tile(logits, rows, vocab, target, temperature, threads), floats(lse),
+                          floats(entropy), floats(grad_logprob), floats(grad_entropy));
 }
 
 }  // namespace

@@ -7,16 +7,19 @@
 namespace dftfast {
 namespace DFTFAST_SIMD {
 
-constexpr int64_t kBlock = 4096;         // entries summed in float before the sum moves to a double
-constexpr float kLowest = -1e30f;        // stands in for -inf where it meets a factor of zero
+constexpr int64_t kBlock = 4096;   // entries summed in float before the sum moves to a double
+constexpr float kLowest = -1e30f;  // stands in for -inf where it meets a factor of zero
 
-// Calls f(first entry, logits / temperature, entries) along the row; a last partial vector is filled with -inf.
+// Calls f(first entry, logits / temperature, entries) along the row; a last partial vector is
+// filled with -inf.
 template <class T, class F>
 inline void along(T* row, int64_t begin, int64_t end, float inverse_temperature, F&& f) {
   const Floats factor = Floats::all(inverse_temperature);
   int64_t i = begin;
-  for (; i + Floats::width <= end; i += Floats::width) f(row + i, Floats::load(row + i) * factor, Floats::width);
-  if (i < end) f(row + i, load_part(row + i, end - i, -__builtin_inff()) * factor, static_cast<int>(end - i));
+  for (; i + Floats::width <= end; i += Floats::width)
+    f(row + i, Floats::load(row + i) * factor, Floats::width);
+  if (i < end)
+    f(row + i, load_part(row + i, end - i, -__builtin_inff()) * factor, static_cast<int>(end - i));
 }
 
 template <class T>
@@ -49,10 +52,11 @@ void forward(const LogprobTile& t, float* logprob, float* entropy, float* lse) {
   }
 }
 
-// d logprob / d z_v = [v = target] - p_v;  d entropy / d z_v = -p_v (log p_v + entropy);  z = logit / temperature.
+// With z = logit / temperature:
+// d logprob / d z_v = [v = target] - p_v;  d entropy / d z_v = -p_v (log p_v + entropy).
 template <class T>
-void backward(const LogprobTile& t, const float* lse, const float* entropy, const float* grad_logprob,
-              const float* grad_entropy) {
+void backward(const LogprobTile& t, const float* lse, const float* entropy,
+              const float* grad_logprob, const float* grad_entropy) {
 #pragma omp parallel for num_threads(t.threads)
   for (int64_t r = 0; r < t.rows; ++r) {
     T* row = static_cast<T*>(t.logits) + r * t.vocab;

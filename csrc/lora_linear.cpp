@@ -8,13 +8,16 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-// factor[i] = 0 with the given probability, else 1 / (1 - probability); element i's draw is counter (i, 0).
+// factor[i] = 0 with the given probability, else 1 / (1 - probability). Element i's draw is
+// counter (i, 0).
 void dropout_factor(uintptr_t address, int64_t n, float probability, uint64_t seed, int threads) {
   float* factor = reinterpret_cast<float*>(address);
   const float kept = 1 / (1 - probability);
 #pragma omp parallel for num_threads(threads)
-  for (int64_t i = 0; i < n; ++i)
-    factor[i] = static_cast<float>(philox_word(seed, i, 0) >> 8) * 0x1p-24f >= probability ? kept : 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float draw = static_cast<float>(philox_word(seed, i, 0) >> 8) * 0x1p-24f;
+    factor[i] = draw >= probability ? kept : 0;
+  }
 }
 
 }  // namespace

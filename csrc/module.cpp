@@ -20,7 +20,8 @@ void bind_sample_tokens(py::module_&);
 
 PYBIND11_MODULE(_C, m) {
   m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
-  m.def("fast_bf16", &dftfast::fast_bf16, "Whether large bf16 products are faster than fp32 ones on this processor.");
+  m.def("fast_bf16", &dftfast::fast_bf16,
+        "Whether large bf16 products are faster than fp32 ones on this processor.");
   dftfast::bind_attention(m);
   dftfast::bind_decoder_step(m);
   dftfast::bind_linear_logprob(m);

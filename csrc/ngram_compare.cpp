@@ -45,18 +45,16 @@ void distances(Histogram<Key> p, Histogram<Key> q, double* out, int threads) {
     auto border_q = [&](int part) {
       if (part == 0) return int64_t{0};
       if (border_p(part) == p.size) return q.size;
-      return static_cast<int64_t>(std::lower_bound(q.keys, q.keys + q.size, p.keys[border_p(part)]) - q.keys);
+      return static_cast<int64_t>(
+          std::lower_bound(q.keys, q.keys + q.size, p.keys[border_p(part)]) - q.keys);
     };
     int64_t i = border_p(me), j = border_q(me);
     const int64_t end_p = border_p(me + 1), end_q = border_q(me + 1);
     Sums sums;
     while (i < end_p && j < end_q) {
-      if (p.keys[i] < q.keys[j])
-        sums.add(p.counts[i++] / total_p, 0);
-      else if (q.keys[j] < p.keys[i])
-        sums.add(0, q.counts[j++] / total_q);
-      else
-        sums.add(p.counts[i++] / total_p, q.counts[j++] / total_q);
+      if (p.keys[i] < q.keys[j]) sums.add(p.counts[i++] / total_p, 0);
+      else if (q.keys[j] < p.keys[i]) sums.add(0, q.counts[j++] / total_q);
+      else sums.add(p.counts[i++] / total_p, q.counts[j++] / total_q);
     }
     for (; i < end_p; ++i) sums.add(p.counts[i] / total_p, 0);
     for (; j < end_q; ++j) sums.add(0, q.counts[j] / total_q);
@@ -79,23 +77,25 @@ struct PrefixIndex {
 
   PrefixIndex(const Key* keys, int64_t size, int bits) {
     int prefix_bits = 1;
-    while (prefix_bits < 20 && prefix_bits < bits && (int64_t{1} << prefix_bits) < size) ++prefix_bits;
+    while (prefix_bits < 20 && prefix_bits < bits && (int64_t{1} << prefix_bits) < size)
+      ++prefix_bits;
     shift = std::max(0, bits - prefix_bits);
     start.assign((int64_t{1} << prefix_bits) + 1, size);
     int64_t next = 0;
     for (int64_t i = 0; i < size; ++i) {
       int64_t prefix = leading(keys[i]) >> shift;
       if ((i && !(keys[i - 1] < keys[i])) || prefix < 0 || prefix >= int64_t{1} << prefix_bits)
-        throw std::invalid_argument("n-gram keys must ascend and be of this n and vocabulary; key " +
-                                    std::to_string(i) + " is not");
+        throw std::invalid_argument(
+            "n-gram keys must ascend and be of this n and vocabulary; key " + std::to_string(i) +
+            " is not");
       while (next <= prefix) start[next++] = i;
     }
   }
 };
 
 template <class Key>
-void lookup(const Ragged& r, int n, int64_t vocab, const Key* keys, const float* values, int64_t size, int bits,
-            float* out, int threads) {
+void lookup(const Ragged& r, int n, int64_t vocab, const Key* keys, const float* values,
+            int64_t size, int bits, float* out, int threads) {
   PrefixIndex<Key> index(keys, size, bits);
 #pragma omp parallel num_threads(threads)
   {
@@ -115,25 +115,26 @@ T* at(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-void ngram_distances(uintptr_t keys_p, uintptr_t counts_p, int64_t size_p, uintptr_t keys_q, uintptr_t counts_q,
-                     int64_t size_q, uintptr_t out, bool wide, int threads) {
+void ngram_distances(uintptr_t keys_p, uintptr_t counts_p, int64_t size_p, uintptr_t keys_q,
+                     uintptr_t counts_q, int64_t size_q, uintptr_t out, bool wide, int threads) {
   auto run = [&](auto key) {
     using Key = decltype(key);
-    distances<Key>({at<Key>(keys_p), at<int64_t>(counts_p), size_p}, {at<Key>(keys_q), at<int64_t>(counts_q), size_q},
-                   at<double>(out), threads);
+    distances<Key>({at<Key>(keys_p), at<int64_t>(counts_p), size_p},
+                   {at<Key>(keys_q), at<int64_t>(counts_q), size_q}, at<double>(out), threads);
   };
   wide ? run(WideKey{}) : run(int64_t{});
 }
 
 // `out` comes filled with the default.
-void ngram_lookup(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n, int64_t vocab,
-                  uintptr_t keys, uintptr_t values, int64_t keys_size, uintptr_t out, bool wide, int threads) {
+void ngram_lookup(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n,
+                  int64_t vocab, uintptr_t keys, uintptr_t values, int64_t keys_size, uintptr_t out,
+                  bool wide, int threads) {
   Ragged r{at<int64_t>(tokens), size, at<int64_t>(offsets), sequences};
   check(r, vocab, threads);
   auto run = [&](auto key) {
     using Key = decltype(key);
-    lookup<Key>(r, n, vocab, at<Key>(keys), at<float>(values), keys_size, key_bits(vocab, wide ? n / 2 : n),
-                at<float>(out), threads);
+    lookup<Key>(r, n, vocab, at<Key>(keys), at<float>(values), keys_size,
+                key_bits(vocab, wide ? n / 2 : n), at<float>(out), threads);
   };
   wide ? run(WideKey{}) : run(int64_t{});
 }

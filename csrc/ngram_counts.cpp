@@ -1,5 +1,6 @@
-// Exact n-gram counts. The keys of the batch are scattered once by their leading bits into parts of consecutive keys
-// that fit the cache; each part is then radix sorted and its runs counted, independently of the others.
+// Exact n-gram counts. The keys of the batch are scattered once by their leading bits into parts of
+// consecutive keys that fit the cache; each part is then radix sorted and its runs counted,
+// independently of the others.
 #include <omp.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -13,7 +14,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-constexpr int kDigitBits = 11;           // 2048 counters and write positions: within L1 and the TLB
+constexpr int kDigitBits = 11;  // 2048 counters and write positions: within L1 and the TLB
 constexpr int64_t kPartKeys = 16 * 1024;  // keys and scratch of a part stay in L2
 
 int64_t leading(int64_t key) { return key; }
@@ -45,11 +46,13 @@ Key* radix_sort(Key* from, Key* to, int64_t size, int bits, Value value) {
   return from;
 }
 
-// Sorts the part, then writes its distinct keys to `keys` and how often each occurs to `scratch`. `low` is a lower
-// bound of leading(key), `span` the number of bits that leading(key) - low needs.
+// Sorts the part, then writes its distinct keys to `keys` and how often each occurs to `scratch`.
+// `low` is a lower bound of leading(key), `span` the number of bits that leading(key) - low needs.
 template <class Key>
-int64_t count_part(Key* keys, Key* scratch, int64_t size, int trailing_bits, int64_t low, int span) {
-  Key* sorted = radix_sort(keys, scratch, size, trailing_bits, [](Key key) { return trailing(key); });
+int64_t count_part(Key* keys, Key* scratch, int64_t size, int trailing_bits, int64_t low,
+                   int span) {
+  Key* sorted =
+      radix_sort(keys, scratch, size, trailing_bits, [](Key key) { return trailing(key); });
   sorted = radix_sort(sorted, sorted == keys ? scratch : keys, size, span,
                       [low](Key key) { return leading(key) - low; });
   int64_t distinct = 0;
@@ -66,10 +69,11 @@ int64_t count_part(Key* keys, Key* scratch, int64_t size, int trailing_bits, int
 using Slice = std::pair<int64_t, int64_t>;
 
 template <class Key>
-std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* excluded, Key* keys, Key* scratch,
-                         int threads) {
+std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* excluded, Key* keys,
+                         Key* scratch, int threads) {
   const bool wide = sizeof(Key) == sizeof(WideKey);
-  const int leading_bits = key_bits(vocab, wide ? n / 2 : n), trailing_bits = wide ? key_bits(vocab, n - n / 2) : 0;
+  const int leading_bits = key_bits(vocab, wide ? n / 2 : n);
+  const int trailing_bits = wide ? key_bits(vocab, n - n / 2) : 0;
   const int shift = std::max(0, leading_bits - kDigitBits);
   const int64_t buckets = int64_t{1} << (leading_bits - shift);
   std::vector<int64_t> next(buckets * threads);
@@ -111,19 +115,21 @@ std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* e
   for (int64_t p = 0; p < parts; ++p) {
     const int64_t begin = part_begin[p], size = part_begin[p + 1] - begin;
     const int span = shift + bit_length(part_bucket[p + 1] - part_bucket[p] - 1);
-    const int64_t distinct =
-        count_part(keys + begin, scratch + begin, size, trailing_bits, part_bucket[p] << shift, span);
+    const int64_t distinct = count_part(keys + begin, scratch + begin, size, trailing_bits,
+                                        part_bucket[p] << shift, span);
     slices[p] = {begin, begin + distinct};
   }
   return slices;
 }
 
-// `keys` and `scratch` have room for a key a token. Returns slices that, concatenated, hold the distinct keys in
-// ascending order; the first word of the same entry of `scratch` holds the key's count.
-std::vector<Slice> ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n,
-                                int64_t vocab, uintptr_t exclude, int64_t exclude_size, uintptr_t keys,
-                                uintptr_t scratch, bool wide, int threads) {
-  Ragged r{reinterpret_cast<const int64_t*>(tokens), size, reinterpret_cast<const int64_t*>(offsets), sequences};
+// `keys` and `scratch` have room for a key a token. Returns slices that, concatenated, hold the
+// distinct keys in ascending order; the same entry of `scratch` begins with the key's count.
+std::vector<Slice> ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets,
+                                int64_t sequences, int n, int64_t vocab, uintptr_t exclude,
+                                int64_t exclude_size, uintptr_t keys, uintptr_t scratch, bool wide,
+                                int threads) {
+  Ragged r{reinterpret_cast<const int64_t*>(tokens), size,
+           reinterpret_cast<const int64_t*>(offsets), sequences};
   check(r, vocab, threads);
   std::vector<uint8_t> excluded(exclude_size ? vocab : 0);
   for (int64_t i = 0; i < exclude_size; ++i) {
@@ -131,7 +137,8 @@ std::vector<Slice> ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offset
     if (token >= 0 && token < vocab) excluded[token] = 1;
   }
   auto run = [&](auto* typed_keys, auto* typed_scratch) {
-    return count(r, n, vocab, exclude_size ? excluded.data() : nullptr, typed_keys, typed_scratch, threads);
+    return count(r, n, vocab, exclude_size ? excluded.data() : nullptr, typed_keys, typed_scratch,
+                 threads);
   };
   return wide ? run(reinterpret_cast<WideKey*>(keys), reinterpret_cast<WideKey*>(scratch))
               : run(reinterpret_cast<int64_t*>(keys), reinterpret_cast<int64_t*>(scratch));

@@ -22,11 +22,23 @@ T* at(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-RbfTile tile(uintptr_t dots, int64_t rows, int64_t columns, int64_t row, int64_t column, uintptr_t x, uintptr_t y,
-             int64_t d, uintptr_t x_norm, uintptr_t y_norm, uintptr_t rate, int64_t k, bool exclude_diagonal,
-             int threads) {
-  return {at<float>(dots),         rows,  columns, row, column, at<const float>(x), at<const float>(y), d,
-          at<const float>(x_norm), at<const float>(y_norm), at<const float>(rate), k, exclude_diagonal, threads};
+RbfTile tile(uintptr_t dots, int64_t rows, int64_t columns, int64_t row, int64_t column,
+             uintptr_t x, uintptr_t y, int64_t d, uintptr_t x_norm, uintptr_t y_norm,
+             uintptr_t rate, int64_t k, bool exclude_diagonal, int threads) {
+  return {at<float>(dots),
+          rows,
+          columns,
+          row,
+          column,
+          at<const float>(x),
+          at<const float>(y),
+          d,
+          at<const float>(x_norm),
+          at<const float>(y_norm),
+          at<const float>(rate),
+          k,
+          exclude_diagonal,
+          threads};
 }
 
 }  // namespace
@@ -34,7 +46,9 @@ RbfTile tile(uintptr_t dots, int64_t rows, int64_t columns, int64_t row, int64_t
 void bind_rbf_witness(py::module_& m) {
   py::class_<RbfTile>(m, "RbfTile").def(py::init(&tile));
   auto release = py::call_guard<py::gil_scoped_release>();
-  m.def("rbf_values", [](const RbfTile& t, uintptr_t sums) { kernels().values(t, at<double>(sums)); }, release);
+  m.def(
+      "rbf_values", [](const RbfTile& t, uintptr_t sums) { kernels().values(t, at<double>(sums)); },
+      release);
   m.def(
       "rbf_weights",
       [](const RbfTile& t, uintptr_t factor, uintptr_t row_sums) {

@@ -42,58 +42,64 @@ template <class T>
 Floats inverse_rms(const T* x, int64_t d, float eps) {
   Floats squares = Floats::all(0);
   for (int64_t i = 0; i < d; i += kWidth) {
-    const Floats v = get(x, i, d);
+    const Floats v = load_at(x, i, d);
     squares = fma(v, v, squares);
   }
   return Floats::all(1 / std::sqrt(squares.sum() / static_cast<float>(d) + eps));
 }
 
 template <class T>
-void rms_norm(const NormShape& s, const T* x, const T* residual, const float* weight, T* y, T* total) {
+void rms_norm(const NormShape& s, const T* x, const T* residual, const float* weight, T* y,
+              T* total) {
   deal(s.rows, s.d, s.threads, [&](int64_t first, int64_t last, int) {
     for (int64_t at = first * s.d; at < last * s.d; at += s.d) {
       const T* row = x + at;
       if (residual) {
         for (int64_t i = 0; i < s.d; i += kWidth)
-          put(get(x + at, i, s.d) + get(residual + at, i, s.d), total + at, i, s.d);
+          store_at(load_at(x + at, i, s.d) + load_at(residual + at, i, s.d), total + at, i, s.d);
         row = total + at;
       }
       const Floats scale = inverse_rms(row, s.d, s.eps);
       for (int64_t i = 0; i < s.d; i += kWidth)
-        put(rounded(get(row, i, s.d) * scale, row) * get(weight, i, s.d), y + at, i, s.d);
+        store_at(rounded(load_at(row, i, s.d) * scale, row) * load_at(weight, i, s.d), y + at, i,
+                 s.d);
     }
   });
 }
 
-// dx = (g - n mean(g n)) / rms with g = dy w and n = x / rms; dw += dy n. `g` is a buffer of d floats.
+// dx = (g - n mean(g n)) / rms with g = dy w and n = x / rms; dw += dy n. `g` has room for d.
 template <class T>
-void norm_row_backward(const float* dy, const T* x, const float* weight, float eps, int64_t d, float* g, float* dw) {
+void norm_row_backward(const float* dy, const T* x, const float* weight, float eps, int64_t d,
+                       float* g, float* dw) {
   const Floats scale = inverse_rms(x, d, eps);
   Floats dot = Floats::all(0);
   for (int64_t i = 0; i < d; i += kWidth) {
-    const Floats n = get(x, i, d) * scale, up = get(dy, i, d), pull = up * get(weight, i, d);
-    if (dw) put(fma(up, n, get(dw, i, d)), dw, i, d);
+    const Floats n = load_at(x, i, d) * scale, up = load_at(dy, i, d);
+    const Floats pull = up * load_at(weight, i, d);
+    if (dw) store_at(fma(up, n, load_at(dw, i, d)), dw, i, d);
     dot = fma(pull, n, dot);
-    put(pull, g, i, d);
+    store_at(pull, g, i, d);
   }
   const Floats mean = Floats::all(dot.sum() / static_cast<float>(d));
   for (int64_t i = 0; i < d; i += kWidth)
-    put((get(g, i, d) - get(x, i, d) * scale * mean) * scale, g, i, d);
+    store_at((load_at(g, i, d) - load_at(x, i, d) * scale * mean) * scale, g, i, d);
 }
 
 template <class T>
-void rms_norm_backward(const NormShape& s, const T* dy, const T* dtotal, const T* x, const float* weight, T* dx,
-                       float* dweight) {
+void rms_norm_backward(const NormShape& s, const T* dy, const T* dtotal, const T* x,
+                       const float* weight, T* dx, float* dweight) {
   std::vector<float> parts(dweight ? s.threads * s.d : 0);
   deal(s.rows, s.d, s.threads, [&](int64_t first, int64_t last, int thread) {
     std::vector<float> up(s.d), g(s.d);
     for (int64_t at = first * s.d; at < last * s.d; at += s.d) {
-      for (int64_t i = 0; i < s.d; i += kWidth) put(get(dy + at, i, s.d), up.data(), i, s.d);
-      norm_row_backward(up.data(), x + at, weight, s.eps, s.d, g.data(), dweight ? &parts[thread * s.d] : nullptr);
+      for (int64_t i = 0; i < s.d; i += kWidth)
+        store_at(load_at(dy + at, i, s.d), up.data(), i, s.d);
+      norm_row_backward(up.data(), x + at, weight, s.eps, s.d, g.data(),
+                        dweight ? &parts[thread * s.d] : nullptr);
       for (int64_t i = 0; i < s.d; i += kWidth) {
-        Floats grad = get(g.data(), i, s.d);
-        if (dtotal) grad = grad + get(dtotal + at, i, s.d);
-        put(grad, dx + at, i, s.d);
+        Floats grad = load_at(g.data(), i, s.d);
+        if (dtotal) grad = grad + load_at(dtotal + at, i, s.d);
+        store_at(grad, dx + at, i, s.d);
       }
     }
   });
@@ -104,17 +110,18 @@ void rms_norm_backward(const NormShape& s, const T* dy, const T* dtotal, const T
 template <class In, class Out>
 void rotate(const In* x, const float* cos, const float* sin, int64_t half, float sign, Out* out) {
   for (int64_t i = 0; i < half; i += kWidth) {
-    const Floats a = get(x, i, half), b = get(x + half, i, half);
-    const Floats c = get(cos, i, half), t = get(sin, i, half) * Floats::all(sign);
-    put(a * c - b * t, out, i, half);
-    put(fma(a, t, b * c), out + half, i, half);
+    const Floats a = load_at(x, i, half), b = load_at(x + half, i, half);
+    const Floats c = load_at(cos, i, half), t = load_at(sin, i, half) * Floats::all(sign);
+    store_at(a * c - b * t, out, i, half);
+    store_at(fma(a, t, b * c), out + half, i, half);
   }
 }
 
 template <class T>
-void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const float* k_weight, const float* cos,
-                  const float* sin, T* q, T* k, T* v) {
-  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads, width = (H + 2 * Hk) * D, half = D / 2;
+void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const float* k_weight,
+                  const float* cos, const float* sin, T* q, T* k, T* v) {
+  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
+  const int64_t width = (H + 2 * Hk) * D, half = D / 2;
   deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int) {
     std::vector<T> normed(D);
     for (int64_t t = first; t < last; ++t) {
@@ -124,7 +131,8 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
         if (weight) {
           const Floats scale = inverse_rms(x, D, s.eps);
           for (int64_t i = 0; i < D; i += kWidth)
-            put(rounded(get(x, i, D) * scale, x) * get(weight, i, D), normed.data(), i, D);
+            store_at(rounded(load_at(x, i, D) * scale, x) * load_at(weight, i, D), normed.data(), i,
+                     D);
           x = normed.data();
         }
         rotate(x, cos + t * half, sin + t * half, half, 1.0f,
@@ -137,9 +145,10 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
 
 template <class T>
 void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T* dv, const T* qkv,
-                           const float* q_weight, const float* k_weight, const float* cos, const float* sin, T* dqkv,
-                           float* dq_weight, float* dk_weight) {
-  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads, width = (H + 2 * Hk) * D, half = D / 2;
+                           const float* q_weight, const float* k_weight, const float* cos,
+                           const float* sin, T* dqkv, float* dq_weight, float* dk_weight) {
+  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
+  const int64_t width = (H + 2 * Hk) * D, half = D / 2;
   std::vector<float> q_parts(dq_weight ? s.threads * D : 0), k_parts(dk_weight ? s.threads * D : 0);
   deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
     std::vector<float> up(D), g(D);
@@ -148,15 +157,15 @@ void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T
         const bool query = head < H;
         const int64_t at = t * width + head * D;
         const float *weight = query ? q_weight : k_weight, *grad = up.data();
-        rotate(query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D, cos + t * half, sin + t * half, half,
-               -1.0f, up.data());
+        rotate(query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D, cos + t * half,
+               sin + t * half, half, -1.0f, up.data());
         if (weight) {
           std::vector<float>& parts = query ? q_parts : k_parts;
           norm_row_backward(up.data(), qkv + at, weight, s.eps, D, g.data(),
                             parts.empty() ? nullptr : &parts[thread * D]);
           grad = g.data();
         }
-        for (int64_t i = 0; i < D; i += kWidth) put(get(grad, i, D), dqkv + at, i, D);
+        for (int64_t i = 0; i < D; i += kWidth) store_at(load_at(grad, i, D), dqkv + at, i, D);
       }
       std::copy_n(dv + t * Hk * D, Hk * D, dqkv + t * width + (H + Hk) * D);
     }
@@ -165,7 +174,9 @@ void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T
   if (dk_weight) add_up(k_parts, D, dk_weight);
 }
 
-inline Floats sigmoid(Floats x) { return Floats::all(1) / (Floats::all(1) + exp(Floats::all(0) - x)); }
+inline Floats sigmoid(Floats x) {
+  return Floats::all(1) / (Floats::all(1) + exp(Floats::all(0) - x));
+}
 
 template <class T>
 void swiglu(const T* gate_up, T* y, int64_t rows, int64_t n, int threads) {
@@ -173,24 +184,25 @@ void swiglu(const T* gate_up, T* y, int64_t rows, int64_t n, int threads) {
     for (int64_t r = first; r < last; ++r) {
       const T *gate = gate_up + 2 * r * n, *up = gate + n;
       for (int64_t i = 0; i < n; i += kWidth) {
-        const Floats g = get(gate, i, n);
-        put(rounded(g * sigmoid(g), gate) * get(up, i, n), y + r * n, i, n);
+        const Floats g = load_at(gate, i, n);
+        store_at(rounded(g * sigmoid(g), gate) * load_at(up, i, n), y + r * n, i, n);
       }
     }
   });
 }
 
 template <class T>
-void swiglu_backward(const T* dy, const T* gate_up, T* dgate_up, int64_t rows, int64_t n, int threads) {
+void swiglu_backward(const T* dy, const T* gate_up, T* dgate_up, int64_t rows, int64_t n,
+                     int threads) {
   const Floats one = Floats::all(1);
   deal(rows, n, threads, [&](int64_t first, int64_t last, int) {
     for (int64_t r = first; r < last; ++r) {
       const T *gate = gate_up + 2 * r * n, *up = gate + n;
       T *dgate = dgate_up + 2 * r * n, *dup = dgate + n;
       for (int64_t i = 0; i < n; i += kWidth) {
-        const Floats g = get(gate, i, n), s = sigmoid(g), d = get(dy + r * n, i, n);
-        put(d * get(up, i, n) * s * fma(g, one - s, one), dgate, i, n);
-        put(d * g * s, dup, i, n);
+        const Floats g = load_at(gate, i, n), s = sigmoid(g), d = load_at(dy + r * n, i, n);
+        store_at(d * load_at(up, i, n) * s * fma(g, one - s, one), dgate, i, n);
+        store_at(d * g * s, dup, i, n);
       }
     }
   });
@@ -200,44 +212,47 @@ void swiglu_backward(const T* dy, const T* gate_up, T* dgate_up, int64_t rows, i
 
 extern const RowKernels row_kernels;
 const RowKernels row_kernels = {
-    [](const NormShape& s, const void* x, const void* residual, const float* weight, void* y, void* total) {
-      typed(s.dtype, [&](auto* t) {
+    [](const NormShape& s, const void* x, const void* residual, const float* weight, void* y,
+       void* total) {
+      with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        rms_norm<T>(s, To<T>{x}, To<T>{residual}, weight, To<T>{y}, To<T>{total});
+        rms_norm<T>(s, As<T>{x}, As<T>{residual}, weight, As<T>{y}, As<T>{total});
       });
     },
-    [](const NormShape& s, const void* dy, const void* dtotal, const void* x, const float* weight, void* dx,
-       float* dweight) {
-      typed(s.dtype, [&](auto* t) {
+    [](const NormShape& s, const void* dy, const void* dtotal, const void* x, const float* weight,
+       void* dx, float* dweight) {
+      with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        rms_norm_backward<T>(s, To<T>{dy}, To<T>{dtotal}, To<T>{x}, weight, To<T>{dx}, dweight);
+        rms_norm_backward<T>(s, As<T>{dy}, As<T>{dtotal}, As<T>{x}, weight, As<T>{dx}, dweight);
       });
     },
-    [](const RopeShape& s, const void* qkv, const float* q_weight, const float* k_weight, const float* cos,
-       const float* sin, void* q, void* k, void* v) {
-      typed(s.dtype, [&](auto* t) {
+    [](const RopeShape& s, const void* qkv, const float* q_weight, const float* k_weight,
+       const float* cos, const float* sin, void* q, void* k, void* v) {
+      with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        qk_norm_rope<T>(s, To<T>{qkv}, q_weight, k_weight, cos, sin, To<T>{q}, To<T>{k}, To<T>{v});
+        qk_norm_rope<T>(s, As<T>{qkv}, q_weight, k_weight, cos, sin, As<T>{q}, As<T>{k}, As<T>{v});
       });
     },
-    [](const RopeShape& s, const void* dq, const void* dk, const void* dv, const void* qkv, const float* q_weight,
-       const float* k_weight, const float* cos, const float* sin, void* dqkv, float* dq_weight, float* dk_weight) {
-      typed(s.dtype, [&](auto* t) {
+    [](const RopeShape& s, const void* dq, const void* dk, const void* dv, const void* qkv,
+       const float* q_weight, const float* k_weight, const float* cos, const float* sin, void* dqkv,
+       float* dq_weight, float* dk_weight) {
+      with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        qk_norm_rope_backward<T>(s, To<T>{dq}, To<T>{dk}, To<T>{dv}, To<T>{qkv}, q_weight, k_weight, cos, sin,
-                                 To<T>{dqkv}, dq_weight, dk_weight);
+        qk_norm_rope_backward<T>(s, As<T>{dq}, As<T>{dk}, As<T>{dv}, As<T>{qkv}, q_weight, k_weight,
+                                 cos, sin, As<T>{dqkv}, dq_weight, dk_weight);
       });
     },
     [](Dtype dtype, const void* gate_up, void* y, int64_t rows, int64_t width, int threads) {
-      typed(dtype, [&](auto* t) {
+      with_element_type(dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        swiglu<T>(To<T>{gate_up}, To<T>{y}, rows, width, threads);
+        swiglu<T>(As<T>{gate_up}, As<T>{y}, rows, width, threads);
       });
     },
-    [](Dtype dtype, const void* dy, const void* gate_up, void* dgate_up, int64_t rows, int64_t width, int threads) {
-      typed(dtype, [&](auto* t) {
+    [](Dtype dtype, const void* dy, const void* gate_up, void* dgate_up, int64_t rows,
+       int64_t width, int threads) {
+      with_element_type(dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        swiglu_backward<T>(To<T>{dy}, To<T>{gate_up}, To<T>{dgate_up}, rows, width, threads);
+        swiglu_backward<T>(As<T>{dy}, As<T>{gate_up}, As<T>{dgate_up}, rows, width, threads);
       });
     },
 };

@@ -1,4 +1,5 @@
-// One draw a row. The rows are shared out in sample_tokens.cpp; what is done to one is compiled per instruction set.
+// One draw a row. The rows are shared out in sample_tokens.cpp; what is done to one is compiled per
+// instruction set.
 #pragma once
 
 #include <cstdint>
@@ -17,22 +18,30 @@ struct Drawn {
   float logprob, sampler_logprob, entropy;
 };
 
-constexpr int64_t kShare = 256;  // entries whose largest and whose mass are kept, so that a search can skip them
+// Entries whose largest and whose mass are kept, so that a search can skip them.
+constexpr int64_t kShare = 256;
 
 // Room of one thread, for a row and a vector more.
 struct SamplerScratch {
-  float *value, *mass;         // the entries that a cut may keep, in vocabulary order
-  int32_t* index;              // and their places in the vocabulary
+  float *value, *mass;            // the entries that a cut may keep, in vocabulary order
+  int32_t* index;                 // and their places in the vocabulary
   float *some_value, *some_mass;  // those among which a selection still looks
-  float* share_top;            // [shares]
-  double* share_mass;          // [shares]
+  float* share_top;               // [shares]
+  double* share_mass;             // [shares]
 };
 
-using DrawRow = Drawn (*)(const void* logits, int64_t vocab, const SamplerRow&, const SamplerScratch&);
+using DrawRow = Drawn (*)(const void* logits, int64_t vocab, const SamplerRow&,
+                          const SamplerScratch&);
 
 // By the logits' dtype: float32, bfloat16, float16.
-namespace scalar { extern const DrawRow draw_row[3]; }
-namespace avx2 { extern const DrawRow draw_row[3]; }
-namespace avx512 { extern const DrawRow draw_row[3]; }
+namespace scalar {
+extern const DrawRow draw_row[3];
+}
+namespace avx2 {
+extern const DrawRow draw_row[3];
+}
+namespace avx512 {
+extern const DrawRow draw_row[3];
+}
 
 }  // namespace dftfast

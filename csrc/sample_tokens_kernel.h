@@ -1,5 +1,5 @@
-// The body of sample_tokens*.cpp, compiled once for each instruction set. No template of the standard library: the
-// linker would keep one instruction set's copy of it for all.
+// The body of sample_tokens*.cpp, compiled once for each instruction set. No template of the
+// standard library: the linker would keep one instruction set's copy of it for all.
 #include <cfloat>
 #include <cmath>
 
@@ -18,7 +18,9 @@ inline Floats load_left(const T* p, int64_t left, float fill) {
 }
 
 inline int64_t shares(int64_t n) { return (n + kShare - 1) / kShare; }
-inline int64_t share_end(int64_t begin, int64_t n) { return begin + kShare < n ? begin + kShare : n; }
+inline int64_t share_end(int64_t begin, int64_t n) {
+  return begin + kShare < n ? begin + kShare : n;
+}
 
 template <class T>
 float maximum(const T* x, int64_t n, float* share_top) {
@@ -45,7 +47,8 @@ Sums sums(const T* x, int64_t n, float top, float inverse, double* share_mass) {
   for (int64_t begin = 0; begin < n; begin += kShare) {
     Floats mass = Floats::all(0), weighted = Floats::all(0);
     for (int64_t i = begin; i < share_end(begin, n); i += Floats::width) {
-      const Floats below = max(Floats::all(-FLT_MAX), load_left(x + i, n - i, -__builtin_inff()) - highest);  // 0 · -inf is 0
+      const Floats z = load_left(x + i, n - i, -__builtin_inff()) - highest;
+      const Floats below = max(Floats::all(-FLT_MAX), z);  // so that 0 · -inf is 0
       const Floats e = exp(below * rate);
       mass = mass + e;
       weighted = fma(e, below, weighted);
@@ -63,7 +66,8 @@ double masses(const T* x, int64_t n, float top, float inverse, float* mass) {
   for (int64_t begin = 0; begin < n; begin += kShare) {
     Floats sum = Floats::all(0);
     for (int64_t i = begin; i < share_end(begin, n); i += Floats::width) {
-      const Floats e = exp((load_left(x + i, n - i, -__builtin_inff()) - Floats::all(top)) * Floats::all(inverse));
+      const Floats e = exp((load_left(x + i, n - i, -__builtin_inff()) - Floats::all(top)) *
+                           Floats::all(inverse));
       e.store(mass + i);
       sum = sum + e;
     }
@@ -72,8 +76,8 @@ double masses(const T* x, int64_t n, float top, float inverse, float* mass) {
   return total;
 }
 
-// The first entry at which the running sum reaches the target, from which the sum before it is taken off. Where rounding
-// leaves the whole sum below it: the last entry with a weight.
+// The first entry at which the running sum reaches the target, from which the sum before it is
+// taken off. Where rounding leaves the whole sum below it: the last entry with a weight.
 template <class Number>
 int64_t reach(const Number* weight, int64_t n, double& target) {
   int64_t at = 0;
@@ -86,11 +90,14 @@ int64_t reach(const Number* weight, int64_t n, double& target) {
   return at;
 }
 
-// The largest v such that the mass of the entries x >= v reaches the target: a histogram between the lowest and the
-// highest entry, then one of the bucket in which the target is reached, until its entries are all equal.
-float select(const float* x, const float* mass, int64_t n, float high, double target, const SamplerScratch& s) {
+// The largest v such that the mass of the entries x >= v reaches the target: a histogram between
+// the lowest and the highest entry, then one of the bucket in which the target is reached, until
+// its entries are all equal.
+float select(const float* x, const float* mass, int64_t n, float high, double target,
+             const SamplerScratch& s) {
   Floats lowest = Floats::all(high);
-  for (int64_t i = 0; i < n; i += Floats::width) lowest = min(lowest, load_left(x + i, n - i, high));
+  for (int64_t i = 0; i < n; i += Floats::width)
+    lowest = min(lowest, load_left(x + i, n - i, high));
   float low = -(Floats::all(0) - lowest).max();
   while (low < high) {
     const double per_unit = kBuckets / (static_cast<double>(high) - low), from = high;
@@ -165,10 +172,11 @@ struct Choice {
 };
 
 template <class T>
-Choice draw_cut(const T* x, int64_t n, float top, float inverse, const SamplerRow& settings, double u,
-                const SamplerScratch& s) {
+Choice draw_cut(const T* x, int64_t n, float top, float inverse, const SamplerRow& settings,
+                double u, const SamplerScratch& s) {
   const bool by_count = settings.top_k > 0 && settings.top_k < n, by_mass = settings.top_p < 1;
-  const float least = settings.min_p > 0 ? top + std::log(static_cast<double>(settings.min_p)) / inverse : -FLT_MAX;
+  const float least =
+      settings.min_p > 0 ? top + std::log(static_cast<double>(settings.min_p)) / inverse : -FLT_MAX;
   float floor = least < top ? least : top;
   int64_t count;
   double total = 0;
@@ -179,10 +187,13 @@ Choice draw_cut(const T* x, int64_t n, float top, float inverse, const SamplerRo
       count = keep_from(select(s.value, s.mass, count, top, settings.top_k, s), count, s);
     }
   } else if (by_mass) {
-    // Entries of less than (1 - p) / n of the mass have less than 1 - p of it together: none of them is kept.
+    // Entries of less than (1 - p) / n of the mass have less than 1 - p of it together: none of
+    // them is kept.
     total = sums(x, n, top, inverse, s.share_mass).mass;
-    const double bound = top + (std::log((1 - static_cast<double>(settings.top_p)) * total / n) - 1e-3) / inverse;
-    count = collect(x, n, static_cast<float>(bound < top ? bound > -FLT_MAX ? bound : -FLT_MAX : top), s);
+    const double bound =
+        top + (std::log((1 - static_cast<double>(settings.top_p)) * total / n) - 1e-3) / inverse;
+    const double kept = bound < top ? bound > -FLT_MAX ? bound : -FLT_MAX : top;
+    count = collect(x, n, static_cast<float>(kept), s);
   } else {
     count = collect(x, n, floor, s);
   }
@@ -199,9 +210,11 @@ Choice draw_cut(const T* x, int64_t n, float top, float inverse, const SamplerRo
 }
 
 template <class T>
-Choice draw_whole(const T* x, int64_t n, float top, float inverse, double total, double u, const SamplerScratch& s) {
+Choice draw_whole(const T* x, int64_t n, float top, float inverse, double total, double u,
+                  const SamplerScratch& s) {
   double target = u * total;
-  const int64_t begin = kShare * reach(s.share_mass, shares(n), target), left = share_end(begin, n) - begin;
+  const int64_t begin = kShare * reach(s.share_mass, shares(n), target);
+  const int64_t left = share_end(begin, n) - begin;
   masses(x + begin, left, top, inverse, s.mass);
   return {begin + reach(s.mass, left, target), total};
 }
@@ -234,7 +247,8 @@ Drawn draw(const void* logits, int64_t n, const SamplerRow& settings, const Samp
     drawn.token = first_of(top, x, n, s.share_top);
   } else {
     const float inverse = 1 / settings.temperature;
-    const double u = ((philox_word(settings.seed, settings.position, settings.request_id) >> 9) + 0.5) / 8388608.0;
+    const uint32_t word = philox_word(settings.seed, settings.position, settings.request_id);
+    const double u = ((word >> 9) + 0.5) / 8388608.0;
     Choice choice;
     if (settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0) {
       choice = draw_cut(x, n, top, inverse, settings, u, s);
@@ -243,7 +257,8 @@ Drawn draw(const void* logits, int64_t n, const SamplerRow& settings, const Samp
       choice = draw_whole(x, n, top, inverse, total, u, s);
     }
     drawn.token = choice.token;
-    drawn.sampler_logprob = static_cast<float>((value(x + drawn.token) - top) * inverse - std::log(choice.mass));
+    drawn.sampler_logprob =
+        static_cast<float>((value(x + drawn.token) - top) * inverse - std::log(choice.mass));
   }
   drawn.logprob = static_cast<float>(value(x + drawn.token) - top - log_z);
   return drawn;

@@ -1,5 +1,6 @@
-// A vector of floats in the instruction set that the including file is compiled for. Everything lives in a namespace
-// of that set's name, so that the linker never takes one file's inline function for another's.
+// A vector of floats in the instruction set that the including file is compiled for. Everything
+// lives in a namespace of that set's name, so that the linker never takes one file's inline
+// function for another's.
 #pragma once
 
 #include <cstdint>
@@ -49,23 +50,31 @@ struct Floats {
 #if defined(__AVX512BF16__)  // subnormal numbers become zero
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), (__m256i)_mm512_cvtneps_pbh(v));
 #else
-    __m512i u = _mm512_castps_si512(v), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-    __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+    __m512i u = _mm512_castps_si512(v);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+    __m512i bias = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+    __m512i r = _mm512_srli_epi32(_mm512_add_epi32(u, bias), 16);
     r = _mm512_mask_mov_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(r));
 #endif
   }
   void store(float16* p) const {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
   // Bit i is set where a[i] > b[i] does not hold, NaN included.
-  static unsigned not_greater(Floats a, Floats b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NGT_UQ); }
+  static unsigned not_greater(Floats a, Floats b) {
+    return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NGT_UQ);
+  }
   float sum() const { return _mm512_reduce_add_ps(v); }
   // out[i] = x[i].sum() for four vectors.
   static void sums(const Floats* x, float* out) {
-    const auto lanes = [](__m512 a, __m512 b) { return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); };
+    const auto lanes = [](__m512 a, __m512 b) {
+      return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    };
     const __m512 ab = lanes(x[0].v, x[1].v), cd = lanes(x[2].v, x[3].v);
-    const __m512 s = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    const __m512 s =
+        _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
   }
@@ -76,7 +85,8 @@ inline Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; 
 inline Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Floats operator/(Floats a, Floats b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-inline Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }  // b where either is NaN
+// b where either is NaN
+inline Floats max(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Floats min(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Floats round(Floats a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT)}; }
 inline Floats scale(Floats a, Floats n) { return {_mm512_scalef_ps(a.v, n.v)}; }
@@ -97,8 +107,10 @@ struct Floats {
   }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
   void store(bfloat16* p) const {
-    __m256i u = _mm256_castps_si256(v), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
-    __m256i r = _mm256_srli_epi32(_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    __m256i u = _mm256_castps_si256(v);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+    __m256i bias = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+    __m256i r = _mm256_srli_epi32(_mm256_add_epi32(u, bias), 16);
     __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
     r = _mm256_blendv_epi8(r, _mm256_set1_epi32(0x7fc0), nan);
     __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
@@ -107,16 +119,21 @@ struct Floats {
   void store(float16* p) const {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
-  static unsigned not_greater(Floats a, Floats b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_NGT_UQ)); }
+  static unsigned not_greater(Floats a, Floats b) {
+    return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_NGT_UQ));
+  }
   float sum() const {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
   }
   static void sums(const Floats* x, float* out) {
-    const auto lanes = [](__m256 a, __m256 b) { return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)); };
+    const auto lanes = [](__m256 a, __m256 b) {
+      return _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    };
     const __m256 ab = lanes(x[0].v, x[1].v), cd = lanes(x[2].v, x[3].v);
-    const __m256 s = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    const __m256 s =
+        _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
   }
   float max() const {
@@ -132,7 +149,9 @@ inline Floats operator/(Floats a, Floats b) { return {_mm256_div_ps(a.v, b.v)}; 
 inline Floats fma(Floats a, Floats b, Floats c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.v, b.v)}; }
 inline Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.v, b.v)}; }
-inline Floats round(Floats a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+inline Floats round(Floats a) {
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 // a * 2^n in two factors, so that neither leaves the range of a float for n in [-150, 128].
 inline Floats scale(Floats a, Floats n) {
   __m256i whole = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(whole, 1);
@@ -208,11 +227,14 @@ inline Floats fma(Floats a, Floats b, Floats c) { return {a.v * b.v + c.v}; }
 inline Floats max(Floats a, Floats b) { return {a.v > b.v ? a.v : b.v}; }
 inline Floats min(Floats a, Floats b) { return {a.v < b.v ? a.v : b.v}; }
 inline Floats round(Floats a) { return {__builtin_rintf(a.v)}; }
-inline Floats scale(Floats a, Floats n) { return {a.v != a.v ? a.v : __builtin_ldexpf(a.v, static_cast<int>(n.v))}; }
+inline Floats scale(Floats a, Floats n) {
+  return {a.v != a.v ? a.v : __builtin_ldexpf(a.v, static_cast<int>(n.v))};
+}
 
 #endif
 
-// Zeros, vector by vector: GCC makes of `= {}` a `rep stos`, which takes as long as a hundred multiplications.
+// Zeros, vector by vector: GCC makes of `= {}` a `rep stos`, which takes as long as a hundred
+// multiplications.
 template <int R, int V>
 inline void clear(Floats (&x)[R][V]) {
 #pragma GCC unroll 8
@@ -239,8 +261,8 @@ void store_part(Floats x, T* p, int n) {
   std::memcpy(p, raw, n * sizeof(T));
 }
 
-// e^x for x <= 88, to 2 units in the last place; 0 below -104; NaN stays NaN. Range reduction by powers of two and the
-// polynomial of Cephes' expf (Moshier).
+// e^x for x <= 88, to 2 units in the last place; 0 below -104; NaN stays NaN. Range reduction by
+// powers of two and the polynomial of Cephes' expf (Moshier).
 inline Floats exp(Floats x) {
   x = min(Floats::all(88.0f), max(Floats::all(-104.0f), x));
   Floats n = round(x * Floats::all(1.44269504088896341f));

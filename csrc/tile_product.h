@@ -10,23 +10,26 @@ namespace dftfast {
 namespace DFTFAST_SIMD {
 namespace {
 
-// A tile of kTileRows x kTileVectors sums, its row of B and one broadcast entry of A fill the vector registers.
+// A tile of kTileRows x kTileVectors sums, its row of B and one broadcast entry of A fill the
+// vector registers.
 constexpr int kTileRows = 6, kTileVectors = kWidth == 8 ? 2 : 4, kPanel = kTileVectors * kWidth;
 
-struct Left {  // entry (i, p) is at[i * row + p * step]
+struct StridedMatrix {  // entry (i, p) is at[i * row + p * step]
   const float* at;
   int64_t row, step;
 };
-struct Right {  // entry (p, j) is at[j / kPanel * panel + p * row + j % kPanel]
+struct PanelMatrix {  // entry (p, j) is at[j / kPanel * panel + p * row + j % kPanel]
   const float* at;
   int64_t row, panel;
 };
 
 template <int R, int V>
-void tile(Left a, const float* b, int64_t b_row, float* c, int64_t c_row, int64_t depth, bool add) {
+void tile(StridedMatrix a, const float* b, int64_t b_row, float* c, int64_t c_row, int64_t depth,
+          bool add) {
   Floats sum[R][V];
   for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) sum[r][v] = add ? Floats::load(c + r * c_row + v * kWidth) : Floats::all(0);
+    for (int v = 0; v < V; ++v)
+      sum[r][v] = add ? Floats::load(c + r * c_row + v * kWidth) : Floats::all(0);
   for (int64_t p = 0; p < depth; ++p, b += b_row, a.at += a.step) {
     Floats line[V];
     for (int v = 0; v < V; ++v) line[v] = Floats::load(b + v * kWidth);
@@ -49,16 +52,19 @@ void tile_of(int64_t rows, int64_t vectors, Arguments... arguments) {
   tile<R, V>(arguments...);
 }
 
-// C [rows, columns] = A [rows, depth] B [depth, columns], or C += A B; columns is rounded up to whole vectors.
-inline void product(Left a, Right b, float* c, int64_t c_row, int64_t rows, int64_t columns, int64_t depth, bool add) {
+// C [rows, columns] = A [rows, depth] B [depth, columns], or C += A B; columns is rounded up to
+// whole vectors.
+inline void product(StridedMatrix a, PanelMatrix b, float* c, int64_t c_row, int64_t rows,
+                    int64_t columns, int64_t depth, bool add) {
   for (int64_t j = 0; j < columns; j += kPanel)
     for (int64_t i = 0; i < rows; i += kTileRows)
-      tile_of(std::min<int64_t>(rows - i, kTileRows), std::min<int64_t>((columns - j + kWidth - 1) / kWidth, kTileVectors),
-              Left{a.at + i * a.row, a.row, a.step}, b.at + j / kPanel * b.panel, b.row, c + i * c_row + j, c_row, depth,
-              add);
+      tile_of(std::min<int64_t>(rows - i, kTileRows),
+              std::min<int64_t>((columns - j + kWidth - 1) / kWidth, kTileVectors),
+              StridedMatrix{a.at + i * a.row, a.row, a.step}, b.at + j / kPanel * b.panel, b.row,
+              c + i * c_row + j, c_row, depth, add);
 }
 
-inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace
 }  // namespace DFTFAST_SIMD

@@ -1,4 +1,4 @@
-"""The oracle tests again, in a process that is held to a narrower instruction set: every C++ path against fp64."""
+"""The oracle tests again, in processes held to the other instruction sets of this processor."""
 
 from __future__ import annotations
 
@@ -8,37 +8,51 @@ import sys
 from pathlib import Path
 
 import pytest
+from instruction_sets import NAMES, chosen, supported
 
 from dftfast import _C
 
-NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]
 HERE = Path(__file__).parent
+OPS = (
+    "rbf_witness",
+    "linear_logprob",
+    "row_ops",
+    "sample_tokens",
+    "packed_linear",
+    "attention",
+    "paged_attention",
+)
+SCRIPT = """
+import sys
+import pytest
+from dftfast import _C
+assert _C.isa() == sys.argv[1]
+sys.exit(pytest.main(sys.argv[2:]))
+"""
 
 
-@pytest.mark.parametrize("name", NAMES[: NAMES.index(_C.isa())])
-def test_narrower_instruction_set(name):
+@pytest.mark.parametrize("name", [name for name in supported() if name != _C.isa()])
+def test_another_instruction_set(name):
     environment = {**os.environ, "DFTFAST_ISA": name}
-    script = f"import pytest, sys; from dftfast import _C; assert _C.isa() == {name!r}; sys.exit(pytest.main(sys.argv[1:]))"
-    ops = (
-        "rbf_witness",
-        "linear_logprob",
-        "row_ops",
-        "sample_tokens",
-        "packed_linear",
-        "attention",
-        "paged_attention",
-    )
-    files = [str(HERE / f"test_{op}.py") for op in ops]
-    command = [
-        sys.executable,
-        "-c",
-        script,
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *files,
-        "-k",
-        "oracle or special",
-    ]
+    files = [str(HERE / f"test_{op}.py") for op in OPS]
+    options = ["-q", "-p", "no:cacheprovider", "-k", "oracle or special"]
+    command = [sys.executable, "-c", SCRIPT, name, *files, *options]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("asked", NAMES)
+def test_asked_for(asked):
+    """The set asked for, or the widest where the processor lacks that."""
+    expected = asked if asked in supported() else supported()[-1]
+    assert chosen(asked).stdout.strip() == expected
+
+
+def test_not_asked_for():
+    assert chosen("").stdout.strip() in supported()
+
+
+def test_unknown_name():
+    result = chosen("sse9")
+    assert result.returncode != 0
+    assert "DFTFAST_ISA=sse9 is not one of scalar, avx2, avx512, avx512bf16" in result.stderr

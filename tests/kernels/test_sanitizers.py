@@ -1,8 +1,8 @@
-"""The C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, on every instruction set in turn.
+"""The C++ kernels under AddressSanitizer and UndefinedBehaviorSanitizer, for every instruction set.
 
-The sources are built a second time, with the sanitizers, into a temporary folder, and that module stands in for
-`dftfast._C` while the kernels' own tests run: every read or write outside a tensor, and every undefined operation, ends
-the process.
+The sources are built a second time, with the sanitizers, into a temporary folder, and that module
+stands in for `dftfast._C` while the kernels' own tests run: every read or write outside a tensor,
+and every undefined operation, ends the process.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-from dftfast import _C
+from instruction_sets import supported
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]
-ISAS = NAMES[: NAMES.index(_C.isa()) + 1]  # those of this processor
+ISAS = supported()
 OPS = (
     "attention",
     "linear_logprob",
@@ -36,7 +34,8 @@ FILES = [
     *(HERE / f"test_{op}.py" for op in OPS),
     ROOT / "tests" / "rollout" / "test_cpu_decoder.py",
 ]
-LEFT_OUT = "compile or gradcheck or instruction_set"  # what is not about C++, or starts processes of its own
+# What is not about C++, or starts processes of its own.
+LEFT_OUT = "compile or gradcheck or instruction_set"
 
 LOAD = """
 import importlib.util, sys
@@ -98,7 +97,8 @@ def run(script: str, module: Path, isa: str, *arguments) -> subprocess.Completed
         **os.environ,
         "DFTFAST_ISA": isa,
         "LD_PRELOAD": f"{runtime('libasan')}:{runtime('libubsan')}",
-        # The interpreter never frees all it took, and torch may free with another allocator than it took from.
+        # The interpreter never frees all it took, and torch may free with another allocator than
+        # it took from.
         "ASAN_OPTIONS": "detect_leaks=0:alloc_dealloc_mismatch=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }

@@ -1,0 +1,126 @@
+// What the passes of attention share: tasks and their memory, rows widened to fp32 and back.
+//
+// A task is one document (or cached sequence) and one key head: its keys and values are widened to
+// fp32 once, and the query heads that share them are the rows of its tiles, token by token.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "attention.h"
+#include "tile_product.h"
+
+namespace dftfast {
+namespace DFTFAST_SIMD {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+struct Shape {
+  int64_t group;   // query heads that share a key head
+  int64_t dim;     // of a head
+  int64_t row;     // dim in whole vectors: the length of a row of scratch memory
+  int64_t tokens;  // whose queries are taken together
+  int64_t rows;    // of such a block: its tokens' queries, `group` each
+  int64_t keys;    // of the longest task in whole panels
+
+  Shape(const Heads& heads, int64_t longest)
+      : group(heads.query / heads.key),
+        dim(heads.dim),
+        row(round_up(dim, kWidth)),
+        tokens(std::max<int64_t>(1, 48 / group)),
+        rows(tokens * group),
+        keys(round_up(longest, kPanel)) {}
+};
+
+// Calls task(i, memory) for every i, on threads that have `floats` of aligned memory each.
+template <class Task>
+void for_each_task(int64_t tasks, int threads, int64_t floats, const Task& task) {
+  threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, tasks)));
+  floats = round_up(floats, 16);
+  float* memory =
+      static_cast<float*>(std::aligned_alloc(64, std::max<int64_t>(64, threads * floats * 4)));
+  if (!memory) throw std::bad_alloc();
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+  for (int64_t i = 0; i < tasks; ++i) task(i, memory + omp_get_thread_num() * floats);
+  std::free(memory);
+}
+
+// The next `floats` of a task's memory, which then begins after them.
+inline float* take_buffer(float*& memory, int64_t floats) {
+  float* buffer = memory;
+  memory += round_up(floats, 16);
+  return buffer;
+}
+
+// out [n, row] = factor * rows at(0), at(1), ... of x [.., dim]
+template <class T, class At>
+void widen(const T* x, const At& at, int64_t n, float factor, const Shape& s, float* out) {
+  for (int64_t j = 0; j < n; ++j) {
+    const T* from = x + at(j) * s.dim;
+    for (int64_t i = 0; i < s.dim; i += kWidth)
+      (load_at(from, i, s.dim) * Floats::all(factor)).store(out + j * s.row + i);
+  }
+}
+
+// The same rows as columns, kPanel of them side by side.
+template <class T, class At>
+void transpose(const T* x, const At& at, int64_t n, const Shape& s, float* out) {
+  float lanes[kWidth];
+  for (int64_t j = 0; j < n; ++j) {
+    const T* from = x + at(j) * s.dim;
+    float* to = out + j / kPanel * s.dim * kPanel + j % kPanel;
+    for (int64_t i = 0; i < s.dim; i += kWidth) {
+      load_at(from, i, s.dim).store(lanes);
+      for (int64_t lane = 0; lane < std::min<int64_t>(kWidth, s.dim - i); ++lane)
+        to[(i + lane) * kPanel] = lanes[lane];
+    }
+  }
+}
+
+// x's rows at(0), at(1), ... = factor * rows [n, row]
+template <class T, class At>
+void narrow(const float* rows, const At& at, int64_t n, float factor, const Shape& s, T* x) {
+  for (int64_t j = 0; j < n; ++j) {
+    T* to = x + at(j) * s.dim;
+    for (int64_t i = 0; i < s.dim; i += kWidth)
+      store_at(Floats::load(rows + j * s.row + i) * Floats::all(factor), to, i, s.dim);
+  }
+}
+
+inline PanelMatrix as_transposed_panels(const float* x, const Shape& s) {
+  return {x, kPanel, s.dim * kPanel};
+}
+inline PanelMatrix as_row_panels(const float* x, const Shape& s) { return {x, s.row, kPanel}; }
+
+inline int64_t longest_document(const Packed& p) {
+  int64_t found = 0;
+  for (int64_t i = 0; i < p.documents; ++i)
+    found = std::max(found, p.offsets[i + 1] - p.offsets[i]);
+  return found;
+}
+
+// Where query r of key head `head` lies among all heads, for tokens from `begin` on.
+inline int64_t query_row(const Heads& heads, const Shape& s, int64_t begin, int64_t head,
+                         int64_t r) {
+  return ((begin + r / s.group) * heads.key + head) * s.group + r % s.group;
+}
+
+// Calls body(head_at, key_at, length, memory) for every document and key head: head_at(r) and
+// key_at(j) number the rows of its queries and of its keys.
+template <class Body>
+void for_each_document(const Packed& p, const Shape& s, int64_t memory, const Body& body) {
+  for_each_task(p.documents * p.heads.key, p.threads, memory, [&](int64_t task, float* own) {
+    const int64_t head = task % p.heads.key, begin = p.offsets[task / p.heads.key];
+    const auto head_at = [&](int64_t r) { return query_row(p.heads, s, begin, head, r); };
+    const auto key_at = [&](int64_t j) { return (begin + j) * p.heads.key + head; };
+    body(head_at, key_at, p.offsets[task / p.heads.key + 1] - begin, own);
+  });
+}
+
+}  // namespace
+}  // namespace DFTFAST_SIMD
+}  // namespace dftfast
