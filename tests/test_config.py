@@ -1,4 +1,4 @@
-"""Layers of configuration, mistakes named with key, value, file and line, and the page that documents it."""
+"""Layers of configuration, mistakes named with key, value, file and line, and its page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from dftfast.config import Config, load_config, parse_command_line
-from dftfast.config.help import help_text, markdown
+from dftfast.config.help import help_all, help_text, markdown
 from dftfast.config.layers import presets
 from dftfast.config.schema import keys
 from dftfast.runtime.errors import UserError
@@ -141,11 +141,29 @@ def test_every_preset_is_valid():
         assert load_config(name).run.folder == (f"runs/{name}")
 
 
-def test_help_explains_every_key():
-    text = help_text("python -m dftfast.train")
+def test_help_is_a_screen_of_what_people_set():
+    text = help_text("python -m dftfast.train", "About it.")
+    assert len(text.splitlines()) <= 24 and max(map(len, text.splitlines())) <= 80
+    assert "--data=" in text and "--help-all" in text
+
+
+def test_help_all_explains_every_key():
+    text = help_all("python -m dftfast.train")
     for key, field in keys().items():
         assert f"--{key}=" in text and field.description
         assert field.description.split()[0] in text
+
+
+@pytest.mark.parametrize("option", ["--help", "--help-all", "--version"])
+def test_what_prints_and_ends(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse_command_line(["--sft.rank=8", option])
+    assert ended.value.code == 0 and "dftfast" in capsys.readouterr().out
+
+
+def test_resume_of_what_is_no_run(tmp_path):
+    with pytest.raises(UserError, match=r"--resume: .* is not the folder of a run"):
+        parse_command_line(["--resume", str(tmp_path)])
 
 
 def test_documentation_is_in_step():
@@ -155,8 +173,10 @@ def test_documentation_is_in_step():
 
 def test_configuration_imports_nothing_heavy():
     code = (
-        "import sys, dftfast.config, dftfast.runtime.command, dftfast.generate; from dftfast.config.help import help_text;"
-        "help_text('x'); print([m for m in ('torch', 'transformers', 'numpy', 'sklearn') if m in sys.modules])"
+        "import sys, dftfast.config, dftfast.runtime.command, dftfast.generate;"
+        "from dftfast.config.help import help_text; help_text('x');"
+        "heavy = ('torch', 'transformers', 'numpy', 'sklearn');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

