@@ -5,7 +5,6 @@ From any model folder, with or without adapters, or any OpenAI-compatible API.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from argparse import Namespace
 from collections.abc import Sequence
@@ -27,16 +26,6 @@ make_callable(__name__)  # dftfast.generate(prompts)
 MAX_TOKENS = 512  # of a text, unless asked otherwise
 
 
-@dataclasses.dataclass(frozen=True)
-class LocalModel:
-    """A model on this machine: a folder or hub id, LoRAs in their order, device and type."""
-
-    name: str | None = None
-    adapters: Sequence[str | Path] = ()
-    device: str | None = None
-    dtype: str | None = None
-
-
 def generate(
     prompts: Sequence[str],
     model: str | None = None,
@@ -53,6 +42,7 @@ def generate(
         adapters: PEFT folders of LoRAs, applied in order.
         sampler: None samples the model's own distribution, at most 512 tokens of it.
     """
+    from dftfast.pipeline.answers import LocalModel, write_texts
     from dftfast.rollout import Sampler
 
     sampler = sampler or Sampler(max_tokens=MAX_TOKENS)
@@ -88,6 +78,8 @@ def main(arguments: Sequence[str]) -> None:
         ask(documents, options, out) if options.endpoint else (_local(documents, options), None)
     )
     if options.select:
+        from dftfast.pipeline.answers import select
+
         rows = select(rows, options)
     from dftfast.data.generations import write_generations
 
@@ -211,111 +203,13 @@ def ask(documents: list, options: Namespace, out: Path) -> tuple[list[dict], Ans
 
 def _local(documents: list, options: Namespace) -> list[dict]:
     """Rows by the model on this machine that the options of the command name."""
+    from dftfast.pipeline.answers import LocalModel, write_texts
     from dftfast.rollout import Sampler
 
     names = ("temperature", "top_k", "top_p", "min_p", "max_tokens")
     sampler = Sampler(**{name: getattr(options, name) for name in names})
     model = LocalModel(options.model, options.adapter, options.device, options.dtype)
     return write_texts(documents, model, sampler, options.seed, options.n)
-
-
-def write_texts(
-    documents: Sequence[Document], model: LocalModel, sampler: Sampler, seed: int, n: int
-) -> list[dict]:
-    """Rows of generations for the documents, by a model on this machine."""
-    from tqdm import tqdm
-
-    from dftfast.data import prompt_messages
-    from dftfast.data.generations import generation
-    from dftfast.model.adapter import Adapter
-    from dftfast.model.device import pick_device, pick_dtype
-    from dftfast.model.policy import Policy
-    from dftfast.model.pretrained import resolve_model
-    from dftfast.model.tokenizer import Tokenizer
-    from dftfast.rollout import Request, RolloutEngine
-
-    device = pick_device(model.device)
-    adapters = [Adapter.load(folder) for folder in model.adapters]
-    folder = resolve_model(model.name)
-    tokenizer = Tokenizer.from_folder(folder)
-    prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
-    policy = Policy(folder, pick_dtype(model.dtype, device), str(device))
-    for adapter in adapters:
-        adapter.check(policy.decoder)
-        policy.adapters.append(adapter)
-    if adapters:
-        policy.merge_weights()
-    requests = [Request(i, prompt, sampler, seed, n) for i, prompt in enumerate(prompts)]
-    with tqdm(total=len(requests) * n, unit="text", dynamic_ncols=True) as bar:
-
-        def show(done: int, _: int) -> None:
-            bar.update(done - bar.n)
-
-        engine = RolloutEngine(policy.decoder, tokenizer, agreement_samples=0)
-        batch = engine.generate(requests, show)
-    how = {
-        name: getattr(sampler, name)
-        for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
-    } | {"seed": seed}
-    name = " + ".join([model.name or folder.name, *map(str, model.adapters)])
-    return [
-        generation(
-            documents[int(batch.request[i])],
-            tokenizer.decode(batch.output(i)).strip(),
-            batch.output(i),
-            batch.finish_reason[i],
-            how,
-            name,
-        )
-        | ({"sample": int(batch.sample[i])} if n > 1 else {})
-        for i in range(len(batch))
-    ]
-
-
-def select(rows: list[dict], options: Namespace) -> list[dict]:
-    """One row for each prompt, by population selection against the texts of a corpus.
-
-    All discrepancies count alike. Texts that were cut off or are empty are not chosen, unless a
-    prompt has no other.
-    """
-    from dftfast.config import Config
-    from dftfast.data import load_corpus, prompt_messages
-    from dftfast.distribution.population import make_terms, select_population
-    from dftfast.distribution.samples import Samples
-    from dftfast.model.embedder import Embedder
-    from dftfast.model.pretrained import resolve_model
-    from dftfast.model.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer.from_folder(resolve_model(options.model))
-    embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
-
-    def samples(texts: list[str], prompts: list[str]) -> Samples:
-        tokens = [[*ids, end] for ids in tokenizer.encode_batch(texts)]
-        return Samples.of(embedder.encode(texts), tokens, texts, prompts=prompts)
-
-    usable = [row for row in rows if row["finish_reason"] == "stop" and row["text"]]
-    kept = {row["id"]: row for row in reversed(rows)}  # the first of each prompt
-    if usable:
-        corpus = load_corpus([options.select])
-        human = samples(
-            [document.text for document in corpus],
-            [prompt_messages(d)[-1]["content"] for d in corpus],
-        )
-        candidates = samples([row["text"] for row in usable], [row["prompt"] for row in usable])
-        prompts = {identifier: number for number, identifier in enumerate(kept)}
-        weights = Config().dft.weights.model_dump()
-        terms = make_terms(candidates, human, tokenizer.vocab_size, weights)
-        chosen, history = select_population(
-            [prompts[row["id"]] for row in usable], terms, options.seed
-        )
-        kept |= {usable[i]["id"]: usable[i] for i in chosen}
-        log.info(
-            "chosen by what they are like together: J %.3f at random, %.3f chosen",
-            history[0]["J"],
-            history[-1]["J"],
-        )
-    order = dict.fromkeys(row["id"] for row in rows)
-    return [{name: value for name, value in kept[i].items() if name != "sample"} for i in order]
 
 
 def _documents(path: Path, limit: int | None) -> list:

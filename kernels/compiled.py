@@ -7,8 +7,8 @@ from types import ModuleType
 from typing import Any
 
 MISSING = (
-    "dftfast's compiled CPU kernels are missing ({error}): install a wheel or build from source "
-    "(pip install .) on x86-64; on other processors pass CUDA tensors"
+    "dftfast's compiled CPU kernels are missing ({error}): install a wheel, or build from "
+    "source (pip install .) with a C++17 compiler and OpenMP"
 )
 
 

@@ -13,6 +13,7 @@ from generate_rows import read, save_prompts
 from tokenizers import Tokenizer
 
 from dftfast import generate
+from dftfast.pipeline.answers import select
 from dftfast.runtime.command import run
 
 
@@ -113,7 +114,7 @@ def test_select_keeps_the_texts_that_are_together_like_the_corpus(model, tmp_pat
     ]
     more = ["--n", "4", "--select", str(human), "--embedder", "character-ngrams"]
     parsed = generate._parser().parse_args(options(model, human, "out", *more))
-    kept = generate.select(rows, parsed)
+    kept = select(rows, parsed)
     assert [row["id"] for row in kept] == [*map(str, range(20)), "cut"]
     assert kept[-1]["text"] == "cut 0"
     assert sum(row["text"].startswith("A person") for row in kept[:-1]) >= 18

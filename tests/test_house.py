@@ -91,8 +91,9 @@ def num_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def test_functions_take_few_parameters(functions):
-    """Launchers and operators of kernels take what their kernels take."""
-    elsewhere = [(where, node) for where, node in functions if not where.startswith("kernels/")]
+    """Launchers and operators of kernels, and their tests, take what their kernels take."""
+    kernels = ("kernels/", "tests/kernels/")
+    elsewhere = [(where, node) for where, node in functions if not where.startswith(kernels)]
     count = {where: num_parameters(node) for where, node in elsewhere}
     many = {where: number for where, number in count.items() if number > PARAMETERS}
     assert not many, listed(many)

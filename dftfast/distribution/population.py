@@ -113,8 +113,7 @@ def select_population(
         weights: by which each term's value enters J, as an earlier record has them: J is then the
             same for both choices, where scaling anew would raise the say of a term that has little
             left to correct.
-        sweeps: passes over the prompts at most; it stops when a pass changes nothing. Later ones
-            move J by less than .1%.
+        sweeps: passes over the prompts at most; it stops when a pass changes nothing.
         among: the candidates that may be chosen; None is all. The others count as texts of q all
             the same.
 

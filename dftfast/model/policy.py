@@ -37,7 +37,7 @@ class Policy:
         self,
         folder: str | Path,
         dtype: torch.dtype = torch.bfloat16,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         sharded: bool = False,
     ):
         self.folder = Path(folder)

@@ -30,7 +30,7 @@ IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
 def load_decoder(
     folder: str | Path,
     dtype: torch.dtype = torch.bfloat16,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     sharded: bool = False,
 ) -> Decoder:
     """Build a decoder and read its weights from `folder`, converting to `dtype`.
