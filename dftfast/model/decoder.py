@@ -75,7 +75,10 @@ class Decoder(nn.Module):
     inverse_frequencies: Tensor
 
     def __init__(
-        self, config: ModelConfig, dtype: torch.dtype = torch.bfloat16, device: str = "cpu"
+        self,
+        config: ModelConfig,
+        dtype: torch.dtype = torch.bfloat16,
+        device: str | torch.device = "cpu",
     ):
         super().__init__()
         self.config, self.version, self.sharded = config, 0, False
