@@ -51,7 +51,7 @@ except ImportError as error:
 """)
     assert result.returncode == 0, result.stderr
     assert "dftfast's compiled CPU kernels are missing" in result.stdout
-    assert "install a wheel or build from source" in result.stdout
+    assert "install a wheel, or build from source" in result.stdout
     assert "pip install ." in result.stdout
 
 
