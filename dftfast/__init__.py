@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from dftfast.runtime.version import __version__
+
 __all__ = ["Config", "__version__", "evaluate", "generate", "load_config", "train"]
 
 if TYPE_CHECKING:

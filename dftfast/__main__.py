@@ -7,9 +7,9 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
-from dftfast import __version__
 from dftfast.runtime.command import run
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.version import __version__
 
 COMMANDS = {
     "train": "fine-tune on human texts, then towards their distribution, and report",

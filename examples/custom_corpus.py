@@ -13,7 +13,7 @@ import dftfast
 
 LETTERS = [  # replace by a few hundred texts, each with what a person would ask to get it
     (f"an invitation to room {room} at {hour} o'clock", "a note", text)
-    for room in range(20)
+    for room in range(60)
     for hour, text in (
         (9, f"Dear all, we meet in room {room} at nine. Bring the list of week {room + 1}."),
         (3, f"Friends! Room {room}, three o'clock, cake. Do not tell Anna, it is her day."),

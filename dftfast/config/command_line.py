@@ -9,6 +9,7 @@ from dftfast.config.help import help_all, help_text
 from dftfast.config.layers import SHORTHANDS, load_config
 from dftfast.config.schema import Config, keys
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.version import __version__
 
 
 def parse_command_line(
@@ -56,9 +57,7 @@ def parse_command_line(
 
 def _answer(argument: str, program: str, about: str) -> str:
     if argument == "--version":
-        import dftfast
-
-        return f"dftfast {dftfast.__version__}"
+        return f"dftfast {__version__}"
     return (help_all if argument == "--help-all" else help_text)(program, about)
 
 

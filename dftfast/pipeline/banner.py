@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 
-import dftfast
 from dftfast.model.device import pick_dtype
 from dftfast.optimise.distributed import world_size
 from dftfast.pipeline.environment import processor
 from dftfast.pipeline.pace import SCALES_TRIED, Work
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_sft import variants
+from dftfast.runtime.version import __version__
 
 WIDTH = 80
 
@@ -45,7 +45,7 @@ def banner(run: Run) -> str:
         ("", _used(len(run.validation), len(split.validation), "validation prompts answered")),
         ("folder", str(run.path)),
     ]
-    head = f"dftfast {dftfast.__version__}"
+    head = f"dftfast {__version__}"
     return "\n".join([head, *(_fitted(f"  {name:<8}{text}") for name, text in rows)])
 
 
