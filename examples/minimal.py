@@ -1,6 +1,6 @@
 """The whole algorithm: sample, choose a population that is like human text, learn it, measure.
 
-python examples/minimal.py [TEXTS] [PROMPTS] [CANDIDATES]
+python examples/minimal.py [TEXTS] [PROMPTS] [CANDIDATES]    # about six minutes on two cores
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import sys
 import torch
 
 from dftfast.data import docstring_corpus, load_corpus, prompt_messages
-from dftfast.distribution.mmd import MMD
-from dftfast.distribution.population import make_terms, select_population
-from dftfast.distribution.samples import Samples
+from dftfast.distribution import MMD, Samples, make_terms, select_population
 from dftfast.model.embedder import Embedder
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model

@@ -100,8 +100,8 @@ def _log_phase(context: PhaseContext, record: dict) -> None:
         return
     figures = {"phase": phase, "score": record["score"]}
     context.log.write("dft", {**figures, **record["validation"], **record["collapse"]}, phase)
-    values = ", ".join(f"{name} {value:.5f}" for name, value in record["validation"].items())
-    log.info("dft phase %d, adapter x %g: %s", phase, record.get("scale", 0), values)
+    where = f"dft phase {phase}, adapter x {record['scale']:g}" if phase else "dft start"
+    log.info("%s: validation score %+.3f (0 is the start, less is better)", where, record["score"])
 
 
 def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phase: int) -> dict:

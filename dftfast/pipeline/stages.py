@@ -121,9 +121,10 @@ def run_stages(run: Run, wanted: list[Stage]) -> None:
                 log.info("%s: done already in %s", place, run.path)
                 continue
             left = pace.left([later.name for later in wanted[number - 1 :]], work)
-            hint = "" if left is None else f", about {minutes_text(left)} left"
             now = time.monotonic()
-            log.info("%s: %s so far%s", place, minutes_text(now - begun), hint)
+            spent = f", {minutes_text(now - begun)} so far" if number > 1 else ""
+            hint = f", about {minutes_text(left)} left" if left else ""
+            log.info("%s%s%s", place, spent, hint)
             stage.work(run)
             if rank() == 0:
                 pace.finished(stage.name, time.monotonic() - now)
