@@ -50,7 +50,10 @@ Isa isa() {
   return chosen;
 }
 
+// A process that is held to fewer instructions behaves as on a processor that has no more.
 bool fast_bf16() {
+  const char* asked = std::getenv("DFTFAST_ISA");
+  if (asked && *asked && isa() != Isa::avx512bf16) return false;
 #if defined(__x86_64__)
   unsigned eax, ebx, ecx, edx;
   bool amx = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 22 & 1);

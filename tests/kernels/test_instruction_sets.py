@@ -56,3 +56,11 @@ def test_unknown_name():
     result = chosen("sse9")
     assert result.returncode != 0
     assert "DFTFAST_ISA=sse9 is not one of scalar, avx2, avx512, avx512bf16" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["scalar", "avx2", "avx512"])
+def test_weights_are_float32_where_the_instructions_held_to_multiply_no_bfloat16(name):
+    script = "from dftfast import _C; print(_C.isa(), _C.fast_bf16())"
+    environment = {**os.environ, "DFTFAST_ISA": name}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
+    assert run.stdout.split()[1] == b"False"
