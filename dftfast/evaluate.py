@@ -202,6 +202,7 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace
     every = {"human": human, **rows}
     sets = text_sets(every, options)
     exclude, token_name = tokenise(sets, every, options.tokenizer)
+    # refuses texts before time is spent on them
     reference = Reference(
         sets["human"],
         bandwidth=options.bandwidth,
@@ -209,7 +210,7 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace
         rounds=options.rounds,
         seed=options.seed,
         corpus=corpus_texts(options),
-    )  # refuses texts before time is spent on them
+    )
     assessments = Assessments.ask(options, sets, reference)
     embedder = embed(sets, options)
     results = {

@@ -34,7 +34,7 @@ def generate(
     seed: int = 0,
     n: int = 1,
 ) -> list[dict]:
-    """Write ``n`` texts for each prompt; rows as in a file of generations, with ids from "1".
+    """Write `n` texts for each prompt; rows as in a file of generations, with ids from "1".
 
     Args:
         prompts: given to the model verbatim, as the user's message.
@@ -154,7 +154,12 @@ def _add_sampler_options(parser: ArgumentParser) -> None:
         default=0.0,
         help="least share of the likeliest token's probability; 0 is off (default %(default)s)",
     )
-    add("--max-tokens", type=int, default=512, help="longest text in tokens (default %(default)s)")
+    add(
+        "--max-tokens",
+        type=int,
+        default=MAX_TOKENS,
+        help="longest text in tokens (default %(default)s)",
+    )
 
 
 def _check_endpoint(options: Namespace) -> None:
@@ -180,9 +185,8 @@ def ask(documents: list, options: Namespace, out: Path) -> tuple[list[dict], Ans
     from dftfast.rollout import Sampler
 
     limits, budget = limits_of(options)
-    Sampler(
-        options.temperature, top_p=options.top_p, max_tokens=options.max_tokens
-    )  # refuses bad values
+    # refuses bad values
+    Sampler(options.temperature, top_p=options.top_p, max_tokens=options.max_tokens)
     sampler = {
         "temperature": options.temperature,
         "top_p": options.top_p,

@@ -25,8 +25,7 @@ def train(config: Config) -> Path:
     from dftfast.pipeline import run_pipeline
 
     with process_group(config.run.rank_timeout):
-        run_pipeline(config)
-    return Path(config.run.folder)
+        return run_pipeline(config)
 
 
 def main(arguments: Sequence[str]) -> None:

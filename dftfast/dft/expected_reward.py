@@ -1,7 +1,7 @@
 """Expected reward of the next token under the policy, with its exact gradient, not a sampled one.
 
-For the softmax p over the vocabulary and a reward r of every possible next token, ``∂/∂logit_v Σ_u
-p_u r_u = p_v (r_v − Σ_u p_u r_u)``. No sampling noise enters beyond that of the context.
+For the softmax p over the vocabulary and a reward r of every possible next token, `∂/∂logit_v Σ_u
+p_u r_u = p_v (r_v − Σ_u p_u r_u)`. No sampling noise enters beyond that of the context.
 """
 
 from __future__ import annotations

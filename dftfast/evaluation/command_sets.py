@@ -12,8 +12,8 @@ from tqdm import tqdm
 from dftfast.data import load_corpus
 from dftfast.data.document import parse_row
 from dftfast.evaluation.embedding_cache import EmbeddingCache
-from dftfast.evaluation.slop.copying import TOKEN
 from dftfast.evaluation.textset import TextSet, align
+from dftfast.evaluation.word_tokens import WordTokens
 from dftfast.model.embedder import Embedder
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
@@ -97,10 +97,7 @@ def tokenise(
             texts.token_ids = [row["token_ids"] for row in rows[name]]
         return (), str
     log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
-    vocabulary: dict[str, int] = {}
+    words = WordTokens()
     for texts in sets.values():
-        texts.token_ids = [
-            [vocabulary.setdefault(t, len(vocabulary)) for t in TOKEN.findall(text)]
-            for text in texts.texts
-        ]
-    return (), list(vocabulary).__getitem__
+        texts.token_ids = [words.encode(text) for text in texts.texts]
+    return (), words.names().__getitem__

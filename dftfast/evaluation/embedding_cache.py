@@ -32,7 +32,7 @@ class EmbeddingCache:
         """What `embedder.encode(texts)` gives, float32 [n, d]."""
         kept = self.load(embedder, texts)
         if kept is None:
-            kept = embedder.encode(texts, progress).numpy()  # pyright: ignore[reportArgumentType]
+            kept = embedder.encode(texts, progress).numpy()
             self.save(embedder, texts, kept)
         else:
             progress(len(texts))

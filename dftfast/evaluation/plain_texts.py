@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dftfast.evaluation.estimate import Estimate
-from dftfast.evaluation.slop.copying import TOKEN
 from dftfast.evaluation.suite import evaluate
 from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.word_tokens import WordTokens
 from dftfast.model.embedder import Embedder
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
@@ -56,6 +56,5 @@ def _tokens(
     if tokenizer:
         own = Tokenizer.from_folder(resolve_model(tokenizer))
         return [own.encode_batch(texts) for texts in sets], tuple(own.special_ids)
-    known: dict[str, int] = {}
-    number = lambda text: [known.setdefault(word, len(known)) for word in TOKEN.findall(text)]
-    return [[number(text) for text in texts] for texts in sets], ()
+    words = WordTokens()
+    return [[words.encode(text) for text in texts] for texts in sets], ()

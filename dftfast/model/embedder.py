@@ -61,7 +61,7 @@ class Embedder:
     def encode(
         self,
         texts: Sequence[str],
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], object] | None = None,
         batch_size: int | None = None,
     ) -> torch.Tensor:
         """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them.
@@ -132,7 +132,7 @@ class CharacterNgrams(Embedder):
     def encode(
         self,
         texts: Sequence[str],
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], object] | None = None,
         batch_size: int | None = None,
     ) -> torch.Tensor:
         batch_size = batch_size or 256

@@ -59,10 +59,7 @@ def write_texts(
 
         engine = RolloutEngine(policy.decoder, tokenizer, agreement_samples=0)
         batch = engine.generate(requests, show)
-    settings = {
-        name: getattr(sampler, name)
-        for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
-    } | {"seed": seed}
+    settings = sampler.settings | {"seed": seed}
     name = " + ".join([model.name or folder.name, *map(str, model.adapters)])
     return [
         generation(
@@ -84,7 +81,6 @@ def select(rows: list[dict], options: Namespace) -> list[dict]:
     All discrepancies count alike. Texts that were cut off or are empty are not chosen, unless a
     prompt has no other.
     """
-
     tokenizer = Tokenizer.from_folder(resolve_model(options.model))
     embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
 

@@ -23,6 +23,7 @@ def banner(run: Run) -> str:
     rates = ", ".join(f"{rate:g}" for rate in c.sft.learning_rates)
     texts = len(split.train[: run.max_texts])
     prompts = len(run.held_out[: c.sweep.prompts])
+    limit = "evaluation.prompts" if prompts == len(run.held_out) else "sweep.prompts"
     dtype = str(pick_dtype(c.model.dtype, run.device)).removeprefix("torch.")
     rows = [
         ("model", f"{c.model.name or 'SmolLM2-135M-Instruct'}, {dtype}, on {_machine(run)}"),
@@ -35,7 +36,7 @@ def banner(run: Run) -> str:
         (
             "sweep",
             f"{_samplers(run)} samplers: "
-            f"{_used(prompts, len(split.held_out), 'held-out prompts', 'evaluation.prompts')}",
+            f"{_used(prompts, len(split.held_out), 'held-out prompts', limit)}",
         ),
         (
             "dft",

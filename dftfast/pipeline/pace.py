@@ -34,7 +34,7 @@ class Pace:
             self.seconds = {}
 
     def finished(self, stage: str, seconds: float) -> None:
-        """Note that a stage took so long from its beginning to its end."""
+        """Note what a stage took; of one that was stopped, what its last part took."""
         self.seconds[stage] = seconds
         write_json(self.file, self.seconds)
 

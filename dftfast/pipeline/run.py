@@ -196,10 +196,7 @@ class Run:
             for i, reason in enumerate(batch.finish_reason)
         ]
         for k, (path, sampler) in enumerate(samplers.items()):
-            settings = {
-                name: getattr(sampler, name)
-                for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens")
-            }
+            settings = sampler.settings | {"seed": seed}
             answers = zip(documents, outputs[k :: len(samplers)])
             rows = (
                 generation(
@@ -207,7 +204,7 @@ class Run:
                     self.tokenizer.decode(output).strip(),
                     output,
                     reason,
-                    settings | {"seed": seed},
+                    settings,
                     path.stem,
                 )
                 for d, (output, reason) in answers

@@ -30,9 +30,8 @@ class RunFolder:
         self.record = self.path / "stages.json"
         self.lock = open(self.path / ".lock", "a")
         try:
-            fcntl.flock(
-                self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB
-            )  # the system lifts it when the process ends
+            # the system lifts it when the process ends
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.lock.close()
             raise UserError(

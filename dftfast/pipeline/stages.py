@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +52,8 @@ def run_pipeline(config: Config) -> Path:
     on_rank0(lambda: check_input(run))
     with stop_on_signals(), logging_redirect_tqdm(), ExitStack() as stack:
         on_rank0(lambda: take_folder(run, stack))
-        log.info("%s", banner(run))
+        if rank() == 0:
+            log.info("%s", banner(run))
         if config.run.profile and rank() == 0:
             with profiling(run.path / "profile") as profile:
                 run_stages(run, stages(config))
@@ -68,9 +68,8 @@ def run_pipeline(config: Config) -> Path:
 def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
     sampled = (*tuned, c.sweep, c.evaluation.prompts)
-    one_phase = c.dft.model_copy(
-        update={"minutes": None, "phases": 1}
-    )  # what was done stays done in another time
+    # what was done stays done in another time, and with more phases
+    one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})
     trained = (*tuned, one_phase, c.evaluation.prompts, c.evaluation.embedder)
     others = (*trained, c.dft.phases, c.baselines)
     return [
@@ -116,8 +115,8 @@ def run_stages(run: Run, wanted: list[Stage]) -> None:
         inputs = digest([_plain(part) for part in stage.depends_on])
         place = f"[{number}/{len(wanted)}] {stage.name}"
         with ExitStack() as stack:
-            record = partial(run.folder.stage, stage.name, inputs, stage.outputs, stage.extent)
-            if not on_rank0(lambda stack=stack, record=record: stack.enter_context(record())):
+            begin = lambda: run.folder.stage(stage.name, inputs, stage.outputs, stage.extent)
+            if not on_rank0(lambda: stack.enter_context(begin())):
                 log.info("%s: done already in %s", place, run.path)
                 continue
             left = pace.left([later.name for later in wanted[number - 1 :]], work)

@@ -111,6 +111,12 @@ class Sampler:
         )
 
     @property
+    def settings(self) -> dict[str, float]:
+        """What a row of generations says of it."""
+        names = ("temperature", "top_k", "top_p", "min_p", "max_tokens")
+        return {name: getattr(self, name) for name in names}
+
+    @property
     def bends(self) -> bool:
         """Whether it changes logits before the temperature does."""
         return bool(self.logit_bias or self.banned_token_ids) or self.repetition_penalty != 1

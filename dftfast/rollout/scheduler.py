@@ -60,9 +60,8 @@ class Scheduler:
     def schedule(self) -> Step:
         """The next step. Every sequence in it owns the blocks that it writes to, alone."""
         step = Step()
-        budget = self.max_tokens - len(
-            self.running
-        )  # beyond the one token that each running sequence is sure of
+        # beyond the one token that each running sequence is sure of
+        budget = self.max_tokens - len(self.running)
         preempted = False
         index = 0
         while index < len(self.running):
@@ -117,16 +116,14 @@ class Scheduler:
             return
         while self.waiting and budget > 0 and seats_taken < self.max_sequences:
             sequence = self.waiting[0]
-            seats = min(
-                1 + len(sequence.siblings), self.max_sequences
-            )  # its samples shall run together
+            # its samples shall run together
+            seats = min(1 + len(sequence.siblings), self.max_sequences)
             if seats_taken + seats > self.max_sequences:
                 return
             self._reuse_prefix(sequence)
             needed = -(-len(sequence.tokens) // self.block_size) - len(sequence.blocks)
-            growth = (
-                seats_taken if self.running else 0
-            )  # a block for each sample, lest the next step preempts
+            # a block for each sample, lest the next step preempts
+            growth = seats_taken if self.running else 0
             if needed + growth > self.pool.num_free:
                 self._release(sequence)
                 return

@@ -32,9 +32,8 @@ class TextStream:
 def holds_stop_string(tokenizer, sequence: Sequence) -> bool:
     """Whether the end of a sample's text holds one of its stop strings."""
     stops = sequence.request.sampler.stop_strings
-    window = (
-        max(len(stop.encode()) for stop in stops) + 4
-    )  # a token is a byte at least; 4 for a split character
+    # a token is a byte at least; 4 for a split character
+    window = max(len(stop.encode()) for stop in stops) + 4
     start = max(len(sequence.request.prompt), len(sequence.tokens) - window)
     text = tokenizer.decode(sequence.tokens[start:])
     return any(stop in text for stop in stops)

@@ -24,11 +24,11 @@ def download_wheels(
     nothing is installed.
 
     Args:
-        requirements: Lines of a requirements file, ``name==version --hash=sha256:...``; pip takes a
+        requirements: Lines of a requirements file, `name==version --hash=sha256:...`; pip takes a
             file only if its checksum is that.
         folder: Where to put them; empty.
         instead: What the user can do without them, to end a sentence ("give a local folder").
-        options: More options of ``pip download``.
+        options: More options of `pip download`.
 
     Returns:
         The wheels, in the order of their names.

@@ -27,9 +27,8 @@ def paged_attention(
             cache[table].flatten(1, 2)[:, :longest].transpose(1, 2) for cache in (k_cache, v_cache)
         )
         seen = (torch.arange(longest, device=q.device) < lengths[decode, None])[:, None, None]
-        k, v = (
-            x.masked_fill(~seen.transpose(2, 3), 0) for x in (k, v)
-        )  # unwritten slots may hold NaN
+        # unwritten slots may hold NaN
+        k, v = (x.masked_fill(~seen.transpose(2, 3), 0) for x in (k, v))
         query = q[rows][:, :, None]
         out[rows] = F.scaled_dot_product_attention(
             query, k, v, attn_mask=seen, scale=scale, enable_gqa=True

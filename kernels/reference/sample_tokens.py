@@ -34,9 +34,8 @@ def _floor(scaled, top_k, top_p, min_p):
     by_count = ordered.gather(
         1, (torch.where(top_k > 0, top_k, size).clamp(max=size).long() - 1)[:, None]
     )
-    p = torch.softmax(
-        ordered.masked_fill(ordered < by_count, -torch.inf), -1
-    )  # top-p is of what top-k left
+    # top-p is of what top-k left
+    p = torch.softmax(ordered.masked_fill(ordered < by_count, -torch.inf), -1)
     within = (p.cumsum(1) - p < top_p[:, None]) | (top_p >= 1)[:, None]
     by_mass = ordered.gather(1, within.sum(1, keepdim=True).clamp(min=1) - 1)
     by_share = ordered[:, :1] + min_p.double().clamp(0, 1).log()[:, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from dftfast.config import load_config
@@ -16,31 +19,29 @@ SHAPES = {  # hidden, intermediate, layers, heads, tied, billions of weights: th
 }
 
 
-def qwen3(name: str) -> ModelConfig:
+def qwen3(name: str, folder: Path) -> ModelConfig:
+    """The model's own config.json, as far as its size goes, as a run reads it."""
     hidden, intermediate, layers, heads, tied, _ = SHAPES[name]
-    return ModelConfig(
-        model_type="qwen3",
-        vocab_size=151936,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_layers=layers,
-        num_heads=heads,
-        num_kv_heads=8,
-        head_dim=128,
-        rms_norm_eps=1e-6,
-        rope_theta=1e6,
-        rope_scaling=None,
-        tie_word_embeddings=tied,
-        qk_norm=True,
-        attention_bias=False,
-        max_position_embeddings=40960,
-        eos_token_ids=(151645,),
-    )
+    raw = {
+        "model_type": "qwen3",
+        "vocab_size": 151936,
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "tie_word_embeddings": tied,
+        "max_position_embeddings": 40960,
+        "eos_token_id": 151645,
+    }
+    (folder / "config.json").write_text(json.dumps(raw))
+    return ModelConfig.from_folder(folder)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_preset_fits_its_card(name):
-    model, c = qwen3(name), load_config(name)
+def test_a_preset_fits_its_card(name, tmp_path):
+    model, c = qwen3(name, tmp_path), load_config(name)
     assert num_weights(model) == pytest.approx(SHAPES[name][-1] * 1e9, rel=0.02)
     for rank, tokens in ((c.sft.rank, c.sft.micro_tokens), (c.dft.rank, c.dft.micro_tokens)):
         shape = RunShape(rank, 64, 600, tokens, c.run.activation_checkpointing == 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")  # words and punctuation marks
+from dftfast.evaluation.word_tokens import TOKEN, WordTokens
+
 LEAST = 4  # tokens: shorter runs are not looked for
 RUN = 8  # tokens from which a common run counts as copied: shorter ones are common phrases
 CHUNK = 4_000_000  # tokens of the corpus at a time: about 1 GB while they are matched
@@ -28,7 +28,7 @@ class Corpus:
     """Texts to find copies of, as words and punctuation marks (case counts)."""
 
     def __init__(self, texts: Sequence[str]):
-        self._vocabulary: dict[str, int] = {}
+        self._tokens = WordTokens()
         self._documents = [self._encode(text) for text in texts]
 
     def per_text(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -63,7 +63,7 @@ class Corpus:
         Exact; 0 below 4.
         """
         queries = [self._encode(text) for text in texts]
-        separators = iter(range(len(self._vocabulary), 2**62))
+        separators = iter(range(len(self._tokens), 2**62))
         flat = _joined(queries, separators)
         longest = np.zeros(len(flat), np.int64)
         for chunk in _chunks(self._documents):
@@ -74,8 +74,7 @@ class Corpus:
         return [longest[end - len(q) - 1 : end - 1] for q, end in zip(queries, ends)]
 
     def _encode(self, text: str) -> np.ndarray:
-        v = self._vocabulary
-        return np.array([v.setdefault(t, len(v)) for t in TOKEN.findall(text)], np.int64)
+        return np.array(self._tokens.encode(text), np.int64)
 
 
 def _covered(match: np.ndarray) -> np.ndarray:
