@@ -25,9 +25,7 @@ def spin(context: PhaseContext, phase: int) -> dict:
     rest.
     """
     prompts, decoder = context.phase_prompts(phase), context.policy.decoder
-    rollouts = context.sample(
-        [e.prompt for e in prompts], [1.0], context.seed + phase, f"spin {phase}: samples"
-    )
+    rollouts = context.sample(prompts, [1.0], context.seed + phase, f"spin {phase}: samples")
     human = [prompts[p] for p in rollouts.prompt]
     own = [Example(e.prompt, rollouts.samples.tokens_of(i)) for i, e in enumerate(human)]
     start = [

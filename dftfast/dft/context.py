@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class PhaseContext:
 
     def sample(
         self,
-        prompts: list[list[int]],
+        prompts: Sequence[Example],
         temperatures: list[float],
         seed: int,
         label: str,
@@ -105,7 +105,7 @@ class PhaseContext:
         The samples are of the whole distribution, but for `settings.min_p`.
 
         Args:
-            prompts: token ids of each.
+            prompts: each with its human text, about as long as which the samples are expected.
             temperatures: each prompt is answered once at each.
             seed: of the samples.
             label: names the rollout.
@@ -118,7 +118,8 @@ class PhaseContext:
         """
         folder = folder or self.rollouts / on_rank0(self.policy.fingerprint)
         requests = self._requests(prompts, temperatures, seed)
-        batches = generate(self.engine, requests, folder, label)
+        lengths = [len(example.completion) for example in prompts for _ in temperatures]
+        batches = generate(self.engine, requests, folder, label, lengths)
         outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
         reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
@@ -131,7 +132,7 @@ class PhaseContext:
             )
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
-        prompt_texts = [self.tokenizer.decode(tokens) for tokens in prompts]
+        prompt_texts = [self.tokenizer.decode(example.prompt) for example in prompts]
         prompt_embeddings = None
         if self.settings.weights.conditional_mmd:
             prompt_embeddings = self.embed(prompt_texts)[prompt]
@@ -153,7 +154,7 @@ class PhaseContext:
         )
 
     def _requests(
-        self, prompts: list[list[int]], temperatures: list[float], seed: int
+        self, prompts: Sequence[Example], temperatures: list[float], seed: int
     ) -> list[Request]:
         min_p = self.settings.min_p
         samplers = [
@@ -161,8 +162,8 @@ class PhaseContext:
             for temperature in temperatures
         ]
         return [
-            Request(p * len(temperatures) + t, prompt, sampler, seed)
-            for p, prompt in enumerate(prompts)
+            Request(p * len(temperatures) + t, example.prompt, sampler, seed)
+            for p, example in enumerate(prompts)
             for t, sampler in enumerate(samplers)
         ]
 
@@ -170,9 +171,8 @@ class PhaseContext:
         """`settings.candidates` samples for each prompt, spread over the candidate temperatures."""
         spread, count = self.settings.candidate_temperatures, self.settings.candidates
         temperatures = [spread[k % len(spread)] for k in range(count)]
-        prompt_tokens = [example.prompt for example in prompts]
         label, seed = f"dft {phase}: candidates", self.seed + phase
-        return self.sample(prompt_tokens, temperatures, seed, label, cut=cut)
+        return self.sample(prompts, temperatures, seed, label, cut=cut)
 
     def learn(self, phase: int, examples: list[Example], hooks: LoopHooks | None = None) -> None:
         """Train a fresh adapter on the examples and leave it live.

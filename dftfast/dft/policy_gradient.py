@@ -139,7 +139,7 @@ class PolicyGradient:
         # the adapter that samples is live: its samples have a folder of their own
         folder = context.checkpoints(f"phase-{self.phase}-rounds").folder
         rollouts = context.sample(
-            [example.prompt for example in prompts],
+            prompts,
             [1.0] * context.settings.candidates,
             context.seed + 1000 * self.phase + number,
             f"dft {self.phase}: round {number + 1}",

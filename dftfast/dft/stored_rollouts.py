@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from dftfast.model.device import is_out_of_memory
 from dftfast.optimise.checkpoint import read_state, write_state
-from dftfast.optimise.distributed import all_gather, on_rank0, rank, world_size
+from dftfast.optimise.distributed import all_gather, on_rank0, shard, world_size
 from dftfast.optimise.log import progress_bar
 from dftfast.optimise.sharded_join import sharded_join
 from dftfast.rollout import Request, RolloutBatch, RolloutEngine
@@ -29,13 +30,17 @@ WAVES = 16
 
 
 def generate(
-    engine: RolloutEngine, requests: list[Request], folder: Path, label: str
+    engine: RolloutEngine,
+    requests: list[Request],
+    folder: Path,
+    label: str,
+    lengths: Sequence[int] | None = None,
 ) -> list[RolloutBatch]:
     """Answer the requests with the policy as it stands, in parts, or read those in `folder`.
 
     A part does not depend on the others, so the result is the same wherever the process was
     stopped. `folder` and `label`, which names the rollout, stand for the state of the policy, which
-    is not compared.
+    is not compared. `lengths` are as in `sample`.
     """
     size = WAVES * engine.max_sequences * world_size()
     batches = []
@@ -44,21 +49,29 @@ def generate(
         path = folder / f"{digest(label, part)}-{start}"
         batch = on_rank0(partial(_read, path))
         if batch is None:
-            batch = sample(engine, part, label)
+            batch = sample(engine, part, label, lengths and lengths[start : start + size])
             on_rank0(partial(_write, path, batch))
         batches.append(batch)
     return batches
 
 
-def sample(engine: RolloutEngine, requests: list[Request], label: str) -> RolloutBatch:
+def sample(
+    engine: RolloutEngine,
+    requests: list[Request],
+    label: str,
+    lengths: Sequence[int] | None = None,
+) -> RolloutBatch:
     """Answer the requests with the policy as it stands, on the CPU.
 
-    Processes share the requests by prompt, and all get the whole.
+    Processes share the requests by prompt, balanced by length, and all get the whole.
+
+    Args:
+        lengths: tokens that a sample of each request is expected to have; without them, as many
+            as it may have. They decide who answers it, and nothing else.
     """
-    prompts = [list(group) for _, group in groupby(requests, key=lambda request: request.prompt)]
-    mine = [request for group in prompts[rank() :: world_size()] for request in group]
     if world_size() == 1:
-        return _on_cpu(_generate(engine, mine, label))
+        return _on_cpu(_generate(engine, requests, label))
+    mine = own_share(requests, lengths or [request.sampler.max_tokens for request in requests])
     with sharded_join(engine.decoder):
         try:
             own: RolloutBatch | Diverged = _on_cpu(_generate(engine, mine, label))
@@ -70,6 +83,17 @@ def sample(engine: RolloutEngine, requests: list[Request], label: str) -> Rollou
             raise share
         shares.append(share)
     return _merge(shares, requests)
+
+
+def own_share(requests: list[Request], lengths: Sequence[int]) -> list[Request]:
+    """This process's share of the requests: those of one prompt stay together."""
+    numbered = groupby(range(len(requests)), key=lambda i: requests[i].prompt)
+    prompts = [list(group) for _, group in numbered]
+    sizes = [
+        len(requests[group[0]].prompt) + sum(requests[i].n * lengths[i] for i in group)
+        for group in prompts
+    ]
+    return [requests[i] for group in shard(prompts, sizes) for i in group]
 
 
 def _merge(batches: list[RolloutBatch], requests: list[Request]) -> RolloutBatch:

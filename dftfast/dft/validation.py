@@ -116,9 +116,8 @@ class ValidationScorer:
 
     def _rollouts(self, label: str) -> Rollouts:
         settings = self.context.settings
-        prompts = [example.prompt for example in self.context.validation]
         temperatures = [settings.temperature] * settings.validation_samples
-        return self.context.sample(prompts, temperatures, self.context.seed, label)
+        return self.context.sample(self.context.validation, temperatures, self.context.seed, label)
 
 
 def rollout_name(phase: int, scale: float | None) -> str:

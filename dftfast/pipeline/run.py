@@ -182,14 +182,16 @@ class Run:
         A prompt's requests lie side by side, so that its keys and values are computed once. What
         is sampled is kept with the checkpoints of `stage` until that is done.
         """
-        prompts = [example.prompt for example in self.examples(documents)]
+        examples = self.examples(documents)
         seed = self.config.run.seed
         requests = [
-            Request(i * len(samplers) + k, prompt, sampler, seed)
-            for i, prompt in enumerate(prompts)
+            Request(i * len(samplers) + k, example.prompt, sampler, seed)
+            for i, example in enumerate(examples)
             for k, sampler in enumerate(samplers.values())
         ]
-        batches = generate(engine, requests, self.checkpoints(stage).folder, stage)
+        lengths = [len(example.completion) for example in examples for _ in samplers]
+        folder = self.checkpoints(stage).folder
+        batches = generate(engine, requests, folder, stage, lengths)
         outputs = [
             (batch.output(i), reason)
             for batch in batches

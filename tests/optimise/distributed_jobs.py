@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from dftfast.dft.stored_rollouts import sample
+from dftfast.dft.stored_rollouts import own_share, sample
 from dftfast.model.lora import lora_layers
 from dftfast.model.policy import Policy
 from dftfast.model.weights import load_decoder
@@ -151,12 +151,16 @@ def meet(out: str) -> None:
     """Results of the meetings, from every rank."""
     me = distributed.rank()
     words = ["a", "bb", "", "dddd", "e"]
+    # two samples of each prompt, those of one much longer than the others
+    requests = [Request(2 * p + k, [9, p]) for p in range(5) for k in range(2)]
+    lengths = [{4: 30, 5: 30}.get(i, 10) for i in range(10)]
     found = {
         "gather": distributed.all_gather(me),
         "spread": distributed.map_over_ranks(
             lambda part: [word + "!" for word in part], words, [len(w) for w in words]
         ),
         "first": distributed.on_rank0(lambda: me),
+        "requests": [request.id for request in own_share(requests, lengths)],
         "any": [distributed.any_rank(me == 1), distributed.any_rank(False)],
     }
     (Path(out) / f"rank-{me}.json").write_text(json.dumps(found))

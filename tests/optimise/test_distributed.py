@@ -152,6 +152,8 @@ def test_meetings(tmp_path):
             "gather": [0, 1, 2],
             "spread": ["a!", "bb!", "!", "dddd!", "e!"],
             "first": 0,
+            # the long ones alone, two prompts each beside them
+            "requests": [[4, 5], [0, 1, 6, 7], [2, 3, 8, 9]][i],
             "any": [True, False],
         }
 

@@ -144,7 +144,7 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
 ):
     job = Run(parse_command_line(options(model, corpus, finished)))
     context = phase_context(job, finished / "dft")
-    prompts = [example.prompt for example in context.phase_prompts(1)]
+    prompts = context.phase_prompts(1)
     rollouts = context.sample(
         prompts, [1.0] * context.settings.candidates, context.seed + 1, "again"
     )
@@ -163,7 +163,8 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
 
     def nats(index):
         examples = [
-            Example(prompts[rollouts.prompt[i]], rollouts.samples.tokens_of(i)) for i in index
+            Example(prompts[rollouts.prompt[i]].prompt, rollouts.samples.tokens_of(i))
+            for i in index
         ]
         return nats_per_token(context.policy.decoder, examples)
 
