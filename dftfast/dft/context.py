@@ -105,7 +105,7 @@ class PhaseContext:
         The samples are of the whole distribution, but for `settings.min_p`.
 
         Args:
-            prompts: each with its human text, about as long as which the samples are expected.
+            prompts: each with its human text; its samples are expected to be about as long.
             temperatures: each prompt is answered once at each.
             seed: of the samples.
             label: names the rollout.
@@ -132,8 +132,7 @@ class PhaseContext:
             )
         kept = [texts[i] for i in usable]
         prompt = [i // len(temperatures) for i in usable]
-        prompt_texts = [self.tokenizer.decode(example.prompt) for example in prompts]
-        prompt_embeddings = None
+        prompt_texts, prompt_embeddings = [self.tokenizer.decode(e.prompt) for e in prompts], None
         if self.settings.weights.conditional_mmd:
             prompt_embeddings = self.embed(prompt_texts)[prompt]
         samples = Samples.of(
