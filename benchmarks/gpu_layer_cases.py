@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from gpu_inputs import BF16, over_layers, randn
 
-from dftfast.kernels.triton import lora_linear, paged_attention, qk_norm_rope, rms_norm, swiglu
+from dftfast.kernels import lora_linear
+from dftfast.kernels.triton import paged_attention, qk_norm_rope, rms_norm, swiglu
 
 
 @over_layers
@@ -73,19 +74,24 @@ def lora_linear_cases(model, sizes):
 
 def _lora_linear(name, rows, weight, a, b, splits):
     (out, d), r = weight.shape, b.shape[1]
-    x, dy, p = randn(rows, d), randn(rows, out), randn(rows, len(splits) * r)
-    arguments = (x, weight, a, b, 1.0, None, splits, 0.0, 0)
+    x, dy = randn(rows, d).requires_grad_(), randn(rows, out)
+    a, b = a.requires_grad_(), b.requires_grad_()
+    parts = list(zip(weight.split(splits), a.split(r), b.split(splits)))
     flops = 2 * rows * out * (d + r) + 2 * rows * d * len(splits) * r
     moved = x.nbytes + weight.nbytes + dy.nbytes
-    forward = lambda: lora_linear.fused_forward(*arguments)
-    peers = {
-        "cublas": lambda: lora_linear.lora_linear_forward(*arguments),
-        "base product alone": lambda: F.linear(x, weight),
-    }
+
+    def as_in_peft():
+        return [F.linear(x, w) + F.linear(F.linear(x, a_i), b_i) for w, a_i, b_i in parts]
+
+    forward = lambda: lora_linear(x, weight, a, b, 1.0, None, splits)
+    peers = {"as in PEFT": as_in_peft, "base product alone": lambda: F.linear(x, weight)}
     yield f"lora_linear {name}", forward, peers, moved, flops
-    gradient = lambda: lora_linear.fused_input_gradient(dy, p, weight, a)
-    peers = {"cublas": lambda: torch.addmm(dy @ weight, p, a)}
-    yield f"lora_linear dX {name}", gradient, peers, moved, flops
+    gradient = lambda: torch.autograd.grad(forward(), (x, a, b), dy)
+    peers = {
+        "as in PEFT": lambda: torch.autograd.grad(as_in_peft(), (x, a, b), dy.split(splits, -1)),
+        "base products alone": lambda: (x @ weight.t(), dy @ weight),
+    }
+    yield f"lora_linear with gradients {name}", gradient, peers, 2 * moved, 3 * flops
 
 
 @over_layers

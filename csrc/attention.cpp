@@ -1,31 +1,17 @@
 // Bindings of the attention kernels, the choice of instruction set, the writes to a paged cache.
-#include <pybind11/pybind11.h>
-
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
 #include "attention_kernel.h"  // the scalar path
-#include "cpu.h"
+#include "bindings.h"
 
 namespace py = pybind11;
 
 namespace dftfast {
 namespace {
 
-const AttentionKernels& kernels() {
-#if defined(__x86_64__)
-  if (isa() >= Isa::avx512) return avx512::attention_kernels;
-  if (isa() >= Isa::avx2) return avx2::attention_kernels;
-#endif
-  return scalar::attention_kernels;
-}
-
-using Address = uintptr_t;
-template <class T = void>
-T* p(Address address) {
-  return reinterpret_cast<T*>(address);
-}
+const AttentionKernels& kernels() { return DFTFAST_WIDEST(attention_kernels); }
 
 void refuse_unless(bool good, const char* what) {
   if (!good) throw std::invalid_argument(what);
@@ -33,7 +19,7 @@ void refuse_unless(bool good, const char* what) {
 
 Packed packed(int dtype, Address offsets, int64_t documents, int64_t tokens, int64_t heads,
               int64_t kv_heads, int64_t head_dim, int threads) {
-  const int64_t* o = p<int64_t>(offsets);
+  const int64_t* o = at<int64_t>(offsets);
   bool rising = o[0] == 0 && o[documents] == tokens;
   for (int64_t i = 0; i < documents; ++i) rising = rising && o[i] <= o[i + 1];
   refuse_unless(rising, "causal_attention: offsets must rise from 0 to the number of tokens");
@@ -44,7 +30,7 @@ void causal_attention(int dtype, Address q, Address k, Address v, Address offset
                       Address lse, int64_t documents, int64_t tokens, int64_t heads,
                       int64_t kv_heads, int64_t head_dim, int threads) {
   kernels().forward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads),
-                    p(q), p(k), p(v), p(out), p<float>(lse));
+                    at(q), at(k), at(v), at(out), at<float>(lse));
 }
 
 void causal_attention_backward(int dtype, Address dout, Address q, Address k, Address v,
@@ -52,7 +38,7 @@ void causal_attention_backward(int dtype, Address dout, Address q, Address k, Ad
                                int64_t documents, int64_t tokens, int64_t heads, int64_t kv_heads,
                                int64_t head_dim, int threads) {
   kernels().backward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads),
-                     p(dout), p(q), p(k), p(v), p<float>(lse), p(dq), p(dk), p(dv));
+                     at(dout), at(q), at(k), at(v), at<float>(lse), at(dq), at(dk), at(dv));
 }
 
 void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Address table,
@@ -61,9 +47,9 @@ void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Add
                      int64_t heads, int64_t kv_heads, int64_t head_dim, float scale, int threads) {
   const Paged s = {Dtype(dtype),
                    {heads, kv_heads, head_dim},
-                   p<int32_t>(query_offsets),
-                   p<int32_t>(lengths),
-                   p<int32_t>(table),
+                   at<int32_t>(query_offsets),
+                   at<int32_t>(lengths),
+                   at<int32_t>(table),
                    sequences,
                    table_width,
                    page,
@@ -81,31 +67,30 @@ void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Add
       refuse_unless(0 <= s.table[i * table_width + j] && s.table[i * table_width + j] < blocks,
                     "paged_attention: block_table names a block outside the cache");
   }
-  kernels().paged(s, p(q), p(k_cache), p(v_cache), p(out));
+  kernels().paged(s, at(q), at(k_cache), at(v_cache), at(out));
 }
 
 // Row t of k and v (`bytes` long) goes to row slots[t] of the caches, which have `rows`; none for
 // a slot of -1.
 void store_kv(Address k, Address v, Address k_cache, Address v_cache, Address slots, int64_t tokens,
               int64_t bytes, int64_t rows) {
-  const int64_t* slot = p<int64_t>(slots);
+  const int64_t* slot = at<int64_t>(slots);
   for (int64_t t = 0; t < tokens; ++t)
     refuse_unless(-1 <= slot[t] && slot[t] < rows, "store_kv: a slot outside the cache");
   for (int64_t t = 0; t < tokens; ++t)
     if (slot[t] >= 0) {
-      std::memcpy(p<char>(k_cache) + slot[t] * bytes, p<char>(k) + t * bytes, bytes);
-      std::memcpy(p<char>(v_cache) + slot[t] * bytes, p<char>(v) + t * bytes, bytes);
+      std::memcpy(at<char>(k_cache) + slot[t] * bytes, at<char>(k) + t * bytes, bytes);
+      std::memcpy(at<char>(v_cache) + slot[t] * bytes, at<char>(v) + t * bytes, bytes);
     }
 }
 
 }  // namespace
 
 void bind_attention(py::module_& m) {
-  auto release = py::call_guard<py::gil_scoped_release>();
-  m.def("causal_attention", &causal_attention, release);
-  m.def("causal_attention_backward", &causal_attention_backward, release);
-  m.def("paged_attention", &paged_attention, release);
-  m.def("store_kv", &store_kv, release);
+  m.def("causal_attention", &causal_attention, WithoutTheGil());
+  m.def("causal_attention_backward", &causal_attention_backward, WithoutTheGil());
+  m.def("paged_attention", &paged_attention, WithoutTheGil());
+  m.def("store_kv", &store_kv, WithoutTheGil());
 }
 
 }  // namespace dftfast

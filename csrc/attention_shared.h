@@ -7,10 +7,9 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <new>
 
 #include "attention.h"
+#include "scratch.h"
 #include "tile_product.h"
 
 namespace dftfast {
@@ -40,13 +39,9 @@ struct Shape {
 template <class Task>
 void for_each_task(int64_t tasks, int threads, int64_t floats, const Task& task) {
   threads = static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, tasks)));
-  floats = round_up(floats, 16);
-  float* memory =
-      static_cast<float*>(std::aligned_alloc(64, std::max<int64_t>(64, threads * floats * 4)));
-  if (!memory) throw std::bad_alloc();
+  const Scratch<float> memory(floats, threads);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (int64_t i = 0; i < tasks; ++i) task(i, memory + omp_get_thread_num() * floats);
-  std::free(memory);
+  for (int64_t i = 0; i < tasks; ++i) task(i, memory.of(omp_get_thread_num()));
 }
 
 // The next `floats` of a task's memory, which then begins after them.

@@ -16,7 +16,9 @@ static const char* const names[] = {"scalar", "avx2", "avx512", "avx512bf16"};
 static Isa detect() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  unsigned eax, ebx, ecx = 0, edx;
+  const bool half_floats = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && half_floats;
   bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
   if (avx512 && __builtin_cpu_supports("avx512bf16")) return Isa::avx512bf16;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "simd.h"
 
@@ -13,7 +12,8 @@ struct LayerWeights {  // matrices packed; null where the model has none
 };
 
 struct DecoderWeights {
-  std::vector<LayerWeights> layers;
+  const LayerWeights* layers;
+  int64_t num_layers;
   const bfloat16 *embed, *norm, *head;  // embed as it is [V, hidden]; head packed
   int64_t hidden, inner, heads, kv_heads, head_dim, vocab;
   float eps;

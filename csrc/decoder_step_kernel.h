@@ -2,7 +2,7 @@
 //
 // A token's result does not depend on what else is in the step. Values are rounded to bf16 where
 // the PyTorch decoder rounds them.
-#include <vector>
+#include <omp.h>
 
 #include "decoder_step.h"
 #include "paged_attention_kernel.h"
@@ -53,7 +53,7 @@ void each_row(int64_t rows, int threads, F&& body) {
 
 // Which sequence each token belongs to and how many cached tokens it sees, itself included.
 struct Context {
-  std::vector<int64_t> sequence, seen;
+  Scratch<int64_t> sequence, seen;
   int64_t longest = 0;
 
   explicit Context(const DecoderStep& s) : sequence(s.num_tokens), seen(s.num_tokens) {
@@ -71,10 +71,13 @@ inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Cont
                        const PagedCache& cache, const bfloat16* qkv, bfloat16* out, int threads) {
   const int64_t T = s.num_tokens, D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
   if (T * context.longest < kFewRows * 64) threads = 1;
+  const int64_t room = kRows * (context.longest + kBlock);
+  const Scratch<float> all_scores(room, threads);
+  const Scratch<Input> all_weights(room, threads);
 #pragma omp parallel num_threads(threads)
   {
-    std::vector<float> scores(kRows * (context.longest + kBlock));
-    std::vector<Input> weights(scores.size());
+    float* scores = all_scores.of(omp_get_thread_num());
+    Input* weights = all_weights.of(omp_get_thread_num());
 #pragma omp for schedule(dynamic, 1) collapse(2)
     for (int64_t t = 0; t < T; ++t)
       for (int64_t kv = 0; kv < Hk; ++kv)
@@ -82,7 +85,7 @@ inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Cont
           with_rows(std::min<int64_t>(kRows, (kv + 1) * group - head), [&](auto count) {
             attend<count.value>(cache, kv, qkv + t * (H + 2 * Hk) * D + head * D,
                                 s.table + context.sequence[t] * s.table_stride, context.seen[t],
-                                scores.data(), weights.data(), out + (t * H + head) * D);
+                                scores, weights, out + (t * H + head) * D);
           });
   }
 }
@@ -91,12 +94,14 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
   const int64_t T = s.num_tokens, d = w.hidden, D = w.head_dim, H = w.heads, Hk = w.kv_heads;
   const int64_t width = (H + 2 * Hk) * D;
   const bfloat16* none = nullptr;
-  std::vector<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D),
+  const Scratch<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D),
       wide(T * 2 * w.inner), act(T * w.inner);
   const Context context(s);
-  each_row(T, threads, [&](int64_t t) { std::copy_n(w.embed + s.tokens[t] * d, d, &h[t * d]); });
+  each_row(T, threads, [&](int64_t t) {
+    std::memcpy(&h[t * d], w.embed + s.tokens[t] * d, d * sizeof(bfloat16));
+  });
 
-  for (size_t layer = 0; layer < w.layers.size(); ++layer) {
+  for (int64_t layer = 0; layer < w.num_layers; ++layer) {
     const LayerWeights& l = w.layers[layer];
     const PagedCache cache{s.cache + layer * s.num_blocks * Hk * 2 * kBlock * D, Hk, D};
     each_row(T, threads,

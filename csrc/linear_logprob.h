@@ -20,6 +20,9 @@ struct LogprobKernels {
   // grad_entropy may be null.
   void (*backward)(const LogprobTile&, const float* lse, const float* entropy,
                    const float* grad_logprob, const float* grad_entropy);
+  // Both, without a gradient by entropy.
+  void (*forward_backward)(const LogprobTile&, float* logprob, float* entropy, float* lse,
+                           const float* grad_logprob);
 };
 
 // For one instruction set: float32, bfloat16, float16.

@@ -1,6 +1,5 @@
 // The part of lora_linear that is not a matrix product.
-#include <pybind11/pybind11.h>
-
+#include "bindings.h"
 #include "philox.h"
 
 namespace py = pybind11;
@@ -10,8 +9,8 @@ namespace {
 
 // factor[i] = 0 with the given probability, else 1 / (1 - probability). Element i's draw is
 // counter (i, 0).
-void dropout_factor(uintptr_t address, int64_t n, float probability, uint64_t seed, int threads) {
-  float* factor = reinterpret_cast<float*>(address);
+void dropout_factor(Address address, int64_t n, float probability, uint64_t seed, int threads) {
+  float* factor = at<float>(address);
   const float kept = 1 / (1 - probability);
 #pragma omp parallel for num_threads(threads)
   for (int64_t i = 0; i < n; ++i) {
@@ -22,8 +21,6 @@ void dropout_factor(uintptr_t address, int64_t n, float probability, uint64_t se
 
 }  // namespace
 
-void bind_lora_linear(py::module_& m) {
-  m.def("dropout_factor", &dropout_factor, py::call_guard<py::gil_scoped_release>());
-}
+void bind_lora_linear(py::module_& m) { m.def("dropout_factor", &dropout_factor, WithoutTheGil()); }
 
 }  // namespace dftfast

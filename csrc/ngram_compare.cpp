@@ -1,9 +1,9 @@
 // Two sorted histograms merged into their distances, and look-up of every token's n-gram in one.
 #include <omp.h>
-#include <pybind11/pybind11.h>
 
 #include <cmath>
 
+#include "bindings.h"
 #include "ngram.h"
 
 namespace py = pybind11;
@@ -36,6 +36,11 @@ struct Sums {
 template <class Key>
 void distances(Histogram<Key> p, Histogram<Key> q, double* out, int threads) {
   const double total_p = p.total(), total_q = q.total();
+  for (const Histogram<Key>& histogram : {p, q})
+    for (int64_t i = 1; i < histogram.size; ++i)
+      if (!(histogram.keys[i - 1] < histogram.keys[i]))
+        throw std::invalid_argument("n-gram keys must ascend; key " + std::to_string(i) +
+                                    " does not");
   std::vector<Sums> partial(threads);
 #pragma omp parallel num_threads(threads)
   {
@@ -110,13 +115,8 @@ void lookup(const Ragged& r, int n, int64_t vocab, const Key* keys, const float*
   }
 }
 
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
-void ngram_distances(uintptr_t keys_p, uintptr_t counts_p, int64_t size_p, uintptr_t keys_q,
-                     uintptr_t counts_q, int64_t size_q, uintptr_t out, bool wide, int threads) {
+void ngram_distances(Address keys_p, Address counts_p, int64_t size_p, Address keys_q,
+                     Address counts_q, int64_t size_q, Address out, bool wide, int threads) {
   auto run = [&](auto key) {
     using Key = decltype(key);
     distances<Key>({at<Key>(keys_p), at<int64_t>(counts_p), size_p},
@@ -126,8 +126,8 @@ void ngram_distances(uintptr_t keys_p, uintptr_t counts_p, int64_t size_p, uintp
 }
 
 // `out` comes filled with the default.
-void ngram_lookup(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t sequences, int n,
-                  int64_t vocab, uintptr_t keys, uintptr_t values, int64_t keys_size, uintptr_t out,
+void ngram_lookup(Address tokens, int64_t size, Address offsets, int64_t sequences, int n,
+                  int64_t vocab, Address keys, Address values, int64_t keys_size, Address out,
                   bool wide, int threads) {
   Ragged r{at<int64_t>(tokens), size, at<int64_t>(offsets), sequences};
   check(r, vocab, threads);
@@ -142,8 +142,8 @@ void ngram_lookup(uintptr_t tokens, int64_t size, uintptr_t offsets, int64_t seq
 }  // namespace
 
 void bind_ngram_compare(py::module_& m) {
-  m.def("ngram_distances", &ngram_distances, py::call_guard<py::gil_scoped_release>());
-  m.def("ngram_lookup", &ngram_lookup, py::call_guard<py::gil_scoped_release>());
+  m.def("ngram_distances", &ngram_distances, WithoutTheGil());
+  m.def("ngram_lookup", &ngram_lookup, WithoutTheGil());
 }
 
 }  // namespace dftfast

@@ -2,11 +2,11 @@
 // consecutive keys that fit the cache; each part is then radix sorted and its runs counted,
 // independently of the others.
 #include <omp.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <utility>
 
+#include "bindings.h"
 #include "ngram.h"
 
 namespace py = pybind11;
@@ -78,6 +78,9 @@ std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* e
   const int64_t buckets = int64_t{1} << (leading_bits - shift);
   std::vector<int64_t> next(buckets * threads);
   std::vector<int64_t> part_begin, part_bucket;  // of every part, and one past the last
+  const int64_t most_parts = std::min(buckets, r.size / kPartKeys + 1) + 1;
+  part_begin.reserve(most_parts);  // memory must not run out inside the parallel region
+  part_bucket.reserve(most_parts);
 
 #pragma omp parallel num_threads(threads)
   {
@@ -124,30 +127,26 @@ std::vector<Slice> count(const Ragged& r, int n, int64_t vocab, const uint8_t* e
 
 // `keys` and `scratch` have room for a key a token. Returns slices that, concatenated, hold the
 // distinct keys in ascending order; the same entry of `scratch` begins with the key's count.
-std::vector<Slice> ngram_counts(uintptr_t tokens, int64_t size, uintptr_t offsets,
-                                int64_t sequences, int n, int64_t vocab, uintptr_t exclude,
-                                int64_t exclude_size, uintptr_t keys, uintptr_t scratch, bool wide,
-                                int threads) {
-  Ragged r{reinterpret_cast<const int64_t*>(tokens), size,
-           reinterpret_cast<const int64_t*>(offsets), sequences};
+std::vector<Slice> ngram_counts(Address tokens, int64_t size, Address offsets, int64_t sequences,
+                                int n, int64_t vocab, Address exclude, int64_t exclude_size,
+                                Address keys, Address scratch, bool wide, int threads) {
+  Ragged r{at<const int64_t>(tokens), size, at<const int64_t>(offsets), sequences};
   check(r, vocab, threads);
   std::vector<uint8_t> excluded(exclude_size ? vocab : 0);
   for (int64_t i = 0; i < exclude_size; ++i) {
-    int64_t token = reinterpret_cast<const int64_t*>(exclude)[i];
+    int64_t token = at<const int64_t>(exclude)[i];
     if (token >= 0 && token < vocab) excluded[token] = 1;
   }
   auto run = [&](auto* typed_keys, auto* typed_scratch) {
     return count(r, n, vocab, exclude_size ? excluded.data() : nullptr, typed_keys, typed_scratch,
                  threads);
   };
-  return wide ? run(reinterpret_cast<WideKey*>(keys), reinterpret_cast<WideKey*>(scratch))
-              : run(reinterpret_cast<int64_t*>(keys), reinterpret_cast<int64_t*>(scratch));
+  return wide ? run(at<WideKey>(keys), at<WideKey>(scratch))
+              : run(at<int64_t>(keys), at<int64_t>(scratch));
 }
 
 }  // namespace
 
-void bind_ngram_counts(py::module_& m) {
-  m.def("ngram_counts", &ngram_counts, py::call_guard<py::gil_scoped_release>());
-}
+void bind_ngram_counts(py::module_& m) { m.def("ngram_counts", &ngram_counts, WithoutTheGil()); }
 
 }  // namespace dftfast

@@ -6,10 +6,10 @@
 #pragma once
 
 #include <algorithm>
-#include <memory>
 #include <type_traits>
 
 #include "bf16_pairs.h"
+#include "scratch.h"
 
 namespace dftfast {
 namespace DFTFAST_SIMD {
@@ -100,13 +100,13 @@ void product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w, con
              int64_t out, Out* y, int threads) {
   const int64_t panels = (out + kPanel - 1) / kPanel, tiles = (rows + kRows - 1) / kRows;
   const int64_t parts = panels < 16 * threads && tiles >= 2 * threads ? threads : 1;
-  const std::unique_ptr<Input[]> room(new Input[kParts > 1 ? rows * in : 0]);
-  const Input* inputs = as_inputs(x, 0, room.get());
+  const Scratch<Input> room(kParts > 1 ? rows * in : 0);
+  const Input* inputs = as_inputs(x, 0, room.data());
 #pragma omp parallel num_threads(threads)
   {
     if constexpr (kParts > 1) {
 #pragma omp for
-      for (int64_t r = 0; r < rows; ++r) as_inputs(x + r * in, in, room.get() + r * in);
+      for (int64_t r = 0; r < rows; ++r) as_inputs(x + r * in, in, room.data() + r * in);
     }
 #pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < panels * parts; ++task) {

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cmath>
-#include <vector>
 
 #include "packed_product_kernel.h"
 
@@ -61,7 +60,7 @@ void score_block(const Input* q, int64_t head_dim, const bfloat16* key, int64_t 
 // Scores -> softmax without its denominator, rounded to bf16. Returns the denominator: the sum of
 // what was rounded.
 inline float exponentials(float* scores, int64_t length, int64_t padded, Input* weights) {
-  std::fill(scores + length, scores + padded, -__builtin_inff());
+  for (int64_t i = length; i < padded; ++i) scores[i] = -__builtin_inff();
   Floats top = Floats::all(-__builtin_inff()), total = Floats::all(0);
   for (int64_t i = 0; i < padded; i += Floats::width) top = max(top, Floats::load(scores + i));
   const Floats highest = Floats::all(top.max());
@@ -95,7 +94,7 @@ void attend(const PagedCache& cache, int64_t kv_head, const bfloat16* q, const i
 
   // The last block, zero where it holds no token yet: 0·NaN must not count.
   bfloat16 last[kBlock * kMaxHeadDim];
-  std::copy_n(value(count - 1), kBlock * D, last);
+  std::memcpy(last, value(count - 1), kBlock * D * sizeof(bfloat16));
   for (int64_t t = length - (count - 1) * kBlock; t < kBlock; ++t)
     for (int64_t i = 0; i < D; ++i) last[(t / 2 * D + i) * 2 + t % 2] = {0};
   for (int64_t column = 0; column < D; column += kColumns) {

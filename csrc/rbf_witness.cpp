@@ -1,7 +1,5 @@
 // Bindings of the kernel means' block kernels, and the choice of instruction set.
-#include <pybind11/pybind11.h>
-
-#include "cpu.h"
+#include "bindings.h"
 #include "rbf_witness_kernel.h"  // the scalar path
 
 namespace py = pybind11;
@@ -9,22 +7,11 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const RbfKernels& kernels() {
-#if defined(__x86_64__)
-  if (isa() >= Isa::avx512) return avx512::rbf_kernels;
-  if (isa() >= Isa::avx2) return avx2::rbf_kernels;
-#endif
-  return scalar::rbf_kernels;
-}
+const RbfKernels& kernels() { return DFTFAST_WIDEST(rbf_kernels); }
 
-template <class T>
-T* at(uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
-
-RbfTile tile(uintptr_t dots, int64_t rows, int64_t columns, int64_t row, int64_t column,
-             uintptr_t x, uintptr_t y, int64_t d, uintptr_t x_norm, uintptr_t y_norm,
-             uintptr_t rate, int64_t k, bool exclude_diagonal, int threads) {
+RbfTile tile(Address dots, int64_t rows, int64_t columns, int64_t row, int64_t column, Address x,
+             Address y, int64_t d, Address x_norm, Address y_norm, Address rate, int64_t k,
+             bool exclude_diagonal, int threads) {
   return {at<float>(dots),
           rows,
           columns,
@@ -45,16 +32,15 @@ RbfTile tile(uintptr_t dots, int64_t rows, int64_t columns, int64_t row, int64_t
 
 void bind_rbf_witness(py::module_& m) {
   py::class_<RbfTile>(m, "RbfTile").def(py::init(&tile));
-  auto release = py::call_guard<py::gil_scoped_release>();
   m.def(
-      "rbf_values", [](const RbfTile& t, uintptr_t sums) { kernels().values(t, at<double>(sums)); },
-      release);
+      "rbf_values", [](const RbfTile& t, Address sums) { kernels().values(t, at<double>(sums)); },
+      WithoutTheGil());
   m.def(
       "rbf_weights",
-      [](const RbfTile& t, uintptr_t factor, uintptr_t row_sums) {
+      [](const RbfTile& t, Address factor, Address row_sums) {
         kernels().weights(t, at<const float>(factor), at<float>(row_sums));
       },
-      release);
+      WithoutTheGil());
 }
 
 }  // namespace dftfast

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include <omp.h>
 
 #include "row_ops.h"
 #include "rows.h"
+#include "scratch.h"
 
 namespace dftfast {
 namespace DFTFAST_SIMD {
@@ -33,10 +33,26 @@ void deal(int64_t rows, int64_t width, int threads, const Body& body) {
   }
 }
 
-void add_up(const std::vector<float>& parts, int64_t d, float* out) {
-  std::fill_n(out, d, 0.0f);
-  for (size_t i = 0; i < parts.size(); ++i) out[i % d] += parts[i];
-}
+// Sums [d] of one weight's gradient, of every thread's rows.
+class Parts {
+ public:
+  Parts(bool wanted, int64_t d, int threads)
+      : d_(wanted ? d : 0), threads_(threads), sums_(d_, threads) {
+    for (int t = 0; t < threads; ++t) std::memset(sums_.of(t), 0, d_ * sizeof(float));
+  }
+  float* of(int thread) const { return d_ ? sums_.of(thread) : nullptr; }
+  void add_up(float* out) const {
+    for (int64_t i = 0; i < d_; ++i) {
+      out[i] = 0;
+      for (int t = 0; t < threads_; ++t) out[i] += sums_.of(t)[i];
+    }
+  }
+
+ private:
+  int64_t d_;
+  int threads_;
+  Scratch<float> sums_;
+};
 
 template <class T>
 Floats inverse_rms(const T* x, int64_t d, float eps) {
@@ -88,22 +104,21 @@ void norm_row_backward(const float* dy, const T* x, const float* weight, float e
 template <class T>
 void rms_norm_backward(const NormShape& s, const T* dy, const T* dtotal, const T* x,
                        const float* weight, T* dx, float* dweight) {
-  std::vector<float> parts(dweight ? s.threads * s.d : 0);
+  const Parts parts(dweight, s.d, s.threads);
+  const Scratch<float> ups(s.d, s.threads), gs(s.d, s.threads);
   deal(s.rows, s.d, s.threads, [&](int64_t first, int64_t last, int thread) {
-    std::vector<float> up(s.d), g(s.d);
+    float *up = ups.of(thread), *g = gs.of(thread);
     for (int64_t at = first * s.d; at < last * s.d; at += s.d) {
-      for (int64_t i = 0; i < s.d; i += kWidth)
-        store_at(load_at(dy + at, i, s.d), up.data(), i, s.d);
-      norm_row_backward(up.data(), x + at, weight, s.eps, s.d, g.data(),
-                        dweight ? &parts[thread * s.d] : nullptr);
+      for (int64_t i = 0; i < s.d; i += kWidth) store_at(load_at(dy + at, i, s.d), up, i, s.d);
+      norm_row_backward(up, x + at, weight, s.eps, s.d, g, parts.of(thread));
       for (int64_t i = 0; i < s.d; i += kWidth) {
-        Floats grad = load_at(g.data(), i, s.d);
+        Floats grad = load_at(g, i, s.d);
         if (dtotal) grad = grad + load_at(dtotal + at, i, s.d);
         store_at(grad, dx + at, i, s.d);
       }
     }
   });
-  if (dweight) add_up(parts, s.d, dweight);
+  parts.add_up(dweight);
 }
 
 // out = the pairs (x[i], x[i + half]) turned by the angle; by minus the angle for sign = -1.
@@ -122,8 +137,9 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
                   const float* cos, const float* sin, T* q, T* k, T* v) {
   const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
   const int64_t width = (H + 2 * Hk) * D, half = D / 2;
-  deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int) {
-    std::vector<T> normed(D);
+  const Scratch<T> rooms(D, s.threads);
+  deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
+    T* normed = rooms.of(thread);
     for (int64_t t = first; t < last; ++t) {
       for (int64_t head = 0; head < H + Hk; ++head) {
         const T* x = qkv + t * width + head * D;
@@ -131,14 +147,13 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
         if (weight) {
           const Floats scale = inverse_rms(x, D, s.eps);
           for (int64_t i = 0; i < D; i += kWidth)
-            store_at(rounded(load_at(x, i, D) * scale, x) * load_at(weight, i, D), normed.data(), i,
-                     D);
-          x = normed.data();
+            store_at(rounded(load_at(x, i, D) * scale, x) * load_at(weight, i, D), normed, i, D);
+          x = normed;
         }
         rotate(x, cos + t * half, sin + t * half, half, 1.0f,
                head < H ? q + (t * H + head) * D : k + (t * Hk + head - H) * D);
       }
-      std::copy_n(qkv + t * width + (H + Hk) * D, Hk * D, v + t * Hk * D);
+      std::memcpy(v + t * Hk * D, qkv + t * width + (H + Hk) * D, Hk * D * sizeof(T));
     }
   });
 }
@@ -149,29 +164,29 @@ void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T
                            const float* sin, T* dqkv, float* dq_weight, float* dk_weight) {
   const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
   const int64_t width = (H + 2 * Hk) * D, half = D / 2;
-  std::vector<float> q_parts(dq_weight ? s.threads * D : 0), k_parts(dk_weight ? s.threads * D : 0);
+  const Parts q_parts(dq_weight, D, s.threads), k_parts(dk_weight, D, s.threads);
+  const Scratch<float> ups(D, s.threads), gs(D, s.threads);
   deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
-    std::vector<float> up(D), g(D);
+    float *up = ups.of(thread), *g = gs.of(thread);
     for (int64_t t = first; t < last; ++t) {
       for (int64_t head = 0; head < H + Hk; ++head) {
         const bool query = head < H;
         const int64_t at = t * width + head * D;
-        const float *weight = query ? q_weight : k_weight, *grad = up.data();
+        const float *weight = query ? q_weight : k_weight, *grad = up;
         rotate(query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D, cos + t * half,
-               sin + t * half, half, -1.0f, up.data());
+               sin + t * half, half, -1.0f, up);
         if (weight) {
-          std::vector<float>& parts = query ? q_parts : k_parts;
-          norm_row_backward(up.data(), qkv + at, weight, s.eps, D, g.data(),
-                            parts.empty() ? nullptr : &parts[thread * D]);
-          grad = g.data();
+          norm_row_backward(up, qkv + at, weight, s.eps, D, g,
+                            (query ? q_parts : k_parts).of(thread));
+          grad = g;
         }
         for (int64_t i = 0; i < D; i += kWidth) store_at(load_at(grad, i, D), dqkv + at, i, D);
       }
-      std::copy_n(dv + t * Hk * D, Hk * D, dqkv + t * width + (H + Hk) * D);
+      std::memcpy(dqkv + t * width + (H + Hk) * D, dv + t * Hk * D, Hk * D * sizeof(T));
     }
   });
-  if (dq_weight) add_up(q_parts, D, dq_weight);
-  if (dk_weight) add_up(k_parts, D, dk_weight);
+  q_parts.add_up(dq_weight);
+  k_parts.add_up(dk_weight);
 }
 
 inline Floats sigmoid(Floats x) {

@@ -246,7 +246,8 @@ Drawn draw(const void* logits, int64_t n, const SamplerRow& settings, const Samp
   if (settings.temperature < FLT_MIN) {
     drawn.token = first_of(top, x, n, s.share_top);
   } else {
-    const float inverse = 1 / settings.temperature;
+    // Not so small that a banned token's distance, finite here, would no longer count.
+    const float inverse = std::fmax(1 / settings.temperature, 1e-30f);
     const uint32_t word = philox_word(settings.seed, settings.position, settings.request_id);
     const double u = ((word >> 9) + 0.5) / 8388608.0;
     Choice choice;

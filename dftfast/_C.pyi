@@ -8,7 +8,7 @@ float32, 1 for bfloat16, 2 for float16. Every kernel works on `threads` threads 
 # Signatures take as few lines as in csrc/.
 # fmt: off
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 _Address: TypeAlias = int
@@ -47,15 +47,23 @@ def store_kv(
 ) -> None:
     """Copies row t of k and v, each of `bytes`, to row slots[t] of the caches; none for -1."""
 
-class DecoderWeights:
-    """The weights of a bf16 decoder; the caller keeps alive what the addresses point to."""
+class Decoder:
+    """A bf16 decoder; the caller keeps alive what the addresses point to."""
 
     def __init__(
-        self, layers: Sequence[Sequence[_Address]], embed: _Address, norm: _Address,
+        self, *, layers: Sequence[Mapping[str, _Address]], embed: _Address, norm: _Address,
         head: _Address, hidden: int, inner: int, heads: int, kv_heads: int, head_dim: int,
-        vocab: int, eps: float, /,
+        vocab: int, eps: float,
     ) -> None:
         """A layer: qkv, qkv_bias, o, gate_up, down, input_norm, post_norm, q_norm, k_norm."""
+
+    def step(
+        self, *, tokens: _Address, slots: _Address, cos: _Address, sin: _Address, table: _Address,
+        table_stride: int, query_offsets: _Address, lengths: _Address, rows: _Address,
+        num_tokens: int, num_sequences: int, num_rows: int, cache: _Address, num_blocks: int,
+        logits: _Address, threads: int,
+    ) -> None:
+        """The forward pass over a paged cache; fp32 logits after the tokens `rows`."""
 
 def advise_huge_pages(address: _Address, bytes: int, /) -> None:
     """Asks the system for huge pages; nothing happens where it refuses."""
@@ -74,14 +82,6 @@ def packed_product(
 ) -> None:
     """y = x Wᵀ + bias with a packed W: bf16 in and out, y in fp32 where `wide`."""
 
-def decoder_step(
-    weights: DecoderWeights, tokens: _Address, slots: _Address, cos: _Address, sin: _Address,
-    table: _Address, table_stride: int, query_offsets: _Address, lengths: _Address, rows: _Address,
-    num_tokens: int, num_sequences: int, num_rows: int, cache: _Address, num_blocks: int,
-    logits: _Address, threads: int, /,
-) -> None:
-    """A decoder's forward pass over a paged cache; fp32 logits after the tokens `rows`."""
-
 def check_targets(target: _Address, size: int, vocab: int, /) -> None:
     """Raises ValueError for the first target outside the vocabulary."""
 
@@ -97,6 +97,12 @@ def logprob_tile_backward(
     /,
 ) -> None:
     """Replaces logits by the gradient by them; `grad_entropy` may be 0."""
+
+def logprob_tile_forward_backward(
+    dtype: int, logits: _Address, rows: int, vocab: int, target: _Address, temperature: float,
+    logprob: _Address, entropy: _Address, lse: _Address, grad_logprob: _Address, threads: int, /,
+) -> None:
+    """Both for a row at a time, without a gradient by the entropy."""
 
 def dropout_factor(
     factor: _Address, n: int, probability: float, seed: int, threads: int, /

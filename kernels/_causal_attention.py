@@ -5,8 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.checks import (
+    DTYPES,
+    check_dtype,
+    check_like,
+    contiguous_like,
+    in_autocast_dtype,
+)
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 from dftfast.kernels.reference import causal_attention as reference
 
 
@@ -16,9 +23,9 @@ def causal_attention(
     """softmax(q kᵀ / √D) v, where a token sees itself and the earlier tokens of its own document.
 
     q: [T, H, D]; k, v: [T, Hk, D], H a multiple of Hk: query head h reads key head h // (H / Hk).
-    All float32, bfloat16 or float16. offsets: int64 [documents + 1], first token of each document,
-    the last entry T; documents may be empty. Returns [T, H, D] in q's dtype; differentiable in q, k
-    and v.
+    All float32, bfloat16 or float16. offsets: int32 or int64 [documents + 1], first token of each
+    document, the last entry T; documents may be empty. Returns [T, H, D] in q's dtype;
+    differentiable in q, k and v.
 
     On a CPU, arithmetic is float32 and keys and values are not repeated; saves q, k, v and the
     log-sum-exp of every row (Dao, "FlashAttention-2", 2023, section 3.1), from which the backward
@@ -27,33 +34,40 @@ def causal_attention(
     by a host synchronisation where the caller does not give it), and float32 to
     scaled_dot_product_attention, a document at a time.
 
-    Raises ValueError for shapes or offsets that do not fit, TypeError for other dtypes.
+    Under autocast, q, k and v are cast as for a matrix product. Raises ValueError for shapes or
+    offsets that do not fit, TypeError for other dtypes.
     """
+    q, k, v = in_autocast_dtype(q, k, v)
+    if not q.is_cuda:
+        out, _ = _causal_attention(q, k, v, offsets)
+        return out
+    _check(q, k, v, offsets)
+    if q.dtype == torch.float32:  # the flash kernel takes half precision
+        return reference.causal_attention(q, k, v, offsets)
+    return _varlen(
+        q, k, v, offsets.to(torch.int32), int(offsets.diff().max()) if longest is None else longest
+    )
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> None:
     check_dtype("causal_attention", q, k, v)
     if (
         q.dim() != 3
         or k.dim() != 3
         or k.shape != v.shape
         or q.shape[::2] != k.shape[::2]
+        or k.shape[1] == 0
         or q.shape[1] % k.shape[1]
     ):
         raise ValueError(
             "causal_attention: q [T, H, D] and k, v [T, Hk, D] with H a multiple of Hk expected, "
             f"got {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
         )
-    if offsets.dim() != 1 or len(offsets) == 0 or offsets.dtype != torch.int64:
+    if offsets.dim() != 1 or len(offsets) == 0 or offsets.dtype not in (torch.int32, torch.int64):
         raise ValueError(
-            "causal_attention: int64 offsets [documents + 1] expected, "
+            "causal_attention: int32 or int64 offsets [documents + 1] expected, "
             f"got {offsets.dtype} {tuple(offsets.shape)}"
         )
-    if not q.is_cuda:
-        out, _ = torch.ops.dftfast.causal_attention(q, k, v, offsets)
-        return out
-    if q.dtype == torch.float32:  # the flash kernel takes half precision
-        return reference.causal_attention(q, k, v, offsets)
-    return _varlen(
-        q, k, v, offsets.to(torch.int32), int(offsets.diff().max()) if longest is None else longest
-    )
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> Tensor:
@@ -67,21 +81,19 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> T
     return out
 
 
-@torch.library.custom_op("dftfast::causal_attention", mutates_args=(), device_types="cpu")
-def _forward(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def _cpu(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     """(output, log-sum-exp float32 [T, H])."""
-    q, k, v, offsets = (t.contiguous() for t in (q, k, v, offsets))
-    out, lse = torch.empty_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
+    q, k, v, offsets = (t.contiguous() for t in (q, k, v, offsets.long()))
+    out, lse = _fake(q, k, v, offsets)
     addresses = (t.data_ptr() for t in (q, k, v, offsets, out, lse))
     cpu_kernels.causal_attention(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
     return out, lse
 
 
-@torch.library.custom_op("dftfast::causal_attention_backward", mutates_args=(), device_types="cpu")
-def _backward(
+def _backward_cpu(
     dout: Tensor, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, lse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = [t.contiguous() for t in (dout, q, k, v, offsets, lse)]
+    inputs = [t.contiguous() for t in (dout, q, k, v, offsets.long(), lse)]
     dq, dk, dv = (torch.empty_like(t) for t in inputs[1:4])
     addresses = (t.data_ptr() for t in (*inputs, dq, dk, dv))
     cpu_kernels.causal_attention_backward(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
@@ -93,14 +105,21 @@ def _sizes(q: Tensor, k: Tensor, offsets: Tensor) -> tuple[int, ...]:
     return len(offsets) - 1, tokens, heads, k.shape[1], head_dim, torch.get_num_threads()
 
 
-def _like(*tensors: Tensor) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors)
+def _not_on_cuda(*args):
+    raise NotImplementedError(
+        "torch.ops.dftfast.causal_attention runs on the CPU alone; "
+        "dftfast.kernels.causal_attention takes CUDA tensors"
+    )
 
 
-_forward.register_fake(
-    lambda q, k, v, offsets: (*_like(q), q.new_empty(q.shape[:2], dtype=torch.float32))
-)
-_backward.register_fake(lambda dout, q, k, v, offsets, lse: _like(q, k, v))
+def _fake(q, k, v, offsets):
+    return contiguous_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
+
+
+def _check_backward(dout, q, k, v, offsets, lse) -> None:
+    _check(q, k, v, offsets)
+    out, like_lse = _fake(q, k, v, offsets)
+    check_like("causal_attention_backward", dout=(dout, out), lse=(lse, like_lse))
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -109,7 +128,22 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dout: Tensor, _):
-    return *torch.ops.dftfast.causal_attention_backward(dout, *ctx.saved_tensors), None
+    return *_causal_attention_backward(dout, *ctx.saved_tensors), None
 
 
-_forward.register_autograd(_autograd, setup_context=_setup_context)
+_causal_attention_backward = Operator(
+    "causal_attention_backward",
+    cpu=_backward_cpu,
+    cuda=_not_on_cuda,
+    fake=lambda dout, q, k, v, offsets, lse: tuple(map(contiguous_like, (q, k, v))),
+    check=_check_backward,
+)
+_causal_attention = Operator(
+    "causal_attention",
+    cpu=_cpu,
+    cuda=_not_on_cuda,
+    fake=_fake,
+    check=_check,
+    setup_context=_setup_context,
+    backward=_autograd,
+)

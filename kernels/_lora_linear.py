@@ -8,8 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dftfast.kernels.checks import check_dtype
+from dftfast.kernels.checks import (
+    check_dtype,
+    check_floating,
+    check_like,
+    contiguous_like,
+    in_autocast_dtype,
+)
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def lora_linear(
@@ -34,20 +41,20 @@ def lora_linear(
     dtype for the products, with gradients in their own dtype. splits: P widths that add up to out;
     None is one block. dropout: probability with which an entry of x is left out of the low-rank
     part (the others grow by 1 / (1 - dropout)), drawn from `seed` and the entry's index alone.
-    Returns [..., out] in x's dtype.
+    Returns [..., out] in x's dtype. Under autocast, x, weight and bias are cast as for a product.
     Differentiable in x, a and b; weight and bias are frozen. Saves x and u.
     Raises ValueError for shapes that do not fit or a weight or bias that requires a gradient,
     TypeError for dtypes.
     """
     splits = [weight.shape[0]] if splits is None else list(splits)
-    _check(x, weight, a, b, bias, splits, dropout)
-    rows = x.reshape(-1, x.shape[-1])
-    y, _ = torch.ops.dftfast.lora_linear(rows, weight, a, b, scale, bias, splits, dropout, seed)
-    return y.view(*x.shape[:-1], weight.shape[0])
+    x, weight, bias = in_autocast_dtype(x, weight, bias)
+    y, _ = _lora_linear(x, weight, a, b, scale, bias, splits, dropout, seed)
+    return y
 
 
-def _check(x, weight, a, b, bias, splits, dropout) -> None:
+def _check(x, weight, a, b, scale, bias, splits, dropout, seed) -> None:
     check_dtype("lora_linear", *(t for t in (x, weight, bias) if t is not None))
+    check_floating("lora_linear", a=a, b=b)
     if x.dim() == 0 or weight.dim() != 2 or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"lora_linear: x [..., in] and weight [out, in] expected, got {tuple(x.shape)}, "
@@ -59,8 +66,8 @@ def _check(x, weight, a, b, bias, splits, dropout) -> None:
             f"lora_linear: a [{len(splits)}*r, {columns}] and b [{out}, r] expected, "
             f"got {tuple(a.shape)} and {tuple(b.shape)}"
         )
-    if not (a.is_floating_point() and b.is_floating_point()):
-        raise TypeError(f"lora_linear: a and b must be floating point, got {a.dtype} and {b.dtype}")
+    if any(width < 0 for width in splits):
+        raise ValueError(f"lora_linear: splits {splits} must not be negative")
     if sum(splits) != out:
         raise ValueError(
             f"lora_linear: splits {splits} add up to {sum(splits)}, not to the weight's {out} rows"
@@ -84,8 +91,13 @@ def _blocks(splits: list[int], rank: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _dropped(x: Tensor, dropout: float, seed: int) -> Tensor:
+    """x with entries left out; always the same ones for the same seed and shape."""
     if dropout == 0.0:
         return x
+    if x.is_cuda:
+        from dftfast.kernels.triton.dropout import dropped
+
+        return dropped(x.contiguous(), dropout, seed)
     factor = torch.empty(x.shape)
     cpu_kernels.dropout_factor(
         factor.data_ptr(),
@@ -97,7 +109,6 @@ def _dropped(x: Tensor, dropout: float, seed: int) -> Tensor:
     return (x * factor).to(x.dtype)
 
 
-@torch.library.custom_op("dftfast::lora_linear", mutates_args=(), device_types="cpu")
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -109,16 +120,19 @@ def _forward(
     dropout: float,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """(y, u)."""
-    low = b.to(x.dtype)
-    u = _dropped(x, dropout, seed) @ a.to(x.dtype).t()
-    y = F.linear(x, weight, bias)
+    """(y [..., out], u [T, P*r])."""
+    low, rows = b.to(x.dtype), _rows(x)
+    u = _dropped(rows, dropout, seed) @ a.to(x.dtype).t()
+    y = F.linear(rows, weight, bias)
     for columns, ranks in _blocks(splits, b.shape[1]):
         y[:, columns].addmm_(u[:, ranks], low[columns].t(), alpha=scale)
-    return y, u
+    return y.view(*x.shape[:-1], len(weight)), u
 
 
-@torch.library.custom_op("dftfast::lora_linear_backward", mutates_args=(), device_types="cpu")
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
 def _backward(
     dy: Tensor,
     x: Tensor,
@@ -132,76 +146,49 @@ def _backward(
     seed: int,
     needs: list[bool],
 ) -> list[Tensor]:
-    """Gradients of those of x, a and b that `needs` names."""
-    rank, gradients = b.shape[1], []
+    """Gradients of those of x, a and b that `needs` names.
+
+    Those of a and b sum over the tokens, with few columns on one side: libraries are fastest where
+    these come last for a, and first for b.
+    """
+    rank, gradients, shape = b.shape[1], [], x.shape
+    dy, x = _rows(dy), _rows(x)
     if needs[0] or needs[1]:
         low, p = b.to(x.dtype), torch.empty_like(u)
         for columns, ranks in _blocks(splits, rank):
             torch.mul(dy[:, columns] @ low[columns], scale, out=p[:, ranks])
     if needs[0]:
+        dx = dy @ weight
         if dropout == 0.0:
-            gradients.append((dy @ weight).addmm_(p, a.to(x.dtype)))
+            dx.addmm_(p, a.to(x.dtype))
         else:
-            gradients.append(dy @ weight + _dropped(p @ a.to(x.dtype), dropout, seed))
+            dx += _dropped(p @ a.to(x.dtype), dropout, seed)
+        gradients.append(dx.view(shape))
     if needs[1]:
-        gradients.append((p.t() @ _dropped(x, dropout, seed)).to(a.dtype))
+        gradients.append((_dropped(x, dropout, seed).t() @ p).t().to(a.dtype).contiguous())
     if needs[2]:
-        db = torch.empty_like(b, memory_format=torch.contiguous_format)
+        db = contiguous_like(b)
         for columns, ranks in _blocks(splits, rank):
-            db[columns] = dy[:, columns].t() @ u[:, ranks]
+            db[columns] = (u[:, ranks].t() @ dy[:, columns]).t()
         gradients.append(db.mul_(scale))
     return gradients
 
 
-@_forward.register_kernel("cuda")
-def _(
-    x: Tensor,
-    weight: Tensor,
-    a: Tensor,
-    b: Tensor,
-    scale: float,
-    bias: Tensor | None,
-    splits: list[int],
-    dropout: float,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    from dftfast.kernels.triton.lora_linear import lora_linear_forward
-
-    return lora_linear_forward(x, weight, a, b, scale, bias, splits, dropout, seed)
+def _check_backward(dy, x, u, weight, a, b, scale, splits, dropout, seed, needs) -> None:
+    _check(x, weight, a, b, scale, None, splits, dropout, seed)
+    y, like_u = _fake(x, weight, a, b, scale, None, splits, dropout, seed)
+    check_like("lora_linear_backward", dy=(dy, y), u=(u, like_u))
+    if len(needs) != 3:
+        raise ValueError(f"lora_linear_backward: needs of x, a and b expected, got {needs}")
 
 
-@_backward.register_kernel("cuda")
-def _(
-    dy: Tensor,
-    x: Tensor,
-    u: Tensor,
-    weight: Tensor,
-    a: Tensor,
-    b: Tensor,
-    scale: float,
-    splits: list[int],
-    dropout: float,
-    seed: int,
-    needs: list[bool],
-) -> list[Tensor]:
-    from dftfast.kernels.triton.lora_linear import lora_linear_backward
-
-    gradients = lora_linear_backward(dy, x, u, weight, a, b, scale, splits, dropout, seed, needs)
-    return [g for g in gradients if g is not None]
+def _fake(x, weight, a, b, scale, bias, splits, dropout, seed):
+    tokens = x.shape[:-1].numel()
+    return x.new_empty(*x.shape[:-1], weight.shape[0]), x.new_empty(tokens, a.shape[0])
 
 
-@_forward.register_fake
-def _(x, weight, a, b, scale, bias, splits, dropout, seed):
-    return x.new_empty(x.shape[0], weight.shape[0]), x.new_empty(x.shape[0], a.shape[0])
-
-
-@_backward.register_fake
-def _(dy, x, u, weight, a, b, scale, splits, dropout, seed, needs):
-    return [
-        torch.empty_like(t, memory_format=torch.contiguous_format)
-        for t, need in zip((x, a, b), needs)
-        if need
-    ]
+def _backward_fake(dy, x, u, weight, a, b, scale, splits, dropout, seed, needs):
+    return [contiguous_like(t) for t, need in zip((x, a, b), needs) if need]
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -213,7 +200,7 @@ def _setup_context(ctx, inputs, output) -> None:
 def _autograd(ctx, dy: Tensor, _):
     needs = [ctx.needs_input_grad[i] for i in (0, 2, 3)]
     gradients = iter(
-        torch.ops.dftfast.lora_linear_backward(
+        _lora_linear_backward(
             dy, *ctx.saved_tensors, ctx.scale, ctx.splits, ctx.dropout, ctx.seed, needs
         )
     )
@@ -221,4 +208,19 @@ def _autograd(ctx, dy: Tensor, _):
     return dx, None, da, db, None, None, None, None, None
 
 
-_forward.register_autograd(_autograd, setup_context=_setup_context)
+_lora_linear_backward = Operator(
+    "lora_linear_backward",
+    cpu=_backward,
+    cuda=_backward,
+    fake=_backward_fake,
+    check=_check_backward,
+)
+_lora_linear = Operator(
+    "lora_linear",
+    cpu=_forward,
+    cuda=_forward,
+    fake=_fake,
+    check=_check,
+    setup_context=_setup_context,
+    backward=_autograd,
+)

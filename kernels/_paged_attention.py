@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.checks import DTYPES, check_dtype, contiguous_like
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
@@ -17,19 +18,7 @@ def store_kv(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tens
     Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU, a
     slot outside the cache; TypeError for other dtypes.
     """
-    check_dtype("store_kv", k, v, k_cache, v_cache)
-    if (
-        k.dim() != 3
-        or v.shape != k.shape
-        or slots.shape != k.shape[:1]
-        or slots.dtype != torch.int64
-    ):
-        raise ValueError(
-            "store_kv: k and v [T, Hk, D] and int64 slots [T] expected, "
-            f"got {tuple(k.shape)}, {tuple(v.shape)} and {slots.dtype} {tuple(slots.shape)}"
-        )
-    _check_caches("store_kv", k_cache, v_cache, k.shape[1:])
-    torch.ops.dftfast.store_kv(k, v, k_cache, v_cache, slots)
+    _store_kv(k, v, k_cache, v_cache, slots)
 
 
 def paged_attention(
@@ -53,13 +42,32 @@ def paged_attention(
     Raises ValueError for shapes that do not fit, caches that are not contiguous and, on a CPU,
     lengths or blocks outside the cache; TypeError for other dtypes.
     """
-    check_dtype("paged_attention", q, k_cache, v_cache)
-    _check_caches("paged_attention", k_cache, v_cache, (k_cache.shape[2], q.shape[-1]))
-    if q.dim() != 3 or q.shape[1] % k_cache.shape[2]:
+    return _paged_attention(q, k_cache, v_cache, block_table, query_offsets, lengths, scale)
+
+
+def _check_store(k, v, k_cache, v_cache, slots) -> None:
+    check_dtype("store_kv", k, v, k_cache, v_cache)
+    if (
+        k.dim() != 3
+        or v.shape != k.shape
+        or slots.shape != k.shape[:1]
+        or slots.dtype != torch.int64
+    ):
         raise ValueError(
-            f"paged_attention: q [T, H, D], H a multiple of {k_cache.shape[2]}, expected, "
-            f"got {tuple(q.shape)}"
+            "store_kv: k and v [T, Hk, D] and int64 slots [T] expected, "
+            f"got {tuple(k.shape)}, {tuple(v.shape)} and {slots.dtype} {tuple(slots.shape)}"
         )
+    _check_caches("store_kv", k_cache, v_cache, k.shape[1:])
+
+
+def _check(q, k_cache, v_cache, block_table, query_offsets, lengths, scale) -> None:
+    check_dtype("paged_attention", q, k_cache, v_cache)
+    if q.dim() != 3 or k_cache.dim() != 4 or not k_cache.shape[2] or q.shape[1] % k_cache.shape[2]:
+        raise ValueError(
+            "paged_attention: q [T, H, D] and caches [blocks, block, Hk, D] with H a multiple of "
+            f"Hk expected, got {tuple(q.shape)} and {tuple(k_cache.shape)}"
+        )
+    _check_caches("paged_attention", k_cache, v_cache, (k_cache.shape[2], q.shape[2]))
     indices = (block_table, query_offsets, lengths)
     S = len(lengths)
     if (
@@ -75,7 +83,6 @@ def paged_attention(
         )
     if any(t.dtype != torch.int32 for t in indices):
         raise TypeError("paged_attention: block_table, query_offsets and lengths must be int32")
-    return torch.ops.dftfast.paged_attention(q, k_cache, v_cache, *indices, scale)
 
 
 def _check_caches(op: str, k_cache: Tensor, v_cache: Tensor, heads: tuple[int, ...]) -> None:
@@ -88,18 +95,14 @@ def _check_caches(op: str, k_cache: Tensor, v_cache: Tensor, heads: tuple[int, .
         raise ValueError(f"{op}: the caches must be contiguous")
 
 
-@torch.library.custom_op(
-    "dftfast::store_kv", mutates_args=("k_cache", "v_cache"), device_types="cpu"
-)
-def _store(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
+def _store_cpu(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
     k, v, slots = k.contiguous(), v.contiguous(), slots.contiguous()
     (blocks, page, *_), token_bytes = k_cache.shape, k.shape[1] * k.shape[2] * k.element_size()
     addresses = (t.data_ptr() for t in (k, v, k_cache, v_cache, slots))
     cpu_kernels.store_kv(*addresses, len(k), token_bytes, blocks * page)
 
 
-@torch.library.custom_op("dftfast::paged_attention", mutates_args=(), device_types="cpu")
-def _attend(
+def _cpu(
     q: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
@@ -127,31 +130,28 @@ def _attend(
     return out
 
 
-@_store.register_kernel("cuda")
-def _(k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor, slots: Tensor) -> None:
+def _store_cuda(k, v, k_cache, v_cache, slots):
     from dftfast.kernels.triton.paged_attention import store_kv_forward
 
     store_kv_forward(k, v, k_cache, v_cache, slots)
 
 
-@_attend.register_kernel("cuda")
-def _(
-    q: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    block_table: Tensor,
-    query_offsets: Tensor,
-    lengths: Tensor,
-    scale: float,
-) -> Tensor:
+def _cuda(q, k_cache, v_cache, block_table, query_offsets, lengths, scale):
     from dftfast.kernels.triton.paged_attention import paged_attention_forward
 
     return paged_attention_forward(q, k_cache, v_cache, block_table, query_offsets, lengths, scale)
 
 
-_store.register_fake(lambda k, v, k_cache, v_cache, slots: None)
+def _fake(q, k_cache, v_cache, block_table, query_offsets, lengths, scale):
+    return contiguous_like(q)
 
 
-@_attend.register_fake
-def _(q, k_cache, v_cache, block_table, query_offsets, lengths, scale):
-    return torch.empty_like(q, memory_format=torch.contiguous_format)
+_store_kv = Operator(
+    "store_kv",
+    cpu=_store_cpu,
+    cuda=_store_cuda,
+    fake=lambda k, v, k_cache, v_cache, slots: None,
+    check=_check_store,
+    mutates=("k_cache", "v_cache"),
+)
+_paged_attention = Operator("paged_attention", cpu=_cpu, cuda=_cuda, fake=_fake, check=_check)

@@ -5,8 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, address, check_dtype
+from dftfast.kernels.checks import (
+    DTYPES,
+    address,
+    check_dtype,
+    check_floating,
+    check_like,
+    contiguous_like,
+)
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def qk_norm_rope(
@@ -35,9 +43,14 @@ def qk_norm_rope(
     gradient. Raises ValueError for shapes that do not fit,
     TypeError for other dtypes.
     """
+    return _qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+
+
+def _check(qkv, q_weight, k_weight, cos, sin, H, Hk, eps) -> None:
     check_dtype("qk_norm_rope", qkv)
+    check_floating("qk_norm_rope", q_weight=q_weight, k_weight=k_weight)
     heads = H + 2 * Hk
-    if qkv.dim() != 2 or qkv.shape[1] % (2 * heads):
+    if H < 1 or Hk < 1 or qkv.dim() != 2 or qkv.shape[1] % (2 * heads):
         raise ValueError(
             f"qk_norm_rope: qkv [T, ({H} + 2*{Hk})*D] with D even expected, got {tuple(qkv.shape)}"
         )
@@ -60,7 +73,12 @@ def qk_norm_rope(
             raise ValueError(
                 f"qk_norm_rope: q_weight and k_weight must both be [{2 * half[1]}] or both None"
             )
-    return torch.ops.dftfast.qk_norm_rope(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+
+
+def _check_backward(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad) -> None:
+    _check(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
+    pairs = dict(zip(("dq", "dk", "dv"), zip((dq, dk, dv), _empty(qkv, H, Hk))))
+    check_like("qk_norm_rope_backward", **pairs)
 
 
 def _ready(qkv, q_weight, k_weight, cos, sin):
@@ -68,8 +86,7 @@ def _ready(qkv, q_weight, k_weight, cos, sin):
     return qkv.contiguous(), *weights, cos.contiguous(), sin.contiguous()
 
 
-@torch.library.custom_op("dftfast::qk_norm_rope", mutates_args=(), device_types="cpu")
-def _forward(
+def _cpu(
     qkv: Tensor,
     q_weight: Tensor | None,
     k_weight: Tensor | None,
@@ -101,8 +118,7 @@ def _empty(qkv: Tensor, H: int, Hk: int) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-@torch.library.custom_op("dftfast::qk_norm_rope_backward", mutates_args=(), device_types="cpu")
-def _backward(
+def _backward_cpu(
     dq: Tensor,
     dk: Tensor,
     dv: Tensor,
@@ -140,37 +156,13 @@ def _backward(
     return [dqkv, *(grad.to(weight.dtype) for grad, weight in zip(dweights, weights))]
 
 
-@_forward.register_kernel("cuda")
-def _(
-    qkv: Tensor,
-    q_weight: Tensor | None,
-    k_weight: Tensor | None,
-    cos: Tensor,
-    sin: Tensor,
-    H: int,
-    Hk: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _cuda(qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
     from dftfast.kernels.triton.qk_norm_rope import qk_norm_rope_forward
 
     return qk_norm_rope_forward(qkv, q_weight, k_weight, cos, sin, H, Hk, eps)
 
 
-@_backward.register_kernel("cuda")
-def _(
-    dq: Tensor,
-    dk: Tensor,
-    dv: Tensor,
-    qkv: Tensor,
-    q_weight: Tensor | None,
-    k_weight: Tensor | None,
-    cos: Tensor,
-    sin: Tensor,
-    H: int,
-    Hk: int,
-    eps: float,
-    weight_grad: bool,
-) -> list[Tensor]:
+def _backward_cuda(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad):
     from dftfast.kernels.triton.qk_norm_rope import qk_norm_rope_backward
 
     gradients = qk_norm_rope_backward(
@@ -179,15 +171,13 @@ def _(
     return [g for g in gradients if g is not None]
 
 
-@_forward.register_fake
-def _(qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
+def _fake(qkv, q_weight, k_weight, cos, sin, H, Hk, eps):
     return _empty(qkv, H, Hk)
 
 
-@_backward.register_fake
-def _(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad):
+def _backward_fake(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad):
     inputs = [qkv] if q_weight is None or not weight_grad else [qkv, q_weight, k_weight]
-    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs]
+    return [contiguous_like(t) for t in inputs]
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -196,10 +186,25 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dq: Tensor, dk: Tensor, dv: Tensor):
-    gradients = torch.ops.dftfast.qk_norm_rope_backward(
+    gradients = _qk_norm_rope_backward(
         dq, dk, dv, *ctx.saved_tensors, ctx.H, ctx.Hk, ctx.eps, any(ctx.needs_input_grad[1:3])
     )
     return *[*gradients, None, None][:3], None, None, None, None, None
 
 
-_forward.register_autograd(_autograd, setup_context=_setup_context)
+_qk_norm_rope_backward = Operator(
+    "qk_norm_rope_backward",
+    cpu=_backward_cpu,
+    cuda=_backward_cuda,
+    fake=_backward_fake,
+    check=_check_backward,
+)
+_qk_norm_rope = Operator(
+    "qk_norm_rope",
+    cpu=_cpu,
+    cuda=_cuda,
+    fake=_fake,
+    check=_check,
+    setup_context=_setup_context,
+    backward=_autograd,
+)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dftfast.kernels.checks import check_dtype, check_floating, check_like, contiguous_like
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 # A tile of dot products: large enough for the matrix product, small enough to stay in the
 # last-level cache.
@@ -33,11 +35,12 @@ def rbf_witness(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool
     Raises ValueError for shapes that do not fit, no row in y, or a y or bandwidths that require a
     gradient; TypeError for other dtypes.
     """
-    _check(x, y, bandwidths, exclude_diagonal)
-    return torch.ops.dftfast.rbf_witness(x, y, bandwidths, exclude_diagonal)
+    return _rbf_witness(x, y, bandwidths, exclude_diagonal)
 
 
 def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> None:
+    check_dtype("rbf_witness", x, y)
+    check_floating("rbf_witness", bandwidths=bandwidths)
     if x.dim() != 2 or y.dim() != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
             "rbf_witness: x [n, d] and y [m, d] expected, "
@@ -46,11 +49,6 @@ def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> 
     if bandwidths.dim() != 1:
         raise ValueError(
             f"rbf_witness: bandwidths must be a vector [k], got shape {tuple(bandwidths.shape)}"
-        )
-    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16) or y.dtype != x.dtype:
-        raise TypeError(
-            "rbf_witness: x and y must both be float32, bfloat16 or float16, "
-            f"got {x.dtype} and {y.dtype}; convert them"
         )
     if exclude_diagonal and x.shape[0] != y.shape[0]:
         raise ValueError(
@@ -65,8 +63,7 @@ def _check(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> 
         )
 
 
-@torch.library.custom_op("dftfast::rbf_witness", mutates_args=(), device_types="cpu")
-def _forward(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+def _cpu(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
     sums = x.new_zeros(x.shape[0], bandwidths.shape[0], dtype=torch.float64)
     for tile, *_ in _tiles(x.float(), y.float(), bandwidths, exclude_diagonal):
         cpu_kernels.rbf_values(tile, sums.data_ptr())
@@ -110,20 +107,7 @@ def _tiles(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool):
             yield tile, dots, rows, columns, (centred_x, centred_y)
 
 
-@_forward.register_kernel("cuda")
-def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
-    from dftfast.kernels.triton.rbf_witness import rbf_witness_forward
-
-    return rbf_witness_forward(x, y, bandwidths, exclude_diagonal)
-
-
-@_forward.register_fake
-def _(x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
-    return x.new_empty(x.shape[0], bandwidths.shape[0], dtype=torch.float32)
-
-
-@torch.library.custom_op("dftfast::rbf_witness_backward", mutates_args=(), device_types="cpu")
-def _backward(
+def _backward_cpu(
     grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool
 ) -> Tensor:
     # d out[i] / d x_i = Σ_j w_ij (y_j - x_i), with w_ij = k(x_i, y_j) / (h² m): one more product
@@ -140,16 +124,25 @@ def _backward(
     return (out - row_sums[:, None] * centred[0]).to(x.dtype)
 
 
-@_backward.register_kernel("cuda")
-def _(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
+def _cuda(x, y, bandwidths, exclude_diagonal):
+    from dftfast.kernels.triton.rbf_witness import rbf_witness_forward
+
+    return rbf_witness_forward(x, y, bandwidths, exclude_diagonal)
+
+
+def _backward_cuda(grad, x, y, bandwidths, exclude_diagonal):
     from dftfast.kernels.triton.rbf_witness import rbf_witness_backward
 
     return rbf_witness_backward(grad, x, y, bandwidths, exclude_diagonal)
 
 
-@_backward.register_fake
-def _(grad: Tensor, x: Tensor, y: Tensor, bandwidths: Tensor, exclude_diagonal: bool) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+def _fake(x, y, bandwidths, exclude_diagonal):
+    return x.new_empty(x.shape[0], bandwidths.shape[0], dtype=torch.float32)
+
+
+def _check_backward(grad, x, y, bandwidths, exclude_diagonal) -> None:
+    _check(x, y, bandwidths, exclude_diagonal)
+    check_like("rbf_witness_backward", grad=(grad, _fake(x, y, bandwidths, exclude_diagonal)))
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -158,12 +151,23 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, grad: Tensor):
-    return (
-        torch.ops.dftfast.rbf_witness_backward(grad, *ctx.saved_tensors, ctx.exclude_diagonal),
-        None,
-        None,
-        None,
-    )
+    dx = _rbf_witness_backward(grad, *ctx.saved_tensors, ctx.exclude_diagonal)
+    return dx, None, None, None
 
 
-_forward.register_autograd(_autograd, setup_context=_setup_context)
+_rbf_witness_backward = Operator(
+    "rbf_witness_backward",
+    cpu=_backward_cpu,
+    cuda=_backward_cuda,
+    fake=lambda grad, x, y, bandwidths, exclude_diagonal: contiguous_like(x),
+    check=_check_backward,
+)
+_rbf_witness = Operator(
+    "rbf_witness",
+    cpu=_cpu,
+    cuda=_cuda,
+    fake=_fake,
+    check=_check,
+    setup_context=_setup_context,
+    backward=_autograd,
+)

@@ -5,8 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, address, check_dtype
+from dftfast.kernels.checks import (
+    DTYPES,
+    address,
+    check_dtype,
+    check_floating,
+    check_like,
+    contiguous_like,
+)
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -20,8 +28,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     Differentiable in x and weight; saves both; a frozen weight costs no gradient. Raises ValueError
     for a weight that does not fit, TypeError for other dtypes.
     """
-    _check("rms_norm", x, weight)
-    return torch.ops.dftfast.rms_norm(x.reshape(-1, x.shape[-1]), weight, eps).view(x.shape)
+    return _rms_norm(x, weight, eps)
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -29,23 +36,19 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
 
     The norm sees the sum after rounding.
 
-    x, residual: [..., d], same shape and dtype. Differentiable in all three tensors; saves the sum
-    and the weight.
+    x, residual: [..., d], same shape and dtype; under autocast the narrower is widened, as an
+    addition does. Differentiable in all three tensors; saves the sum and the weight.
     Raises as rms_norm does.
     """
-    _check("add_rms_norm", x, weight)
-    check_dtype("add_rms_norm", x, residual)
-    if residual.shape != x.shape:
-        raise ValueError(
-            f"add_rms_norm: x {tuple(x.shape)} and residual {tuple(residual.shape)} differ in shape"
-        )
-    rows = (t.reshape(-1, x.shape[-1]) for t in (x, residual))
-    y, total = torch.ops.dftfast.add_rms_norm(*rows, weight, eps)
-    return y.view(x.shape), total.view(x.shape)
+    if x.dtype != residual.dtype and torch.is_autocast_enabled(x.device.type):
+        wide = torch.promote_types(x.dtype, residual.dtype)
+        x, residual = x.to(wide), residual.to(wide)
+    return _add_rms_norm(x, residual, weight, eps)
 
 
 def _check(op: str, x: Tensor, weight: Tensor) -> None:
     check_dtype(op, x)
+    check_floating(op, weight=weight)
     if x.dim() == 0 or weight.shape != x.shape[-1:]:
         raise ValueError(
             f"{op}: weight [d] expected for x [..., d], got {tuple(weight.shape)} and "
@@ -53,13 +56,26 @@ def _check(op: str, x: Tensor, weight: Tensor) -> None:
         )
 
 
-@torch.library.custom_op("dftfast::rms_norm", mutates_args=(), device_types="cpu")
-def _forward(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _check_norm(x, weight, eps) -> None:
+    _check("rms_norm", x, weight)
+
+
+def _check_add(x, residual, weight, eps) -> None:
+    _check("add_rms_norm", x, weight)
+    check_dtype("add_rms_norm", x, residual)
+    check_like("add_rms_norm", residual=(residual, x))
+
+
+def _rows(x: Tensor) -> tuple[int, int]:
+    """(rows, d) of x [..., d]."""
+    return x.shape[:-1].numel(), x.shape[-1]
+
+
+def _cpu(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return _run(x, None, weight, eps)[0]
 
 
-@torch.library.custom_op("dftfast::add_rms_norm", mutates_args=(), device_types="cpu")
-def _add_forward(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _add_cpu(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     y, total = _run(x, residual.contiguous(), weight, eps)
     assert total is not None
     return y, total
@@ -75,21 +91,69 @@ def _run(x: Tensor, residual: Tensor | None, weight: Tensor, eps: float):
         weight.data_ptr(),
         y.data_ptr(),
         address(total),
-        *x.shape,
+        *_rows(x),
         eps,
         torch.get_num_threads(),
     )
     return y, total
 
 
-@torch.library.custom_op("dftfast::rms_norm_backward", mutates_args=(), device_types="cpu")
-def _backward(dy: Tensor, x: Tensor, weight: Tensor, eps: float, weight_grad: bool) -> list[Tensor]:
+def _cuda(x, weight, eps):
+    from dftfast.kernels.triton.rms_norm import rms_norm_forward
+
+    return rms_norm_forward(x.reshape(_rows(x)), weight, eps).view(x.shape)
+
+
+def _add_cuda(x, residual, weight, eps):
+    from dftfast.kernels.triton.rms_norm import add_rms_norm_forward
+
+    shape = _rows(x)
+    y, total = add_rms_norm_forward(x.reshape(shape), residual.reshape(shape), weight, eps)
+    return y.view(x.shape), total.view(x.shape)
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    x, weight, ctx.eps = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _autograd(ctx, dy: Tensor):
+    dx, *dweight = _rms_norm_backward(dy, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[1])
+    return dx, *(dweight or [None]), None
+
+
+def _add_setup_context(ctx, inputs, output) -> None:
+    *_, weight, ctx.eps = inputs
+    ctx.save_for_backward(output[1], weight)
+
+
+def _add_autograd(ctx, dy: Tensor, dtotal: Tensor):
+    dx, *dweight = _add_rms_norm_backward(
+        dy, dtotal, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[2]
+    )
+    # Autograd may keep a gradient as it is and add to it in place: never the same memory twice.
+    dresidual = dx.clone() if all(ctx.needs_input_grad[:2]) else dx
+    return dx, dresidual, *(dweight or [None]), None
+
+
+def _check_backward(dy, x, weight, eps, weight_grad) -> None:
+    _check("rms_norm_backward", x, weight)
+    check_like("rms_norm_backward", dy=(dy, x))
+
+
+def _check_add_backward(dy, dtotal, total, weight, eps, weight_grad) -> None:
+    _check("add_rms_norm_backward", total, weight)
+    check_like("add_rms_norm_backward", dy=(dy, total), dtotal=(dtotal, total))
+
+
+def _backward_cpu(
+    dy: Tensor, x: Tensor, weight: Tensor, eps: float, weight_grad: bool
+) -> list[Tensor]:
     """[dx], and the gradient of the weight where it is asked for."""
     return _run_backward(dy, None, x, weight, eps, weight_grad)
 
 
-@torch.library.custom_op("dftfast::add_rms_norm_backward", mutates_args=(), device_types="cpu")
-def _add_backward(
+def _add_backward_cpu(
     dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float, weight_grad: bool
 ) -> list[Tensor]:
     return _run_backward(dy, dtotal.contiguous(), total, weight, eps, weight_grad)
@@ -108,86 +172,64 @@ def _run_backward(
         scale.data_ptr(),
         dx.data_ptr(),
         address(dweight),
-        *x.shape,
+        *_rows(x),
         eps,
         torch.get_num_threads(),
     )
     return [dx] if dweight is None else [dx, dweight.to(weight.dtype)]
 
 
-@_forward.register_kernel("cuda")
-def _(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    from dftfast.kernels.triton.rms_norm import rms_norm_forward
-
-    return rms_norm_forward(x, weight, eps)
-
-
-@_add_forward.register_kernel("cuda")
-def _(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    from dftfast.kernels.triton.rms_norm import add_rms_norm_forward
-
-    return add_rms_norm_forward(x, residual, weight, eps)
-
-
-@_backward.register_kernel("cuda")
-def _(dy: Tensor, x: Tensor, weight: Tensor, eps: float, weight_grad: bool) -> list[Tensor]:
+def _backward_cuda(dy, x, weight, eps, weight_grad):
     from dftfast.kernels.triton.rms_norm import rms_norm_backward
 
-    return [g for g in rms_norm_backward(dy, x, weight, eps, weight_grad) if g is not None]
+    shape = _rows(x)
+    dx, dweight = rms_norm_backward(dy.reshape(shape), x.reshape(shape), weight, eps, weight_grad)
+    return [dx.view(x.shape)] if dweight is None else [dx.view(x.shape), dweight]
 
 
-@_add_backward.register_kernel("cuda")
-def _(
-    dy: Tensor, dtotal: Tensor, total: Tensor, weight: Tensor, eps: float, weight_grad: bool
-) -> list[Tensor]:
+def _add_backward_cuda(dy, dtotal, total, weight, eps, weight_grad):
     from dftfast.kernels.triton.rms_norm import add_rms_norm_backward
 
-    return [
-        g
-        for g in add_rms_norm_backward(dy, dtotal, total, weight, eps, weight_grad)
-        if g is not None
-    ]
+    dy, dtotal, rows = (t.reshape(_rows(total)) for t in (dy, dtotal, total))
+    dx, dweight = add_rms_norm_backward(dy, dtotal, rows, weight, eps, weight_grad)
+    return [dx.view(total.shape)] if dweight is None else [dx.view(total.shape), dweight]
 
 
-def _like(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+def _fake_gradients(x: Tensor, weight: Tensor, weight_grad: bool) -> list[Tensor]:
+    return [contiguous_like(x), *([contiguous_like(weight)] if weight_grad else [])]
 
 
-_forward.register_fake(lambda x, weight, eps: _like(x))
-_add_forward.register_fake(lambda x, residual, weight, eps: (_like(x), _like(x)))
-_backward.register_fake(
-    lambda dy, x, weight, eps, weight_grad: [_like(x)] + [_like(weight)] * weight_grad
+_rms_norm_backward = Operator(
+    "rms_norm_backward",
+    cpu=_backward_cpu,
+    cuda=_backward_cuda,
+    fake=lambda dy, x, weight, eps, weight_grad: _fake_gradients(x, weight, weight_grad),
+    check=_check_backward,
 )
-_add_backward.register_fake(
-    lambda dy, dtotal, total, weight, eps, weight_grad: (
-        [_like(total)] + [_like(weight)] * weight_grad
-    )
+_add_rms_norm_backward = Operator(
+    "add_rms_norm_backward",
+    cpu=_add_backward_cpu,
+    cuda=_add_backward_cuda,
+    fake=lambda dy, dtotal, total, weight, eps, weight_grad: _fake_gradients(
+        total, weight, weight_grad
+    ),
+    check=_check_add_backward,
 )
-
-
-def _setup_context(ctx, inputs, output) -> None:
-    x, weight, ctx.eps = inputs
-    ctx.save_for_backward(x, weight)
-
-
-def _autograd(ctx, dy: Tensor):
-    dx, *dweight = torch.ops.dftfast.rms_norm_backward(
-        dy, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[1]
-    )
-    return dx, *(dweight or [None]), None
-
-
-def _add_setup_context(ctx, inputs, output) -> None:
-    *_, weight, ctx.eps = inputs
-    ctx.save_for_backward(output[1], weight)
-
-
-def _add_autograd(ctx, dy: Tensor, dtotal: Tensor):
-    dx, *dweight = torch.ops.dftfast.add_rms_norm_backward(
-        dy, dtotal, *ctx.saved_tensors, ctx.eps, ctx.needs_input_grad[2]
-    )
-    return dx, dx, *(dweight or [None]), None
-
-
-_forward.register_autograd(_autograd, setup_context=_setup_context)
-_add_forward.register_autograd(_add_autograd, setup_context=_add_setup_context)
+_rms_norm = Operator(
+    "rms_norm",
+    cpu=_cpu,
+    cuda=_cuda,
+    fake=lambda x, weight, eps: contiguous_like(x),
+    check=_check_norm,
+    setup_context=_setup_context,
+    backward=_autograd,
+)
+_add_rms_norm = Operator(
+    "add_rms_norm",
+    cpu=_add_cpu,
+    cuda=_add_cuda,
+    fake=lambda x, residual, weight, eps: (contiguous_like(x), contiguous_like(x)),
+    check=_check_add,
+    setup_context=_add_setup_context,
+    backward=_add_autograd,
+)

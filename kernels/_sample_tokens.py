@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.checks import DTYPES, check_dtype, check_vector
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def sample_tokens(
@@ -42,29 +43,31 @@ def sample_tokens(
         or nothing but -inf, has no
         distribution: its token is 0 and its figures are NaN.
     """
-    if logits.dim() != 2 or not logits.shape[1]:
-        raise ValueError(f"logits [B, V] with V > 0 expected, got {tuple(logits.shape)}")
+    return _sample_tokens(logits, temperature, top_k, top_p, min_p, seed, request_id, position)
+
+
+SETTINGS = {
+    "temperature": torch.float32,
+    "top_k": torch.int32,
+    "top_p": torch.float32,
+    "min_p": torch.float32,
+    "seed": torch.int64,
+    "request_id": torch.int64,
+    "position": torch.int64,
+}
+
+
+def _check(logits: Tensor, *settings: Tensor) -> None:
     check_dtype("sample_tokens", logits)
-    settings = (temperature, top_k, top_p, min_p, seed, request_id, position)
-    dtypes = (
-        torch.float32,
-        torch.int32,
-        torch.float32,
-        torch.float32,
-        torch.int64,
-        torch.int64,
-        torch.int64,
-    )
-    for value, dtype in zip(settings, dtypes):
-        if value.shape != logits.shape[:1] or value.dtype != dtype:
-            raise ValueError(
-                f"{dtype} [{len(logits)}] expected, got {value.dtype} {tuple(value.shape)}"
-            )
-    return torch.ops.dftfast.sample_tokens(logits, *(value.contiguous() for value in settings))
+    if logits.dim() != 2 or not logits.shape[1]:
+        raise ValueError(
+            f"sample_tokens: logits [B, V] with V > 0 expected, got {tuple(logits.shape)}"
+        )
+    for (name, dtype), value in zip(SETTINGS.items(), settings, strict=True):
+        check_vector("sample_tokens", name, value, len(logits), dtype)
 
 
-@torch.library.custom_op("dftfast::sample_tokens", mutates_args=(), device_types="cpu")
-def _sample(
+def _cpu(
     logits: Tensor,
     temperature: Tensor,
     top_k: Tensor,
@@ -80,6 +83,7 @@ def _sample(
     logprob, sampler_logprob, entropy = (torch.empty(rows, dtype=torch.float32) for _ in range(3))
     outputs = (token, logprob, sampler_logprob, entropy)
     tensors = (temperature, top_k, top_p, min_p, seed, request_id, position, *outputs)
+    tensors = [tensor.contiguous() for tensor in tensors]
     addresses = [tensor.data_ptr() for tensor in tensors]
     cpu_kernels.sample_tokens(
         logits.data_ptr(), DTYPES[logits.dtype], rows, vocab, *addresses, torch.get_num_threads()
@@ -87,14 +91,15 @@ def _sample(
     return outputs
 
 
-@_sample.register_kernel("cuda")
-def _(logits, *settings):
+def _cuda(logits, *settings):
     from dftfast.kernels.triton.sample_tokens import sample_tokens_forward
 
-    return sample_tokens_forward(logits.contiguous(), *settings)
+    return sample_tokens_forward(logits.contiguous(), *(t.contiguous() for t in settings))
 
 
-@_sample.register_fake
-def _(logits, *settings):
+def _fake(logits, *settings):
     figure = logits.new_empty(len(logits), dtype=torch.float32)
     return logits.new_empty(len(logits), dtype=torch.int64), figure, figure.clone(), figure.clone()
+
+
+_sample_tokens = Operator("sample_tokens", cpu=_cpu, cuda=_cuda, fake=_fake, check=_check)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dftfast.kernels.checks import DTYPES, check_dtype
+from dftfast.kernels.checks import DTYPES, check_dtype, check_like, contiguous_like
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -19,27 +20,39 @@ def swiglu(gate_up: Tensor) -> Tensor:
     gate_up.
     Raises ValueError for an odd last dimension, TypeError for other dtypes.
     """
+    return _swiglu(gate_up)
+
+
+def _check(gate_up: Tensor) -> None:
     check_dtype("swiglu", gate_up)
     if gate_up.dim() == 0 or gate_up.shape[-1] % 2:
         raise ValueError(f"swiglu: gate_up [..., 2F] expected, got {tuple(gate_up.shape)}")
-    width = gate_up.shape[-1]
-    return torch.ops.dftfast.swiglu(gate_up.reshape(-1, width)).view(
-        *gate_up.shape[:-1], width // 2
-    )
 
 
-@torch.library.custom_op("dftfast::swiglu", mutates_args=(), device_types="cpu")
-def _forward(gate_up: Tensor) -> Tensor:
+def _check_backward(dy: Tensor, gate_up: Tensor) -> None:
+    _check(gate_up)
+    check_like("swiglu_backward", dy=(dy, _fake(gate_up)))
+
+
+def _fake(gate_up: Tensor) -> Tensor:
+    return gate_up.new_empty(*gate_up.shape[:-1], gate_up.shape[-1] // 2)
+
+
+def _cpu(gate_up: Tensor) -> Tensor:
     gate_up = gate_up.contiguous()
-    y = gate_up.new_empty(gate_up.shape[0], gate_up.shape[1] // 2)
+    y = _fake(gate_up)
     cpu_kernels.swiglu(
-        DTYPES[y.dtype], gate_up.data_ptr(), y.data_ptr(), *y.shape, torch.get_num_threads()
+        DTYPES[y.dtype],
+        gate_up.data_ptr(),
+        y.data_ptr(),
+        y.shape[:-1].numel(),
+        y.shape[-1],
+        torch.get_num_threads(),
     )
     return y
 
 
-@torch.library.custom_op("dftfast::swiglu_backward", mutates_args=(), device_types="cpu")
-def _backward(dy: Tensor, gate_up: Tensor) -> Tensor:
+def _backward_cpu(dy: Tensor, gate_up: Tensor) -> Tensor:
     dy, gate_up = dy.contiguous(), gate_up.contiguous()
     out = torch.empty_like(gate_up)
     cpu_kernels.swiglu_backward(
@@ -47,30 +60,25 @@ def _backward(dy: Tensor, gate_up: Tensor) -> Tensor:
         dy.data_ptr(),
         gate_up.data_ptr(),
         out.data_ptr(),
-        *dy.shape,
+        dy.shape[:-1].numel(),
+        dy.shape[-1],
         torch.get_num_threads(),
     )
     return out
 
 
-@_forward.register_kernel("cuda")
-def _(gate_up: Tensor) -> Tensor:
+def _cuda(gate_up):
     from dftfast.kernels.triton.swiglu import swiglu_forward
 
-    return swiglu_forward(gate_up)
+    y = swiglu_forward(gate_up.reshape(gate_up.shape[:-1].numel(), gate_up.shape[-1]))
+    return y.view(*gate_up.shape[:-1], y.shape[-1])
 
 
-@_backward.register_kernel("cuda")
-def _(dy: Tensor, gate_up: Tensor) -> Tensor:
+def _backward_cuda(dy, gate_up):
     from dftfast.kernels.triton.swiglu import swiglu_backward
 
-    return swiglu_backward(dy, gate_up)
-
-
-_forward.register_fake(lambda gate_up: gate_up.new_empty(gate_up.shape[0], gate_up.shape[1] // 2))
-_backward.register_fake(
-    lambda dy, gate_up: torch.empty_like(gate_up, memory_format=torch.contiguous_format)
-)
+    rows = (t.reshape(t.shape[:-1].numel(), t.shape[-1]) for t in (dy, gate_up))
+    return swiglu_backward(*rows).view(gate_up.shape)
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -78,7 +86,22 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dy: Tensor):
-    return torch.ops.dftfast.swiglu_backward(dy, *ctx.saved_tensors)
+    return _swiglu_backward(dy, *ctx.saved_tensors)
 
 
-_forward.register_autograd(_autograd, setup_context=_setup_context)
+_swiglu_backward = Operator(
+    "swiglu_backward",
+    cpu=_backward_cpu,
+    cuda=_backward_cuda,
+    fake=lambda dy, gate_up: contiguous_like(gate_up),
+    check=_check_backward,
+)
+_swiglu = Operator(
+    "swiglu",
+    cpu=_cpu,
+    cuda=_cuda,
+    fake=_fake,
+    check=_check,
+    setup_context=_setup_context,
+    backward=_autograd,
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dftfast.kernels.checks import address
 from dftfast.kernels.compiled import cpu_kernels
 
 BLOCK = 16  # tokens of a cache block
@@ -92,10 +93,18 @@ class CPUDecoder:
             for layer in layers
         ]
         self.ends = (in_bf16(embed), in_bf16(norm), self._pack(head))
-        addresses = [[0 if t is None else t.data_ptr() for t in layer] for layer in self.kept]
+        addresses = [dict(zip(self.FIELDS, map(address, layer))) for layer in self.kept]
         ends = [t.data_ptr() for t in self.ends]
-        self.weights = cpu_kernels.DecoderWeights(
-            addresses, *ends, hidden, inner, heads, kv_heads, head_dim, self.vocab, eps
+        self.decoder = cpu_kernels.Decoder(
+            layers=addresses,
+            **dict(zip(("embed", "norm", "head"), ends)),
+            hidden=hidden,
+            inner=inner,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            vocab=self.vocab,
+            eps=eps,
         )
 
     @staticmethod
@@ -137,24 +146,23 @@ class CPUDecoder:
             them.
         """
         out = torch.empty(len(rows), self.vocab, dtype=torch.float32)
-        cpu_kernels.decoder_step(
-            self.weights,
-            tokens.data_ptr(),
-            slots.data_ptr(),
-            cos.data_ptr(),
-            sin.data_ptr(),
-            block_table.data_ptr(),
-            block_table.shape[1],
-            query_offsets.data_ptr(),
-            lengths.data_ptr(),
-            rows.data_ptr(),
-            len(tokens),
-            len(lengths),
-            len(rows),
-            cache.data_ptr(),
-            cache.shape[1],
-            out.data_ptr(),
-            torch.get_num_threads(),
+        self.decoder.step(
+            tokens=tokens.data_ptr(),
+            slots=slots.data_ptr(),
+            cos=cos.data_ptr(),
+            sin=sin.data_ptr(),
+            table=block_table.data_ptr(),
+            table_stride=block_table.shape[1],
+            query_offsets=query_offsets.data_ptr(),
+            lengths=lengths.data_ptr(),
+            rows=rows.data_ptr(),
+            num_tokens=len(tokens),
+            num_sequences=len(lengths),
+            num_rows=len(rows),
+            cache=cache.data_ptr(),
+            num_blocks=cache.shape[1],
+            logits=out.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return out
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.operator import Operator
 
 
 def ngram_counts(
@@ -24,8 +25,7 @@ def ngram_counts(
 
     Raises ValueError for a token outside the vocabulary (naming its position), bad offsets or n.
     """
-    _check(tokens, offsets, n, vocab)
-    return torch.ops.dftfast.ngram_counts(tokens, offsets, n, vocab, exclude)
+    return _ngram_counts(tokens, offsets, n, vocab, exclude)
 
 
 def ngram_l2(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
@@ -33,8 +33,7 @@ def ngram_l2(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor)
 
     That is |c_p / Σc_p - c_q / Σc_q|₂.
     """
-    _check_histograms(keys_p, counts_p, keys_q, counts_q)
-    return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[0].item()
+    return _ngram_distances(keys_p, counts_p, keys_q, counts_q)[0].item()
 
 
 def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> float:
@@ -42,8 +41,7 @@ def ngram_jsd(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor
 
     4.1).
     """
-    _check_histograms(keys_p, counts_p, keys_q, counts_q)
-    return torch.ops.dftfast.ngram_distances(keys_p, counts_p, keys_q, counts_q)[1].item()
+    return _ngram_distances(keys_p, counts_p, keys_q, counts_q)[1].item()
 
 
 def ngram_lookup(
@@ -62,13 +60,7 @@ def ngram_lookup(
     Returns float32 [T]: values[j] where the n-gram that ends at the token has keys[j]; default
     where its sequence is still shorter than n or the n-gram is not among the keys.
     """
-    _check(tokens, offsets, n, vocab)
-    _check_key_shape(keys, vocab**n >= 2**63)
-    if values.shape != keys.shape[:1]:
-        raise ValueError(
-            f"ngram_lookup: {keys.shape[0]} keys but values of shape {tuple(values.shape)}"
-        )
-    return torch.ops.dftfast.ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
+    return _ngram_lookup(tokens, offsets, n, vocab, keys, values, default)
 
 
 def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
@@ -84,6 +76,24 @@ def _check(tokens: Tensor, offsets: Tensor, n: int, vocab: int) -> None:
             )
     if len(offsets) < 1:
         raise ValueError("offsets must hold one more entry than there are sequences, got none")
+
+
+def _check_counts(tokens, offsets, n, vocab, exclude) -> None:
+    _check(tokens, offsets, n, vocab)
+    if exclude is not None and (exclude.dim() != 1 or exclude.dtype != torch.int64):
+        raise ValueError(
+            f"exclude must be a vector of int64 token ids, got {exclude.dtype} of shape "
+            f"{tuple(exclude.shape)}"
+        )
+
+
+def _check_lookup(tokens, offsets, n, vocab, keys, values, default) -> None:
+    _check(tokens, offsets, n, vocab)
+    _check_key_shape(keys, vocab**n >= 2**63)
+    if values.shape != keys.shape[:1]:
+        raise ValueError(
+            f"ngram_lookup: {keys.shape[0]} keys but values of shape {tuple(values.shape)}"
+        )
 
 
 def _check_key_shape(keys: Tensor, wide: bool) -> None:
@@ -112,12 +122,11 @@ def _ragged(tokens: Tensor, offsets: Tensor) -> tuple[int, int, int, int]:
     return tokens.data_ptr(), len(tokens), offsets.data_ptr(), len(offsets) - 1
 
 
-@torch.library.custom_op("dftfast::ngram_counts", mutates_args=(), device_types="cpu")
-def _counts(
+def _counts_cpu(
     tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     tokens, offsets = tokens.contiguous(), offsets.contiguous()
-    exclude = tokens.new_empty(0) if exclude is None else exclude.to(torch.int64).contiguous()
+    exclude = tokens.new_empty(0) if exclude is None else exclude.contiguous()
     wide = vocab**n >= 2**63
     shape = (len(tokens), 2) if wide else (len(tokens),)
     keys, scratch = tokens.new_empty(shape), tokens.new_empty(shape)
@@ -136,8 +145,7 @@ def _counts(
     return torch.cat([keys[a:b] for a, b in slices]), torch.cat([counts[a:b] for a, b in slices])
 
 
-@_counts.register_kernel("cuda")
-def _(
+def _counts_cuda(
     tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     from dftfast.kernels.triton.ngram import ngram_counts_forward
@@ -145,8 +153,7 @@ def _(
     return ngram_counts_forward(tokens, offsets, n, vocab, exclude)
 
 
-@_counts.register_fake
-def _(
+def _counts_fake(
     tokens: Tensor, offsets: Tensor, n: int, vocab: int, exclude: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     distinct = torch.library.get_ctx().new_dynamic_size()
@@ -154,8 +161,7 @@ def _(
     return tokens.new_empty(shape), tokens.new_empty(distinct)
 
 
-@torch.library.custom_op("dftfast::ngram_distances", mutates_args=(), device_types="cpu")
-def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+def _distances_cpu(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
     """float64 [2]: Euclidean distance, Jensen-Shannon divergence."""
     keys_p, counts_p, keys_q, counts_q = (
         t.contiguous() for t in (keys_p, counts_p, keys_q, counts_q)
@@ -175,20 +181,17 @@ def _distances(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tenso
     return out
 
 
-@_distances.register_kernel("cuda")
-def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+def _distances_cuda(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
     from dftfast.kernels.triton.ngram import ngram_distances_forward
 
     return ngram_distances_forward(keys_p, counts_p, keys_q, counts_q)
 
 
-@_distances.register_fake
-def _(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
+def _distances_fake(keys_p: Tensor, counts_p: Tensor, keys_q: Tensor, counts_q: Tensor) -> Tensor:
     return keys_p.new_empty(2, dtype=torch.float64)
 
 
-@torch.library.custom_op("dftfast::ngram_lookup", mutates_args=(), device_types="cpu")
-def _lookup(
+def _lookup_cpu(
     tokens: Tensor,
     offsets: Tensor,
     n: int,
@@ -215,8 +218,7 @@ def _lookup(
     return out
 
 
-@_lookup.register_kernel("cuda")
-def _(
+def _lookup_cuda(
     tokens: Tensor,
     offsets: Tensor,
     n: int,
@@ -230,8 +232,7 @@ def _(
     return ngram_lookup_forward(tokens, offsets, n, vocab, keys, values, default)
 
 
-@_lookup.register_fake
-def _(
+def _lookup_fake(
     tokens: Tensor,
     offsets: Tensor,
     n: int,
@@ -241,3 +242,18 @@ def _(
     default: float,
 ) -> Tensor:
     return tokens.new_empty(tokens.shape, dtype=torch.float32)
+
+
+_ngram_counts = Operator(
+    "ngram_counts", cpu=_counts_cpu, cuda=_counts_cuda, fake=_counts_fake, check=_check_counts
+)
+_ngram_distances = Operator(
+    "ngram_distances",
+    cpu=_distances_cpu,
+    cuda=_distances_cuda,
+    fake=_distances_fake,
+    check=_check_histograms,
+)
+_ngram_lookup = Operator(
+    "ngram_lookup", cpu=_lookup_cpu, cuda=_lookup_cuda, fake=_lookup_fake, check=_check_lookup
+)

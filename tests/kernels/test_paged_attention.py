@@ -140,7 +140,7 @@ def test_bad_input_is_refused():
         [(5, 1), (9, 4)], 4, 2, 8, 4, torch.float32
     )
     caches = (k_cache, v_cache)
-    with pytest.raises(ValueError, match="multiple of 2"):
+    with pytest.raises(ValueError, match="multiple of Hk"):
         paged_attention(q[:, :3], *caches, table, offsets, lengths, scale)
     with pytest.raises(TypeError, match="bfloat16"):
         paged_attention(q.bfloat16(), *caches, table, offsets, lengths, scale)

@@ -19,8 +19,8 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from dftfast.kernels.triton import (
+    dropout,
     linear_logprob,
-    lora_linear,
     paged_attention,
     qk_norm_rope,
     rbf_witness,
@@ -88,15 +88,8 @@ def head(dtype, T, V, d):
         )
 
 
-def adapter(dtype, T, width, splits, r, dropout, with_bias):
-    out, P = sum(splits), len(splits)
-    x, weight = tensor(T, width, dtype=dtype), tensor(out, width, dtype=dtype)
-    a, b = tensor(P * r, width, dtype=dtype), tensor(out, r, dtype=dtype)
-    bias = tensor(out, dtype=dtype) if with_bias else None
-    lora_linear.fused_forward(x, weight, a, b, 0.5, bias, splits, dropout, 1)
-    lora_linear.fused_input_gradient(
-        tensor(T, out, dtype=dtype), tensor(T, P * r, dtype=dtype), weight, a
-    )
+def left_out(dtype, rows, width):
+    dropout.dropped(tensor(rows, width, dtype=dtype), 0.1, 1)
 
 
 def attention(dtype, T, S, H, Hk, D, capacity):
@@ -123,7 +116,7 @@ USUAL = [
     (gates, torch.bfloat16, 9728),
     (witness, 2000, 384, 3, True),
     (head, torch.bfloat16, 4096, 151936, 2560),
-    (adapter, torch.bfloat16, 4096, 2560, [4096, 1024, 1024], 32, 0.0, False),
+    (left_out, torch.bfloat16, 4096, 2560),
     (attention, torch.bfloat16, 8, 8, 32, 8, 128, 4096),
     (attention, torch.bfloat16, 300, 8, 32, 8, 128, 4096),
     (sampling, torch.bfloat16, 151936),
@@ -139,17 +132,7 @@ EVERY = [
     *[(gates, t, 9728) for t in DTYPES],
     *[(witness, n, d, k, e) for n, d, k in ((2000, 384, 5), (33, 70, 1)) for e in (False, True)],
     *[(head, t, T, V, d) for t in DTYPES for T, V, d in ((4096, 151936, 2560), (1, 50257, 777))],
-    *[
-        (adapter, t, T, 2560, splits, r, p, r == 4)
-        for t in DTYPES
-        for T in (8, 256, 4096)
-        for r, p, splits in (
-            (4, 0.0, [2560]),
-            (32, 0.0, [4096, 1024, 1024]),
-            (128, 0.1, [9728, 9728]),
-            (16, 0.0, [777]),
-        )
-    ],
+    *[(left_out, t, 33, 777) for t in DTYPES],
     *[
         (attention, t, T, 8, H, Hk, D, capacity)
         for t in DTYPES
@@ -196,8 +179,7 @@ def record(launch, chip, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(JITFunction, "run", run)
-        for module in (linear_logprob, lora_linear):
-            patch.setattr(module, "capability", lambda device: chip)
+        patch.setattr(linear_logprob, "capability", lambda device: chip)
         launch[0](*launch[1:])
     return list(launches.values())
 
