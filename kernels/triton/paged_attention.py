@@ -4,8 +4,10 @@ The query heads that share a key head are packed into the rows of a tile, token 
 the tensor cores see G = H / Hk rows a token. Tiles are numbered without the host knowing any
 length: sequence s begins at tile query_offsets[s] * G // BLOCK_M + s, and a program finds its
 sequence by bisection. Where every sequence has one query (decode), the keys are also split into
-fixed shares, which do not depend on the rest of the batch, and merged by a second kernel
-(Flash-Decoding).
+shares of `SHARE` and merged by a second kernel (Flash-Decoding). As many shares are launched as the
+block table has room for; a program whose share begins beyond its sequence leaves at once, and the
+merge reads the others alone. So a result does not depend on the rest of the batch, and a table cut
+to the longest sequence launches no program in vain.
 """
 
 # Triton gives kernels types at compile time that a checker cannot see.
@@ -19,7 +21,7 @@ import triton.language as tl
 
 from dftfast.kernels.triton.chip import cdiv, power_of_2
 
-MIN_SHARE, MAX_SPLITS = 512, 16
+SHARE = 512  # keys of one program in a decode: a whole number of key blocks
 
 
 def tile(decode: bool, group: int, d: int, dtype: torch.dtype) -> dict:
@@ -122,6 +124,7 @@ def _attend(
     out,
     partial,
     lse,
+    parts,
     scale,
     S,
     T,
@@ -150,12 +153,16 @@ def _attend(
     dim = tl.arange(0, BLOCK_D)
     dim_ok = dim < D
     tile_mask = row_ok[:, None] & dim_ok[None, :]
-    q_tile = tl.load(q + token_head[:, None] * D + dim[None, :], mask=tile_mask, other=0.0)
 
+    blocks, first = table + sequence.to(tl.int64) * table_stride, part * share
     end = tl.max(tl.where(row_ok, last_key, -1), 0) + 1
     if SPLIT:
-        end = min(end, (part + 1) * share)  # a share is a whole number of key blocks
-    blocks, first = table + sequence.to(tl.int64) * table_stride, part * share
+        if part == 0:
+            tl.store(parts + token_head, tl.cdiv(tl.maximum(last_key + 1, 0), share), mask=row_ok)
+        if first >= end:
+            return
+        end = min(end, first + share)
+    q_tile = tl.load(q + token_head[:, None] * D + dim[None, :], mask=tile_mask, other=0.0)
     # fmt: off
     m, z, acc = _attend_keys(
         q_tile, k_cache, v_cache, blocks, first, end, last_key, key_head, dim, dim_ok, scale,
@@ -174,13 +181,13 @@ def _attend(
 
 
 @triton.jit
-def _merge(partial, lse, out, rows, splits, D: tl.constexpr, BLOCK_D: tl.constexpr):
+def _merge(partial, lse, parts, out, rows, D: tl.constexpr, BLOCK_D: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     dim = tl.arange(0, BLOCK_D)
     m = float("-inf")
     z = 0.0
     acc = tl.zeros([BLOCK_D], tl.float32)
-    for part in range(splits):
+    for part in range(tl.load(parts + row)):
         at = tl.cast(part, tl.int64) * rows + row
         share = tl.load(lse + at)
         new = tl.maximum(m, share)
@@ -236,17 +243,18 @@ def paged_attention_forward(
 ) -> torch.Tensor:
     """[T, H, D]; a query that sees no key gives zeros."""
     (T, H, D), (_, page, Hk, _), S = q.shape, k_cache.shape, lengths.numel()
-    q, block_table = q.contiguous(), block_table.contiguous()
+    q = q.contiguous()
+    block_table = block_table if block_table.stride(-1) == 1 else block_table.contiguous()
     out = torch.empty_like(q)
     if T == 0:
         return out
     group, decode = H // Hk, T == S
     config = tile(decode, group, D, q.dtype)
     capacity = block_table.shape[1] * page
-    share = max(cdiv(cdiv(capacity, MAX_SPLITS), MIN_SHARE), 1) * MIN_SHARE if decode else capacity
-    splits = max(cdiv(capacity, share), 1)
-    partial = lse = None
+    splits = max(cdiv(capacity, SHARE), 1) if decode else 1
+    partial = lse = parts = None
     if splits > 1:
+        parts = torch.empty(T, H, dtype=torch.int32, device=q.device)
         partial = torch.empty(splits, T, H, D, dtype=torch.float32, device=q.device)
         lse = torch.empty(splits, T, H, dtype=torch.float32, device=q.device)
     grid = (T * group // config["BLOCK_M"] + S, Hk, splits)
@@ -261,11 +269,12 @@ def paged_attention_forward(
         out,
         partial,
         lse,
+        parts,
         scale,
         S,
         T,
         block_table.stride(0),
-        share,
+        SHARE,
         G=group,
         HK=Hk,
         D=D,
@@ -275,5 +284,5 @@ def paged_attention_forward(
         **config,
     )
     if splits > 1:
-        _merge[(T * H,)](partial, lse, out, T * H, splits, D=D, BLOCK_D=block_d, num_warps=4)
+        _merge[(T * H,)](partial, lse, parts, out, T * H, D=D, BLOCK_D=block_d, num_warps=4)
     return out

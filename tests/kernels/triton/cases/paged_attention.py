@@ -78,8 +78,68 @@ def test_prefill_with_a_cached_prefix(check, device, dtype, H, Hk, D):
 
 
 def test_decode_over_several_shares(check, device, monkeypatch):
-    monkeypatch.setattr(op, "MIN_SHARE", 64)
+    monkeypatch.setattr(op, "SHARE", 64)
     attend(check, device, torch.float32, [1, 64, 65, 300], [1] * 4, 4, 2, 32, 8)
+
+
+def test_one_query_for_a_sequence_and_none_for_another(check, device, monkeypatch):
+    monkeypatch.setattr(op, "SHARE", 64)
+    attend(check, device, torch.float32, [70, 200, 3], [0, 2, 1], 4, 2, 32, 8)
+
+
+class Poisoned:
+    """`torch` whose empty tensors hold NaN or the largest number, and the shapes asked for."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+    def empty(self, *shape, **kind):
+        self.shapes.append(shape)
+        value = torch.nan if kind["dtype"].is_floating_point else torch.iinfo(kind["dtype"]).max
+        return torch.full(shape, value, **kind)
+
+
+def test_a_table_as_wide_as_the_context_costs_no_bit(check, device, monkeypatch):
+    """2,560 columns and 200 keys: 80 shares are launched, and what 79 never wrote is never read."""
+    lengths, H, Hk, D = [200, 1, 197], 4, 2, 32
+    k, v, k_cache, v_cache, table = paged(lengths, 16, Hk, D, torch.float32, device)
+    q = torch.randn(3, H, D, device=device)
+    offsets = torch.arange(4, dtype=torch.int32, device=device)
+    length = torch.tensor(lengths, dtype=torch.int32, device=device)
+    wide = torch.nn.functional.pad(table, (0, 2560 - table.shape[1]))
+    poisoned = Poisoned()
+    monkeypatch.setattr(op, "torch", poisoned)
+    outputs = [
+        op.paged_attention_forward(q, k_cache, v_cache, t, offsets, length, D**-0.5)
+        for t in (wide, wide[:, :64], table)
+    ]
+    partial = [shape for shape in poisoned.shapes if len(shape) == 4]
+    assert [shape[0] for shape in partial] == [80, 2]  # and one share has nothing to merge
+    assert all(torch.equal(out, outputs[0]) for out in outputs)
+    exact, plain = (
+        formula(q, k, v, [1, 1, 1], D**-0.5, dtype) for dtype in (torch.float64, torch.float32)
+    )
+    check((outputs[0],), (exact,), (plain,), torch.float32)
+
+
+def test_a_decode_does_not_depend_on_its_company(device, monkeypatch):
+    """Alone, its table cut to its own length, or beside a sequence of many shares: equal bits."""
+    monkeypatch.setattr(op, "SHARE", 64)
+    lengths, H, Hk, D = [50, 130, 900], 4, 2, 32
+    _, _, k_cache, v_cache, table = paged(lengths, 16, Hk, D, torch.bfloat16, device)
+    q = torch.randn(3, H, D, device=device).bfloat16()
+    offsets = torch.arange(4, dtype=torch.int32, device=device)
+    length = torch.tensor(lengths, dtype=torch.int32, device=device)
+    together = op.paged_attention_forward(q, k_cache, v_cache, table, offsets, length, 0.2)
+    for s, n in enumerate(lengths):
+        own = table[s : s + 1, : -(-n // 16)]
+        alone = op.paged_attention_forward(
+            q[s : s + 1], k_cache, v_cache, own, offsets[:2], length[s : s + 1], 0.2
+        )
+        assert torch.equal(alone, together[s : s + 1])
 
 
 def test_sequences_without_queries(check, device):
