@@ -21,6 +21,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ISAS = supported()
 OPS = (
+    "contracts",
+    "fuzz",
     "attention",
     "linear_logprob",
     "ngram",
