@@ -19,6 +19,7 @@ namespace {
 
 const DecoderKernels& kernels() {
 #if defined(__x86_64__)
+  if (isa() >= Isa::amx) return amx::decoder_kernels;
   if (isa() >= Isa::avx512bf16) return avx512bf16::decoder_kernels;
   if (isa() >= Isa::avx512) return avx512::decoder_kernels;
   if (isa() >= Isa::avx2) return avx2::decoder_kernels;

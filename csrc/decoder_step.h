@@ -58,5 +58,8 @@ extern const DecoderKernels decoder_kernels;
 namespace avx512bf16 {
 extern const DecoderKernels decoder_kernels;
 }
+namespace amx {
+extern const DecoderKernels decoder_kernels;
+}
 
 }  // namespace dftfast

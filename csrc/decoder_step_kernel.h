@@ -6,6 +6,9 @@
 
 #include "decoder_step.h"
 #include "paged_attention_kernel.h"
+#if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+#include "tile_packed_product.h"
+#endif
 
 namespace dftfast {
 namespace DFTFAST_SIMD {
@@ -50,6 +53,14 @@ void each_row(int64_t rows, int threads, F&& body) {
 #pragma omp parallel for num_threads(rows >= kFewRows ? threads : 1)
   for (int64_t t = 0; t < rows; ++t) body(t);
 }
+
+#if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+template <class Out>
+constexpr Product<Out>* matrix_product = tile_product<Out>;
+#else
+template <class Out>
+constexpr Product<Out>* matrix_product = product<Out>;
+#endif
 
 // Which sequence each token belongs to and how many cached tokens it sees, itself included.
 struct Context {
@@ -106,7 +117,7 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
     const PagedCache cache{s.cache + layer * s.num_blocks * Hk * 2 * kBlock * D, Hk, D};
     each_row(T, threads,
              [&](int64_t t) { rms_norm_row(&h[t * d], l.input_norm, w.eps, d, &x[t * d]); });
-    product(x.data(), T, d, l.qkv, l.qkv_bias, width, qkv.data(), threads);
+    matrix_product<bfloat16>(x.data(), T, d, l.qkv, l.qkv_bias, width, qkv.data(), threads);
     each_row(T, threads, [&](int64_t t) {
       bfloat16* row = &qkv[t * width];
       for (int64_t head = 0; head < H + Hk; ++head) {
@@ -118,26 +129,26 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
       if (s.slots[t] >= 0) cache.store(s.slots[t], row + H * D, row + (H + Hk) * D);
     });
     attend_all(w, s, context, cache, qkv.data(), attended.data(), threads);
-    product(attended.data(), T, H * D, l.o, none, d, x.data(), threads);
+    matrix_product<bfloat16>(attended.data(), T, H * D, l.o, none, d, x.data(), threads);
     each_row(T, threads, [&](int64_t t) {
       add_row(&x[t * d], d, &h[t * d]);
       rms_norm_row(&h[t * d], l.post_norm, w.eps, d, &x[t * d]);
     });
-    product(x.data(), T, d, l.gate_up, none, 2 * w.inner, wide.data(), threads);
+    matrix_product<bfloat16>(x.data(), T, d, l.gate_up, none, 2 * w.inner, wide.data(), threads);
     each_row(T, threads, [&](int64_t t) {
       const bfloat16* gate = &wide[t * 2 * w.inner];
       swiglu_row(gate, gate + w.inner, w.inner, &act[t * w.inner]);
     });
-    product(act.data(), T, w.inner, l.down, none, d, x.data(), threads);
+    matrix_product<bfloat16>(act.data(), T, w.inner, l.down, none, d, x.data(), threads);
     each_row(T, threads, [&](int64_t t) { add_row(&x[t * d], d, &h[t * d]); });
   }
   each_row(s.num_rows, threads,
            [&](int64_t r) { rms_norm_row(&h[s.rows[r] * d], w.norm, w.eps, d, &x[r * d]); });
-  product(x.data(), s.num_rows, d, w.head, none, w.vocab, s.logits, threads);
+  matrix_product<float>(x.data(), s.num_rows, d, w.head, none, w.vocab, s.logits, threads);
 }
 
-extern const DecoderKernels decoder_kernels = {kPanel, pack, product<bfloat16>, product<float>,
-                                               decoder_step};
+extern const DecoderKernels decoder_kernels = {kPanel, pack, matrix_product<bfloat16>,
+                                               matrix_product<float>, decoder_step};
 
 }  // namespace DFTFAST_SIMD
 }  // namespace dftfast

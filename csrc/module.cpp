@@ -19,7 +19,8 @@ void bind_sample_tokens(py::module_&);
 }  // namespace dftfast
 
 PYBIND11_MODULE(_C, m) {
-  m.def("isa", &dftfast::isa_name, "Instruction set in use: scalar, avx2, avx512 or avx512bf16.");
+  m.def("isa", &dftfast::isa_name,
+        "Instruction set in use: scalar, avx2, avx512, avx512bf16 or amx.");
   m.def("fast_bf16", &dftfast::fast_bf16,
         "Whether large bf16 products are faster than fp32 ones on this processor.");
   dftfast::bind_attention(m);

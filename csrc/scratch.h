@@ -15,7 +15,6 @@ void* take_memory(int64_t bytes);
 void give_back_memory(void* memory);
 
 namespace DFTFAST_SIMD {
-namespace {
 
 // n numbers for each thread; not initialised.
 template <class T>
@@ -37,6 +36,5 @@ class Scratch {
   char* memory_;
 };
 
-}  // namespace
 }  // namespace DFTFAST_SIMD
 }  // namespace dftfast

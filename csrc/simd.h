@@ -10,7 +10,9 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512BF16__)
+#if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+#define DFTFAST_SIMD amx
+#elif defined(__AVX512BF16__)
 #define DFTFAST_SIMD avx512bf16
 #elif defined(__AVX512F__)
 #define DFTFAST_SIMD avx512

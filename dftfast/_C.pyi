@@ -14,7 +14,7 @@ from typing import TypeAlias
 _Address: TypeAlias = int
 
 def isa() -> str:
-    """Instruction set in use: scalar, avx2, avx512 or avx512bf16."""
+    """Instruction set in use: scalar, avx2, avx512, avx512bf16 or amx."""
 
 def fast_bf16() -> bool:
     """Whether large bf16 products are faster than fp32 ones on this processor."""

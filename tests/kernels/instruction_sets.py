@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]  # each has what those before it have
+NAMES = ["scalar", "avx2", "avx512", "avx512bf16", "amx"]  # each has what those before it have
 NAME_IT = "from dftfast import _C; print(_C.isa())"
 
 
@@ -22,7 +22,8 @@ def chosen(asked: str) -> subprocess.CompletedProcess[str]:
 def supported() -> list[str]:
     """Those of this processor, narrowest first, whatever DFTFAST_ISA is here.
 
-    The widest is not always the one in use: on Intel's processors that is avx512, bf16 or not.
+    The widest is not always the one in use: on Intel's processors without AMX that is
+    avx512, bf16 or not.
     """
     widest = chosen(NAMES[-1])
     assert widest.returncode == 0, widest.stderr

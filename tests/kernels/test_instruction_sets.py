@@ -55,7 +55,7 @@ def test_not_asked_for():
 def test_unknown_name():
     result = chosen("sse9")
     assert result.returncode != 0
-    assert "DFTFAST_ISA=sse9 is not one of scalar, avx2, avx512, avx512bf16" in result.stderr
+    assert "DFTFAST_ISA=sse9 is not one of scalar, avx2, avx512, avx512bf16, amx" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["scalar", "avx2", "avx512"])

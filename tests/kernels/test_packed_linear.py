@@ -35,3 +35,11 @@ def test_bad_input_is_refused():
         packed_linear(torch.randn(2, 5).bfloat16(), packed)
     with pytest.raises(ValueError, match="bias"):
         packed_linear(torch.randn(2, 4).bfloat16(), packed, torch.randn(4).bfloat16())
+
+
+@pytest.mark.parametrize("out,inner", [(70, 64), (130, 48), (64, 576)])
+def test_a_row_does_not_depend_on_the_others(out, inner):
+    x, packed = torch.randn(100, inner).bfloat16(), pack_weight(torch.randn(out, inner).bfloat16())
+    together = packed_linear(x, packed, out_dtype=torch.float32)
+    for rows in (1, 2, 7, 16, 17, 31, 33, 64, 99):
+        assert torch.equal(packed_linear(x[-rows:], packed, None, torch.float32), together[-rows:])

@@ -2,7 +2,8 @@
 
 The sources are built a second time, with the sanitizers, into a temporary folder, and that module
 stands in for `dftfast._C` while the kernels' own tests run: every read or write outside a tensor,
-and every undefined operation, ends the process.
+and every undefined operation, ends the process. The tiles of AMX are modelled in memory, so that what
+is written for them is tested on every processor that has AVX512-BF16.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from instruction_sets import supported
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ISAS = supported()
+if ISAS[-1] == "avx512bf16":
+    ISAS = [*ISAS, "amx"]  # the build models the tiles, also for processors that have them
 OPS = (
     "contracts",
     "fuzz",
@@ -76,6 +79,7 @@ def module(tmp_path_factory) -> Path:
     options = {
         "build-dir": folder / "build",
         "cmake.build-type": "None",
+        "cmake.define.DFTFAST_MODEL_TILES": "ON",
         "cmake.define.CMAKE_CXX_FLAGS": flags,
     }
     for key, value in options.items():

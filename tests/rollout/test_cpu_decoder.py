@@ -18,7 +18,7 @@ from dftfast.rollout.paged import Inputs
 
 from .models import tiny_decoder
 
-NAMES = ["scalar", "avx2", "avx512", "avx512bf16"]
+NAMES = ["scalar", "avx2", "avx512", "avx512bf16", "amx"]
 SHAPES = {  # query heads, kv heads, head size: groups of 1, 3, and one larger than a tile of rows
     "every head its own": (2, 2, 32),
     "three to one": (6, 2, 64),

@@ -1,0 +1,1 @@
+#include "decoder_step_kernel.h"
