@@ -11,7 +11,7 @@ from dftfast.kernels.checks import (
     in_autocast_dtype,
 )
 from dftfast.kernels.cpu_head import HeadGradients, logits_blocks
-from dftfast.kernels.operator import Operator
+from dftfast.kernels.operator import Operator, has_data
 
 
 def linear_logprob(
@@ -124,7 +124,7 @@ def _backward_cpu(
     lse, entropy, grad_logprob = lse.contiguous(), entropy.contiguous(), grad_logprob.contiguous()
     grad_entropy = None if grad_entropy is None else grad_entropy.contiguous()
     gradients = HeadGradients(h, weight, weight_grad)
-    for block in logits_blocks(h, weight, target, temperature, gradients.budget):
+    for block in logits_blocks(h, weight, target, temperature, weight_grad):
         block.backward(lse, entropy, grad_logprob, grad_entropy)
         gradients.add(block)
     return gradients.result()
@@ -142,7 +142,7 @@ def _cross_entropy_cpu(
     outputs = h.new_empty(3, h.shape[0], dtype=torch.float32)
     grad_logprob = -token_weight.contiguous()
     gradients = HeadGradients(h, weight, weight_grad)
-    for block in logits_blocks(h, weight, target, temperature, gradients.budget):
+    for block in logits_blocks(h, weight, target, temperature, weight_grad):
         block.forward_backward(outputs, grad_logprob)
         gradients.add(block)
     return -(token_weight * outputs[0]).sum(), outputs[0].clone(), *gradients.result()
@@ -215,12 +215,17 @@ def _autograd(ctx, grad_logprob: Tensor | None, grad_entropy: Tensor | None, _):
 def _setup_cross_entropy(ctx, inputs, output) -> None:
     _, logprob, grad_h, grad_weight = output
     ctx.mark_non_differentiable(logprob, grad_h, grad_weight)
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(grad_h, grad_weight)
 
 
-def _autograd_cross_entropy(ctx, grad_loss: Tensor, *_):
+def _autograd_cross_entropy(ctx, grad_loss: Tensor | None, *_):
+    if grad_loss is None:
+        return (None,) * 6
+    # On a CPU the usual factor can be looked at, and a pass over the gradients saved.
+    as_it_is = has_data(grad_loss) and not grad_loss.is_cuda and grad_loss.item() == 1
     grads = (
-        (grad * grad_loss).to(grad.dtype) if need else None
+        (grad if as_it_is else (grad * grad_loss).to(grad.dtype)) if need else None
         for grad, need in zip(ctx.saved_tensors, ctx.needs_input_grad[:2])
     )
     return *grads, None, None, None, None

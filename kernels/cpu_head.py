@@ -8,7 +8,9 @@ from torch import Tensor
 from dftfast.kernels.checks import DTYPES, address, contiguous_like
 from dftfast.kernels.compiled import cpu_kernels
 
-BUFFER_BYTES = 32 * 2**20  # the block of logits: a few hundred tokens of a common vocabulary
+# A block of logits: at least so many bytes, and so many tokens that a product with the whole weight
+# is worth reading it for.
+BLOCK_BYTES, BLOCK_TOKENS = 32 * 2**20, 256
 
 
 class LogitsBlock:
@@ -47,18 +49,24 @@ class LogitsBlock:
 
 
 def logits_blocks(
-    h: Tensor, weight: Tensor, target: Tensor, temperature: float, budget: int | None = None
+    h: Tensor, weight: Tensor, target: Tensor, temperature: float, weight_grad: bool = False
 ):
-    """Blocks of equal size, of at most `budget` bytes where one token's logits fit in them."""
-    budget = BUFFER_BYTES if budget is None else budget
+    """Blocks of equal size.
+
+    Every block's part of the weight's gradient is added to the whole of it. Where that is wanted, a
+    block may therefore be as large as the weight.
+    """
     h, target = h.contiguous(), target.contiguous()
     (size, _), vocab = h.shape, weight.shape[0]
     cpu_kernels.check_targets(target.data_ptr(), size, vocab)
     if not size:
         return
-    count = -(-size // max(1, budget // (vocab * h.element_size())))
+    most = max(BLOCK_TOKENS, BLOCK_BYTES // (vocab * h.element_size()), h.shape[1] * weight_grad)
+    count = -(-size // most)
     step = -(-size // count)
     buffer = h.new_empty(step, vocab)
+    # Before it is first written to: else that costs a fault every 4 KiB.
+    cpu_kernels.advise_huge_pages(buffer.data_ptr(), buffer.nbytes)
     for start in range(0, size, step):
         tokens = slice(start, min(start + step, size))
         logits = buffer[: tokens.stop - start]
@@ -69,32 +77,34 @@ def logits_blocks(
 class HeadGradients:
     """Gradients of h and weight, gathered from the blocks' gradients of the logits.
 
-    Every block reads and writes the whole gradient of the weight. Where that is wanted, a block may
-    therefore be as large as it: `budget`, in bytes.
+    That of the weight is summed in float32 where there are several blocks.
     """
 
     def __init__(self, h: Tensor, weight: Tensor, weight_grad: bool):
         self.h, self.weight, self.weight_grad = h, weight, weight_grad
         self.of_h, self.of_weight = contiguous_like(h), None
-        self.budget = max(BUFFER_BYTES, weight.nbytes * weight_grad)
 
     def add(self, block: LogitsBlock) -> None:
         torch.mm(block.logits, self.weight, out=self.of_h[block.tokens])
-        if not self.weight_grad:
-            return
-        h = self.h[block.tokens]
-        if len(h) == len(self.h):
-            self.of_weight = block.logits.t() @ h
-            return
+        if self.weight_grad:
+            self._add_to_weight(block.logits.t(), self.h[block.tokens])
+
+    def _add_to_weight(self, by_logits: Tensor, h: Tensor) -> None:
         if self.of_weight is None:
-            self.of_weight = self.weight.new_zeros(self.weight.shape, dtype=torch.float32)
+            alone = len(h) == len(self.h)
+            dtype = h.dtype if alone else torch.float32
+            self.of_weight = h.new_empty(self.weight.shape, dtype=dtype)
+            if dtype == h.dtype:
+                torch.mm(by_logits, h, out=self.of_weight)
+                return
+            self.of_weight.zero_()
         if h.dtype == torch.float32:
-            self.of_weight.addmm_(block.logits.t(), h)
+            self.of_weight.addmm_(by_logits, h)
             return
         # The product in a low dtype needs a copy: keep it small.
         for start in range(0, self.weight.shape[0], 8192):
             words = slice(start, start + 8192)
-            self.of_weight[words] += block.logits[:, words].t() @ h
+            self.of_weight[words] += by_logits[words] @ h
 
     def result(self) -> tuple[Tensor, Tensor]:
         if not self.weight_grad:

@@ -63,7 +63,7 @@ class Operator:
 
     def __call__(self, *args) -> Any:
         tensors = [t for t in args if isinstance(t, Tensor)]
-        if _is_watched() or not all(map(_is_plain, tensors)):
+        if not has_data(*tensors):
             return self.registered(*args)
         if self.function is not None and _wants_derivative(tensors):
             return self.function.apply(*args)
@@ -93,12 +93,14 @@ class Operator:
         return devices[0]
 
 
-def _is_watched() -> bool:
-    return torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
-
-
-def _is_plain(t: Tensor) -> bool:
-    return (type(t) is Tensor or type(t) is Parameter) and t.device.type in ("cpu", "cuda")
+def has_data(*tensors: Tensor) -> bool:
+    """Whether the call is a plain one: nothing traces it, and the tensors are what they seem."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return False
+    return all(
+        (type(t) is Tensor or type(t) is Parameter) and t.device.type in ("cpu", "cuda")
+        for t in tensors
+    )
 
 
 def _wants_derivative(tensors: list[Tensor]) -> bool:

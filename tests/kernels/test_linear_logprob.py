@@ -103,7 +103,8 @@ def test_oracle_cross_entropy(tokens, vocab, d, dtype, temperature):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_oracle_over_several_blocks_of_an_odd_vocabulary(dtype, monkeypatch):
-    monkeypatch.setattr(sys.modules["dftfast.kernels.cpu_head"], "BUFFER_BYTES", 100_000)
+    for limit in ("BLOCK_BYTES", "BLOCK_TOKENS"):
+        monkeypatch.setattr(sys.modules["dftfast.kernels.cpu_head"], limit, 7)
     compare_logprob(*head(50, 9001, 24, dtype), 1.3)
     compare_cross_entropy(*head(50, 9001, 24, dtype), 1.3)
 

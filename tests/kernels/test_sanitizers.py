@@ -2,8 +2,8 @@
 
 The sources are built a second time, with the sanitizers, into a temporary folder, and that module
 stands in for `dftfast._C` while the kernels' own tests run: every read or write outside a tensor,
-and every undefined operation, ends the process. The tiles of AMX are modelled in memory, so that what
-is written for them is tested on every processor that has AVX512-BF16.
+and every undefined operation, ends the process. The tiles of AMX are modelled in memory, so that
+what is written for them is tested on every processor that has AVX512-BF16.
 """
 
 from __future__ import annotations
