@@ -25,7 +25,7 @@ if ISAS[-1] == "avx512bf16":
     ISAS = [*ISAS, "amx"]  # the build models the tiles, also for processors that have them
 OPS = (
     "contracts",
-    "fuzz",
+    "random_calls",
     "attention",
     "linear_logprob",
     "ngram",
