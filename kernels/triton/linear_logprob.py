@@ -1,13 +1,15 @@
-"""Log-probability of the target and entropy of softmax(h Wᵀ / temperature) without the logits.
+"""Log-probability of the target and entropy of softmax(h Wᵀ / temperature), a chunk at a time.
 
-Forward: a program owns BLOCK_T tokens and a share of the vocabulary, and folds each tile of logits
-into a running maximum, sum of exponentials and sum of exponentials times logits (online softmax,
-Milakov and Gimelshein 2018); the shares are merged afterwards. Backward: the gradient of the logits
-is written for a few hundred tokens at a time, in the dtype of h, by a kernel that computes the tile
-again, and cuBLAS multiplies it with W (and with h).
+cuBLAS multiplies the rows of a chunk with W into one buffer, which every chunk uses again; one
+program a row then reads its logits once for the maximum, the sum of exponentials and the sum of
+exponentials times logits (online softmax, Milakov and Gimelshein 2018), and, where a gradient is
+asked for, a second time to write over them
 
-    d logprob / d logit_v = [v = target] - p_v            d entropy / d logit_v = -p_v (log p_v +
-    entropy)
+    d logprob / d logit_v = [v = target] - p_v
+    d entropy / d logit_v = -p_v (log p_v + entropy)
+
+so that cuBLAS can multiply what is left in the buffer with W (and with h). A loss that is linear in
+the log-probabilities takes two products with a frozen head, three with a trained one.
 """
 
 # Triton gives kernels types at compile time that a checker cannot see.
@@ -19,141 +21,189 @@ import torch
 import triton
 import triton.language as tl
 
-from dftfast.kernels.triton.chip import capability, cdiv, processors
+from dftfast.kernels.triton.chip import cdiv, power_of_2, tile
 
-SCRATCH = 1 << 25  # entries of the logits' gradient at a time: 64 MiB in bf16
+LOGITS_BYTES = 320 * 2**20  # the buffer: 1,104 tokens of 151,936 words in 16 bits
+# Times as much where the weight gets a gradient, which is read and written once a chunk.
+TRAINED = 4
+TILE = dict(BLOCK=8192, num_warps=16)
 
 
-def tile(d: int, dtype: torch.dtype, device: torch.device) -> dict:
-    """Block shape of the logits' product.
+@triton.jit
+def _load(row, column, V, stride):
+    """Logits of `column`, -inf beyond the vocabulary.
 
-    Not tuned on a card: chosen for no spills and for shared memory.
+    The mask is the row's padded length, a multiple of 16: a load is a vector for every vocabulary.
     """
-    if dtype == torch.float32:
-        return dict(BLOCK_T=32, BLOCK_V=64, BLOCK_D=16, num_warps=4, num_stages=2)
-    if d % 8:  # rows are not 16-byte aligned: masks and addresses take the registers
-        return dict(BLOCK_T=64, BLOCK_V=128, BLOCK_D=32, num_warps=8, num_stages=3)
-    if capability(device) >= 90:
-        return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=64, num_warps=8, num_stages=3)
-    return dict(BLOCK_T=128, BLOCK_V=128, BLOCK_D=32, num_warps=8, num_stages=4)
+    x = tl.load(row + column, mask=column < stride, other=0.0).to(tl.float32)
+    return tl.where(column < V, x, float("-inf"))
 
 
 @triton.jit
-def _logits(
-    h,
-    weight,
-    tokens,
-    words,
-    T,
-    V,
-    d,
-    inverse_temperature,
-    BLOCK_T: tl.constexpr,
-    BLOCK_V: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    dim = tl.arange(0, BLOCK_D)
-    h_at = h + tokens.to(tl.int64)[:, None] * d + dim[None, :]
-    w_at = weight + words.to(tl.int64)[None, :] * d + dim[:, None]
-    acc = tl.zeros([BLOCK_T, BLOCK_V], tl.float32)
-    for start in range(0, d, BLOCK_D):
-        dim_ok = start + dim < d
-        a = tl.load(h_at + start, mask=(tokens < T)[:, None] & dim_ok[None, :], other=0.0)
-        b = tl.load(w_at + start, mask=dim_ok[:, None] & (words < V)[None, :], other=0.0)
-        acc = tl.dot(a, b, acc, input_precision="tf32x3")
-    return acc * inverse_temperature
+def _rescaled(m, z, s, base):
+    """Sums of exp(x - m) and exp(x - m) (x - m), made relative to `base`; both 0 for m = -inf."""
+    decay = tl.exp(m - base)
+    return decay * z, decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - base))
 
 
 @triton.jit
-def _forward(
-    h,
-    weight,
-    target,
-    target_logit,
-    maximum,
-    total,
-    weighted,
-    T,
-    V,
-    d,
-    share,
-    inverse_temperature,
-    BLOCK_T: tl.constexpr,
-    BLOCK_V: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-):
-    tokens = tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
-    inside = tokens < T
-    wanted = tl.load(target + tokens, mask=inside, other=-1)
-    m = tl.full([BLOCK_T], float("-inf"), tl.float32)
-    z = tl.zeros([BLOCK_T], tl.float32)  # sum of exp(logit - m)
-    s = tl.zeros([BLOCK_T], tl.float32)  # sum of exp(logit - m) (logit - m)
-    begin = tl.program_id(1) * share
-    for start in range(begin, min(begin + share, V), BLOCK_V):
-        words = start + tl.arange(0, BLOCK_V)
-        logits = _logits(
-            h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D
-        )
-        logits = tl.where((words < V)[None, :], logits, float("-inf"))
-        hit = words[None, :] == wanted[:, None]
-        own_logit = tl.sum(tl.where(hit, logits, 0.0), 1)
-        here = inside & (wanted >= start) & (wanted < min(start + BLOCK_V, V))
-        tl.store(target_logit + tokens, own_logit, mask=here)
-        new = tl.maximum(m, tl.max(logits, 1))
-        decay = tl.exp(m - new)
-        shifted = logits - new[:, None]
-        e = tl.exp(shifted)
-        s = decay * s + tl.where(m == float("-inf"), 0.0, decay * z * (m - new))
-        s += tl.sum(tl.where((words < V)[None, :], e * shifted, 0.0), 1)
-        z = decay * z + tl.sum(e, 1)
+def _columns(BLOCK: tl.constexpr, LANE: tl.constexpr):
+    """[BLOCK / LANE, LANE]: LANE logits, 16 bytes, belong to one thread."""
+    return tl.arange(0, BLOCK // LANE)[:, None] * LANE + tl.arange(0, LANE)[None, :]
+
+
+@triton.jit
+def _figures(row, V, stride, inverse_temperature, BLOCK: tl.constexpr, LANE: tl.constexpr):
+    """Maximum of a row's tempered logits, sums of exp(x - m) and of exp(x - m) (x - m).
+
+    Each lane has its own three until the row is over: no thread waits for another.
+    """
+    m = tl.full([BLOCK // LANE], float("-inf"), tl.float32)
+    z = tl.zeros([BLOCK // LANE], tl.float32)
+    s = tl.zeros([BLOCK // LANE], tl.float32)
+    for start in range(0, V, BLOCK):
+        x = _load(row, start + _columns(BLOCK, LANE), V, stride) * inverse_temperature
+        new = tl.maximum(m, tl.max(x, 1))
+        base = tl.where(new == float("-inf"), 0.0, new)
+        z, s = _rescaled(m, z, s, base)
+        below = x - base[:, None]
+        e = tl.exp(below)
+        z += tl.sum(e, 1)
+        s += tl.sum(tl.where(e > 0.0, e * below, 0.0), 1)
         m = new
-    at = tl.program_id(1).to(tl.int64) * T + tokens
-    tl.store(maximum + at, m, mask=inside)
-    tl.store(total + at, z, mask=inside)
-    tl.store(weighted + at, s, mask=inside)
+    top = tl.max(m, 0)
+    z, s = _rescaled(m, z, s, tl.where(top == float("-inf"), 0.0, top))
+    return top, tl.sum(z, 0), tl.sum(s, 0)
 
 
 @triton.jit
-def _gradient(
-    h,
-    weight,
+def _rows(
+    logits,
     target,
-    lse,
+    logprob,
     entropy,
+    lse,
     grad_logprob,
     grad_entropy,
-    dlogits,
-    first,
-    T,
     V,
-    d,
+    stride,
     inverse_temperature,
+    FIGURES: tl.constexpr,
+    GRADIENT: tl.constexpr,
     ENTROPY: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    BLOCK_V: tl.constexpr,
-    BLOCK_D: tl.constexpr,
+    BLOCK: tl.constexpr,
+    LANE: tl.constexpr,
 ):
-    tokens = first + tl.program_id(0) * BLOCK_T + tl.arange(0, BLOCK_T)
-    words = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
-    inside = tokens < T
-    logits = _logits(
-        h, weight, tokens, words, T, V, d, inverse_temperature, BLOCK_T, BLOCK_V, BLOCK_D
+    token = tl.program_id(0)
+    row = logits + token.to(tl.int64) * stride
+    wanted = tl.load(target + token)
+    if FIGURES:
+        inside = (wanted >= 0) & (wanted < V)
+        own = tl.load(row + wanted, mask=inside, other=float("nan")).to(tl.float32)
+        m, z, s = _figures(row, V, stride, inverse_temperature, BLOCK, LANE)
+        log_z = tl.log(z)
+        log_sum = m + log_z
+        h = log_z - s / z
+        tl.store(lse + token, log_sum)
+        tl.store(logprob + token, own * inverse_temperature - m - log_z)
+        tl.store(entropy + token, h)
+    if GRADIENT:
+        if not FIGURES:
+            log_sum = tl.load(lse + token)
+        g = tl.load(grad_logprob + token)
+        if ENTROPY:
+            h = tl.load(entropy + token)
+            g_h = tl.load(grad_entropy + token)
+        blocks = tl.cdiv(V, BLOCK)
+        for i in range(blocks):
+            # Backwards: what was read last is nearest in the cache.
+            column = (blocks - 1 - i) * BLOCK + _columns(BLOCK, LANE)
+            log_p = _load(row, column, V, stride) * inverse_temperature - log_sum
+            p = tl.exp(log_p)
+            grad = g * (tl.where(column == wanted, 1.0, 0.0) - p)
+            if ENTROPY:
+                grad -= g_h * tl.where(p > 0.0, p * (log_p + h), 0.0)
+            grad = (grad * inverse_temperature).to(logits.dtype.element_ty)
+            tl.store(row + column, grad, mask=column < stride)
+
+
+def _pass(
+    logits: torch.Tensor, target: torch.Tensor, temperature: float, figures, grads, known: bool
+) -> None:
+    """One pass over the rows of a chunk.
+
+    figures: (logprob, entropy, lse) of its tokens, written unless `known`; grads: the gradients of
+    logprob and of entropy (or None), for which the logits become their own gradient; None leaves
+    the logits as they are.
+    """
+    rows, V = logits.shape
+    itemsize = logits.element_size()
+    config = tile("linear_logprob", f"{8 * itemsize} bits", logits.device, TILE)
+    block = min(config["BLOCK"], max(power_of_2(V), 128))
+    grad_logprob, grad_entropy = grads or (None, None)
+    _rows[(rows,)](
+        logits,
+        target,
+        *figures,
+        grad_logprob,
+        grad_entropy,
+        V,
+        logits.stride(0),
+        1.0 / temperature,
+        FIGURES=not known,
+        GRADIENT=grads is not None,
+        ENTROPY=grad_entropy is not None,
+        BLOCK=block,
+        LANE=16 // itemsize,
+        num_warps=min(config["num_warps"], block // 128),
     )
-    wanted = tl.load(target + tokens, mask=inside, other=-1)
-    log_p = logits - tl.load(lse + tokens, mask=inside, other=0.0)[:, None]
-    p = tl.exp(log_p)
-    hit = tl.where(words[None, :] == wanted[:, None], 1.0, 0.0)
-    g = tl.load(grad_logprob + tokens, mask=inside, other=0.0)[:, None] * (hit - p)
-    if ENTROPY:
-        h_t = tl.load(entropy + tokens, mask=inside, other=0.0)[:, None]
-        g_h = tl.load(grad_entropy + tokens, mask=inside, other=0.0)[:, None]
-        g -= g_h * p * (log_p + h_t)
-    at = (tokens - first).to(tl.int64)[:, None] * V + words[None, :]
-    tl.store(
-        dlogits + at,
-        (g * inverse_temperature).to(dlogits.dtype.element_ty),
-        mask=inside[:, None] & (words < V)[None, :],
-    )
+
+
+def _chunks(h: torch.Tensor, weight: torch.Tensor, weight_grad: bool = False):
+    """(tokens, their logits) of one chunk after the other.
+
+    Rows of the buffer and chunks begin at multiples of 16, so that every load is aligned.
+    """
+    T, V = h.shape[0], weight.shape[0]
+    if T == 0:
+        return
+    stride = 16 * cdiv(V, 16)
+    room = LOGITS_BYTES * (TRAINED if weight_grad else 1)
+    most = 16 * max(room // (16 * stride * h.element_size()), 1)
+    step = 16 * cdiv(cdiv(T, cdiv(T, most)), 16)
+    buffer = h.new_empty(min(step, T), stride)
+    for first in range(0, T, step):
+        tokens = slice(first, min(first + step, T))
+        logits = buffer[: tokens.stop - first, :V]
+        torch.mm(h[tokens], weight.t(), out=logits)
+        yield tokens, logits
+
+
+class _Gradients:
+    """Gradients of h, and of weight if asked for, gathered from those of the logits."""
+
+    def __init__(self, h: torch.Tensor, weight: torch.Tensor, weight_grad: bool):
+        self.h, self.weight = h, weight
+        self.of_h = torch.empty_like(h)
+        new = torch.empty if len(h) else torch.zeros
+        self.of_weight = (
+            new(weight.shape, dtype=torch.float32, device=h.device) if weight_grad else None
+        )
+
+    def add(self, tokens: slice, dlogits: torch.Tensor) -> None:
+        torch.mm(dlogits, self.weight, out=self.of_h[tokens])
+        if self.of_weight is None:
+            return
+        factors, total = (dlogits.t(), self.h[tokens]), self.of_weight
+        beta = 1 if tokens.start else 0  # the first chunk writes, the others add
+        if self.h.is_cuda and self.h.dtype != torch.float32:
+            # cuBLAS adds to float32 in place: no [V, d] in the lower dtype in between.
+            torch.addmm(total, *factors, beta=beta, out_dtype=torch.float32, out=total)
+        else:
+            torch.addmm(total, *(f.float() for f in factors), beta=beta, out=total)
+
+    def result(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return self.of_h, None if self.of_weight is None else self.of_weight.to(self.weight.dtype)
 
 
 def linear_logprob_forward(
@@ -164,41 +214,11 @@ def linear_logprob_forward(
     A target outside the vocabulary gives NaN.
     """
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
-    (T, d), V = h.shape, weight.shape[0]
-    config = tile(d, h.dtype, h.device)
-    target_logit = torch.full((T,), float("nan"), dtype=torch.float32, device=h.device)
-    if T == 0:
-        return target_logit, target_logit.clone(), target_logit.clone()
-    row_tiles, word_tiles = cdiv(T, config["BLOCK_T"]), cdiv(V, config["BLOCK_V"])
-    share = (
-        cdiv(word_tiles, min(word_tiles, cdiv(2 * processors(h.device), row_tiles)))
-        * config["BLOCK_V"]
-    )
-    splits = cdiv(V, share)
-    maximum, total, weighted = torch.empty(3, splits, T, dtype=torch.float32, device=h.device)
-    # The tokens' tiles vary fastest: programs that run together share a range of the vocabulary,
-    # read once from memory.
-    _forward[(row_tiles, splits)](
-        h,
-        weight,
-        target,
-        target_logit,
-        maximum,
-        total,
-        weighted,
-        T,
-        V,
-        d,
-        share,
-        1.0 / temperature,
-        **config,
-    )
-    m = maximum.amax(0)
-    decay = torch.exp(maximum - m)
-    z = (decay * total).sum(0)
-    s = (decay * (weighted + (maximum - m) * total)).sum(0)
-    lse = m + z.log()
-    return target_logit - lse, z.log() - s / z, lse
+    figures = tuple(h.new_empty(len(h), dtype=torch.float32) for _ in range(3))
+    for tokens, logits in _chunks(h, weight):
+        own = [figure[tokens] for figure in figures]
+        _pass(logits, target[tokens], temperature, own, None, known=False)
+    return figures
 
 
 def linear_logprob_backward(
@@ -214,38 +234,14 @@ def linear_logprob_backward(
 ):
     """(dh, dweight or None); grad_entropy None means zero."""
     h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
-    grad_logprob = grad_logprob.contiguous()
-    grad_entropy = None if grad_entropy is None else grad_entropy.contiguous()
-    (T, d), V = h.shape, weight.shape[0]
-    config = tile(d, h.dtype, h.device)
-    dh = torch.empty_like(h)
-    dweight = torch.zeros(V, d, dtype=torch.float32, device=h.device) if weight_grad else None
-    step = max(SCRATCH // V // config["BLOCK_T"], 2) * config["BLOCK_T"]
-    dlogits = h.new_empty(min(step, T), V)
-    for first in range(0, T, step):
-        last = min(first + step, T)
-        _gradient[(cdiv(last - first, config["BLOCK_T"]), cdiv(V, config["BLOCK_V"]))](
-            h,
-            weight,
-            target,
-            lse,
-            entropy,
-            grad_logprob,
-            grad_entropy,
-            dlogits,
-            first,
-            last,
-            V,
-            d,
-            1.0 / temperature,
-            ENTROPY=grad_entropy is not None,
-            **config,
-        )
-        g = dlogits[: last - first]
-        torch.mm(g, weight, out=dh[first:last])
-        if dweight is not None:
-            dweight += g.t() @ h[first:last]
-    return dh, None if dweight is None else dweight.to(weight.dtype)
+    grads = [None if g is None else g.contiguous() for g in (grad_logprob, grad_entropy)]
+    gradients = _Gradients(h, weight, weight_grad)
+    for tokens, logits in _chunks(h, weight, weight_grad):
+        own = [None if g is None else g[tokens] for g in grads]
+        figures = (None, entropy[tokens], lse[tokens])
+        _pass(logits, target[tokens], temperature, figures, own, known=True)
+        gradients.add(tokens, logits)
+    return gradients.result()
 
 
 def linear_cross_entropy_forward(
@@ -258,10 +254,15 @@ def linear_cross_entropy_forward(
 ):
     """(loss, logprob, dh, dweight or None) for loss = -sum(token_weight * logprob).
 
-    The gradient of the logits is known beforehand.
+    The gradient of the logits is known as soon as the logits are.
     """
-    logprob, entropy, lse = linear_logprob_forward(h, weight, target, temperature)
-    dh, dweight = linear_logprob_backward(
-        -token_weight, None, h, weight, target, lse, entropy, temperature, weight_grad
-    )
-    return -(token_weight * logprob).sum(), logprob, dh, dweight
+    h, weight, target = h.contiguous(), weight.contiguous(), target.contiguous()
+    figures = tuple(h.new_empty(len(h), dtype=torch.float32) for _ in range(3))
+    grad_logprob, gradients = -token_weight.contiguous(), _Gradients(h, weight, weight_grad)
+    for tokens, logits in _chunks(h, weight, weight_grad):
+        own = [figure[tokens] for figure in figures]
+        grads = (grad_logprob[tokens], None)
+        _pass(logits, target[tokens], temperature, own, grads, known=False)
+        gradients.add(tokens, logits)
+    logprob = figures[0]
+    return -(token_weight * logprob).sum(), logprob, *gradients.result()

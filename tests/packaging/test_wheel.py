@@ -17,6 +17,7 @@ NEEDED = (
     "dftfast/py.typed",
     "dftfast/kernels/__init__.py",
     "dftfast/kernels/triton/rms_norm.py",
+    "dftfast/kernels/triton/tiles.json",
     "dftfast/evaluation/report/report.html.j2",
     "dftfast/presets/default.yaml",
 )

@@ -19,6 +19,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from dftfast.kernels.triton import (
+    chip,
     dropout,
     linear_logprob,
     paged_attention,
@@ -29,8 +30,19 @@ from dftfast.kernels.triton import (
     swiglu,
 )
 
-CHIPS = [80, 86, 89, 90]
-SHARED_KIB = {80: 163, 86: 99, 89: 99, 90: 227}  # most that one block may use
+SHARED_KIB = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}  # most that one block may use
+CHIPS = list(SHARED_KIB)
+MODULES = [
+    chip,
+    dropout,
+    linear_logprob,
+    paged_attention,
+    qk_norm_rope,
+    rbf_witness,
+    rms_norm,
+    sample_tokens,
+    swiglu,
+]
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 TYPES = {
     torch.float32: "fp32",
@@ -82,6 +94,7 @@ def head(dtype, T, V, d):
         tensor(T),
     )
     linear_logprob.linear_logprob_forward(h, weight, target, 1.0)
+    linear_logprob.linear_cross_entropy_forward(h, weight, target, one, 1.0, False)
     for entropy in (None, one):
         linear_logprob.linear_logprob_backward(
             one, entropy, h, weight, target, one, one, 1.0, False
@@ -179,7 +192,9 @@ def record(launch, chip, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(JITFunction, "run", run)
-        patch.setattr(linear_logprob, "capability", lambda device: chip)
+        for module in MODULES:
+            if hasattr(module, "capability"):
+                patch.setattr(module, "capability", lambda device: chip)
         launch[0](*launch[1:])
     return list(launches.values())
 
@@ -203,9 +218,11 @@ def compile_and_check(launch, chip, monkeypatch, tmp_path):
             f"{name} spills: {stack} bytes of stack"
         )
         assert local == 0, f"{name} uses {local} bytes of local memory"
+        sass = subprocess.check_output([TOOLS / "cuobjdump", "-sass", cubin], text=True)
+        if kernel.__module__ == linear_logprob.__name__:
+            assert "LDG.E.128" in sass, f"{name} reads its rows piecemeal"
         if "tt.dot" in binary.asm["ttir"]:
-            sass = subprocess.check_output([TOOLS / "cuobjdump", "-sass", cubin], text=True)
-            assert re.search(r"\bHG?MMA\.", sass), f"{name} has no tensor-core instruction"
+            assert re.search(r"\b(HG?|UTCH)MMA\b", sass), f"{name} has no tensor-core instruction"
         report.append((name, chip, registers, binary.metadata.shared, options))
     return report
 
@@ -216,7 +233,7 @@ def name_of(launch):
     )
 
 
-@pytest.mark.parametrize("chip", [89, 90])
+@pytest.mark.parametrize("chip", [89, 90, 100, 120])
 @pytest.mark.parametrize("launch", USUAL, ids=name_of)
 def test_usual_configurations(launch, chip, monkeypatch, tmp_path):
     assert compile_and_check(launch, chip, monkeypatch, tmp_path)
