@@ -65,6 +65,12 @@ def sample(logits, device, **parameters):
     return [t.cpu() for t in outputs]
 
 
+@pytest.fixture(autouse=True)
+def small_shares(monkeypatch):
+    """Rows of several shares, the last one not full."""
+    monkeypatch.setattr(op, "TILE", dict(BLOCK=256, num_warps=2))
+
+
 SETTINGS = [
     (1.0, 0, 1.0, 0.0),
     (0.7, 0, 0.9, 0.0),
@@ -77,8 +83,8 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("V", [1, 7, 1500])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("V", [1, 7, 1024, 1500])
 def test_against_sorting(device, dtype, V):
     B = len(SETTINGS)
     logits = (3 * torch.randn(B, V)).to(dtype)
@@ -131,7 +137,7 @@ def test_the_stream_is_philox(device):
 
 def test_greedy(device):
     logits = torch.randn(3, 900)
-    logits[1, [5, 700]] = 9.0  # a tie goes to the first
+    logits[1, [5, 40, 700]] = 9.0  # a tie goes to the first
     logits[2] = float("-inf")
     logits[2, 899] = 1.0
     token, logprob, sampler_logprob, _ = sample(logits, device, temperature=0.0)
@@ -154,12 +160,37 @@ def test_banned_tokens_are_never_drawn(device):
         torch.testing.assert_close(value, torch.full((12,), -torch.tensor(2.0).log().item()))
 
 
-def test_a_row_does_not_depend_on_its_batch(device):
-    logits = torch.randn(5, 300)
-    together = sample(logits, device, top_p=0.9, request_id=torch.arange(5))
-    alone = sample(logits[3:4], device, top_p=0.9, request_id=torch.tensor([3]))
+@pytest.mark.parametrize("temperature", [3.4e36, float("inf")])
+@pytest.mark.parametrize("cut", [{}, {"top_k": 5}, {"top_p": 0.9}, {"min_p": 1e-5}, {"min_p": 1.0}])
+def test_no_temperature_draws_a_banned_token(device, temperature, cut):
+    logits = torch.full((8, 700), float("-inf"))
+    logits[:, [7, 500, 650]] = torch.tensor([3.0, -2e38, 3e38])
+    token, _, sampler_logprob, _ = sample(
+        logits, device, temperature=temperature, request_id=torch.arange(8), **cut
+    )
+    assert set(token.tolist()) <= {7, 500, 650} and sampler_logprob.isfinite().all()
+    if temperature == float("inf"):
+        assert set(token.tolist()) == {7, 500, 650} or "top_p" in cut
+        assert sampler_logprob.unique().numel() == 1
+
+
+@pytest.mark.parametrize("cut", [{}, {"top_k": 40, "top_p": 0.9}])
+def test_a_row_does_not_depend_on_its_batch(device, cut):
+    logits = torch.randn(5, 600)
+    together = sample(logits, device, request_id=torch.arange(5), **cut)
+    alone = sample(logits[3:4], device, request_id=torch.tensor([3]), **cut)
     for one, all_ in zip(alone, together):
         assert torch.equal(one[0], all_[3])
+
+
+@pytest.mark.parametrize("cut", [{}, {"temperature": 0.7, "top_k": 40, "top_p": 0.9}])
+def test_the_size_of_a_share_moves_no_draw(device, monkeypatch, cut):
+    logits = torch.randn(12, 1000)
+    many = sample(logits, device, request_id=torch.arange(12), **cut)
+    monkeypatch.setattr(op, "TILE", dict(BLOCK=1024, num_warps=2))
+    one = sample(logits, device, request_id=torch.arange(12), **cut)
+    assert torch.equal(one[0], many[0])
+    torch.testing.assert_close(one[1:], many[1:])
 
 
 def test_ties_at_the_threshold_all_stay(device):
