@@ -31,8 +31,11 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "distribution", "data", "evaluation"),
         *("optimise", "dft", "baselines", "config"),
     },
+    "planning": {
+        *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
+    },
 }
-COMMANDS = {"train", "generate", "evaluate"}
+COMMANDS = {"train", "generate", "evaluate", "plan"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 
@@ -112,7 +115,7 @@ def test_nothing_imports_a_command():
     [
         ("import dftfast.kernels", {"transformers", "sentence_transformers", "sklearn"}),
         (
-            "import dftfast.train, dftfast.generate, dftfast.evaluate",
+            "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan",
             {"torch", "transformers", "sklearn", "matplotlib"},
         ),
     ],

@@ -36,6 +36,7 @@ from dftfast.pipeline.run_folder import RunFolder
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
 DEFAULT_CORPUS_TEXTS = 480  # of the built-in corpus, so that a first run takes minutes
+CPU_SEQUENCES, GPU_SEQUENCES = 128, 512  # that sample at once
 
 
 def has_tensorboard() -> bool:
@@ -139,9 +140,11 @@ class Run:
     def engine(self, policy: Policy) -> RolloutEngine:
         """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
         if self.device.type == "cpu":
-            return RolloutEngine(policy.decoder, self.tokenizer, dtype=torch.bfloat16)
+            return RolloutEngine(
+                policy.decoder, self.tokenizer, max_sequences=CPU_SEQUENCES, dtype=torch.bfloat16
+            )
         return RolloutEngine(
-            policy.decoder, self.tokenizer, max_sequences=512, max_step_tokens=8192
+            policy.decoder, self.tokenizer, max_sequences=GPU_SEQUENCES, max_step_tokens=8192
         )
 
     def examples(self, documents: list[Document]) -> list[Example]:
