@@ -114,8 +114,8 @@ class _Measurement:
         """Of a layer's widest products, forward and backward, with an adapter on each."""
         x = torch.randn(TOKENS, HIDDEN).to(self.dtype).requires_grad_()
         weight = torch.randn(2 * INNER, HIDDEN).to(self.dtype)
-        a, b = torch.randn(2 * RANK, HIDDEN), torch.randn(2 * INNER, RANK)
-        a.requires_grad_(), b.requires_grad_()
+        shapes = ((2 * RANK, HIDDEN), (2 * INNER, RANK))
+        a, b = (torch.randn(shape, requires_grad=True) for shape in shapes)
         call = lambda: lora_linear(x, weight, a, b, 1.0, None, [INNER, INNER])
         operations = 2 * TOKENS * (2 * weight.numel() + 3 * (a.numel() + b.numel()))
         return operations / self.fastest(_with_backward(call))
