@@ -151,6 +151,48 @@ def _uniform(seed, position, request):
     return ((word >> 9).to(tl.float32) + 0.5) * (1.0 / 8388608.0)
 
 
+@triton.jit
+def _model(own_z, own_s, below):
+    """z, log z and the entropy of a row, from its shares' sums."""
+    decay = tl.exp(below)
+    z = tl.sum(decay * own_z, 0)
+    s = tl.sum(decay * (own_s + tl.where(own_z > 0.0, below, 0.0) * own_z), 0)
+    log_z = tl.log(z)
+    return z, log_z, log_z - s / z
+
+
+@triton.jit
+def _cut(
+    row,
+    V,
+    m,
+    t,
+    rate,
+    masses,
+    k,
+    p,
+    least,
+    UNUSED: tl.constexpr,
+    SHARES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The smallest logit that is kept, and each share's weight of those kept."""
+    floor = float("-inf")
+    if (k > 0) & (k < V):
+        floor = _threshold(row, V, m, floor, 0.0, k.to(tl.float32), UNUSED, BLOCK)
+        masses = _masses(row, V, m, floor, rate, SHARES, BLOCK)
+    if p < 1.0:
+        target = tl.maximum(p * tl.sum(masses, 0), 1e-30)
+        by_mass = _threshold(row, V, m, floor, rate, target, UNUSED, BLOCK)
+        floor = tl.maximum(floor, by_mass)
+    if least > 0.0:
+        floor = tl.maximum(floor, m + t * tl.log(least))
+    floor = tl.minimum(floor, m)
+    if floor > float("-inf"):
+        masses = _masses(row, V, m, floor, rate, SHARES, BLOCK)
+    return floor, masses
+
+
 @triton.jit(do_not_specialize=["B"])
 def _draw(
     logits,
@@ -173,42 +215,26 @@ def _draw(
     BLOCK: tl.constexpr,
 ):
     index = tl.program_id(0)
-    row = logits + index.to(tl.int64) * V
-    shares = tl.cdiv(V, BLOCK)
-    share = tl.arange(0, SHARES)
-    at, inside = parts + index * shares + share, share < shares
+    row, shares, share = logits + index.to(tl.int64) * V, tl.cdiv(V, BLOCK), tl.arange(0, SHARES)
+    at, inside, plane = parts + index * shares + share, share < shares, B * shares
     tops = tl.load(at, mask=inside, other=float("-inf"))
+    own_z = tl.load(at + plane, mask=inside, other=0.0)
+    own_s = tl.load(at + 2 * plane, mask=inside, other=0.0)
+    masses = tl.load(at + 3 * plane, mask=inside, other=0.0)
     m = tl.max(tops, 0)
     below = _below(tops, m)
-    decay = tl.exp(below)
-    own_z = tl.load(at + B * shares, mask=inside, other=0.0)
-    own_s = tl.load(at + 2 * B * shares, mask=inside, other=0.0)
-    z = tl.sum(decay * own_z, 0)
-    s = tl.sum(decay * (own_s + tl.where(own_z > 0.0, below, 0.0) * own_z), 0)
-    log_z = tl.log(z)
+    z, log_z, entropy = _model(own_z, own_s, below)
 
     t = tl.load(temperature + index)
     rate, greedy = _rate(t)
     k, p, least = tl.load(top_k + index), tl.load(top_p + index), tl.load(min_p + index)
-    u = _uniform(tl.load(seed + index), tl.load(position + index), tl.load(request_id + index))
     if greedy:  # the first of the likeliest
-        floor = m
-        u = 0.0
+        floor, u = m, 0.0
         masses = tl.where(tops == m, 1.0, 0.0)
     else:
-        floor = float("-inf")
-        masses = tl.load(at + 3 * B * shares, mask=inside, other=0.0) * tl.exp(below * rate)
-        if (k > 0) & (k < V):
-            floor = _threshold(row, V, m, floor, 0.0, k.to(tl.float32), UNUSED, BLOCK)
-            masses = _masses(row, V, m, floor, rate, SHARES, BLOCK)
-        if p < 1.0:
-            target = tl.maximum(p * tl.sum(masses, 0), 1e-30)
-            floor = tl.maximum(floor, _threshold(row, V, m, floor, rate, target, UNUSED, BLOCK))
-        if least > 0.0:
-            floor = tl.maximum(floor, m + t * tl.log(least))
-        floor = tl.minimum(floor, m)
-        if floor > float("-inf"):
-            masses = _masses(row, V, m, floor, rate, SHARES, BLOCK)
+        u = _uniform(tl.load(seed + index), tl.load(position + index), tl.load(request_id + index))
+        masses *= tl.exp(below * rate)
+        floor, masses = _cut(row, V, m, t, rate, masses, k, p, least, UNUSED, SHARES, BLOCK)
     kept = tl.sum(masses, 0)
     chosen, before = _reach(masses, share, u * kept, SHARES)
     column, x = _load(row, chosen * BLOCK, V, BLOCK)
@@ -217,12 +243,11 @@ def _draw(
     defined = z >= 1.0  # neither NaN nor +inf in the row, and one logit above -inf
     token = tl.where(defined, token, 0)
     x = tl.load(row + token).to(tl.float32)
-    undefined = float("nan")
     sampler_logprob = tl.where(greedy, 0.0, _below(x, m) * rate - tl.log(kept))
     tl.store(token_out + index, token.to(tl.int64))
-    tl.store(logprob_out + index, tl.where(defined, x - m - log_z, undefined))
-    tl.store(sampler_logprob_out + index, tl.where(defined, sampler_logprob, undefined))
-    tl.store(entropy_out + index, log_z - s / z)
+    tl.store(logprob_out + index, tl.where(defined, x - m - log_z, float("nan")))
+    tl.store(sampler_logprob_out + index, tl.where(defined, sampler_logprob, float("nan")))
+    tl.store(entropy_out + index, entropy)
 
 
 def sample_tokens_forward(
