@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor
 
@@ -71,12 +73,16 @@ def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> None:
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> Tensor:
+    """torch's flash kernel, which reads shared heads where they lie if its version can."""
     from torch.nn.attention.varlen import varlen_attn
 
+    options = {}
     group = q.shape[1] // k.shape[1]
-    if group > 1:
+    if group > 1 and "enable_gqa" in inspect.signature(varlen_attn).parameters:
+        options["enable_gqa"] = True
+    elif group > 1:
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    out = varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=(-1, 0))
+    out = varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=(-1, 0), **options)
     assert isinstance(out, Tensor)  # a tuple only where more is asked for
     return out
 

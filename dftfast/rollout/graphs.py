@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -63,13 +63,10 @@ class GraphedDecoder(PagedDecoder):
         # Sequences beyond `count` store nothing, and what comes of their one key is not looked at.
         step.inputs.slots.fill_(-1)
         step.inputs.lengths.fill_(1)
-        for field in fields(Inputs):
-            value = getattr(inputs, field.name)
-            target = getattr(step.inputs, field.name)
-            if field.name == "block_table":
-                target[:count, : value.shape[1]].copy_(value)
-            elif field.name not in ("query_offsets", "rows"):  # the same in every decode step
-                target[:count].copy_(value)
+        table = inputs.block_table
+        step.inputs.block_table[:count, : table.shape[1]].copy_(table)
+        for name in ("tokens", "positions", "slots", "lengths"):  # the others are always the same
+            getattr(step.inputs, name)[:count].copy_(getattr(inputs, name))
         step.graph.replay()
         return step.logits[:count].clone()
 

@@ -8,9 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dftfast.kernels import paged_attention, store_kv
+from dftfast.kernels import causal_attention, paged_attention, store_kv
 from dftfast.model.decoder import Decoder
 from dftfast.rollout.scheduler import Step
+
+
+@dataclass
+class Fresh:
+    """The sequences of a step that have nothing in the cache yet: its last ones.
+
+    Attributes:
+        first: where their tokens begin.
+        offsets: int32[P + 1], first token of each, counted from `first`.
+        longest: tokens of the longest.
+    """
+
+    first: int
+    offsets: Tensor
+    longest: int
 
 
 @dataclass
@@ -25,6 +40,7 @@ class Inputs:
         query_offsets: int32[S + 1], first token of each sequence.
         lengths: int32[S], tokens in the cache after the step.
         rows: int64[R], tokens whose logits are wanted.
+        fresh: the sequences without a cached prefix, where the step holds several tokens of some.
     """
 
     tokens: Tensor
@@ -34,6 +50,7 @@ class Inputs:
     query_offsets: Tensor
     lengths: Tensor
     rows: Tensor
+    fresh: Fresh | None = None
 
     @classmethod
     def of(cls, step: Step, block_size: int, device: torch.device) -> Inputs:
@@ -61,7 +78,12 @@ class Inputs:
             "lengths": lengths.int(),
             "rows": offsets[1:][whole] - 1,
         }
-        return cls(**{name: value.to(device, non_blocking=True) for name, value in fields.items()})
+        cached = int((starts > 0).sum())
+        first = int(offsets[cached])
+        fields["fresh"] = (offsets[cached:] - first).int()
+        moved = {name: value.to(device, non_blocking=True) for name, value in fields.items()}
+        fresh = Fresh(first, moved.pop("fresh"), max(counts[cached:].tolist(), default=0))
+        return cls(**moved, fresh=fresh if fresh.longest > 1 else None)
 
 
 class PagedDecoder:
@@ -105,13 +127,24 @@ class PagedDecoder:
     def logits(self, inputs: Inputs) -> Tensor:
         """[R, V] in the decoder's dtype; the step's keys and values are stored on the way."""
         scale = self.decoder.config.head_dim**-0.5
+        fresh, count = inputs.fresh, len(inputs.lengths)
+        if fresh is not None:
+            count -= len(fresh.offsets) - 1
+        table, lengths = inputs.block_table[:count], inputs.lengths[:count]
+        query_offsets = inputs.query_offsets[: count + 1]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = self.held_cache[layer]
             store_kv(k, v, keys, values, inputs.slots)
-            return paged_attention(
-                q, keys, values, inputs.block_table, inputs.query_offsets, inputs.lengths, scale
-            )
+            if fresh is None:
+                return paged_attention(q, keys, values, table, query_offsets, lengths, scale)
+            # What has nothing in the cache yet finds its keys and values where they were computed.
+            old, new = slice(fresh.first), slice(fresh.first, None)
+            own = causal_attention(q[new], k[new], v[new], fresh.offsets, fresh.longest)
+            if not count:
+                return own
+            cached = paged_attention(q[old], keys, values, table, query_offsets, lengths, scale)
+            return torch.cat([cached, own])
 
         hidden = self.decoder(inputs.tokens, inputs.positions, attend)
         return F.linear(hidden[inputs.rows], self.decoder.head_weight)

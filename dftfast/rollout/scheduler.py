@@ -12,7 +12,10 @@ from dftfast.rollout.request import Sequence
 
 @dataclass
 class Step:
-    """One forward pass: `(sequence, tokens to compute)` in order, and blocks to copy before it."""
+    """One forward pass: `(sequence, tokens to compute)` in order, and blocks to copy before it.
+
+    Sequences of which nothing is computed yet come last.
+    """
 
     work: list[tuple[Sequence, int]] = field(default_factory=list)
     copies: list[tuple[int, int]] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Scheduler:
             index += 1
         if not preempted:
             self._admit(step, budget)
+        step.work.sort(key=lambda work: work[0].computed == 0)
         return step
 
     def fork(self, parent: Sequence) -> list[Sequence]:

@@ -93,6 +93,35 @@ def test_samples_do_not_depend_on_batch_order_preemption_or_processes(dtype):
     assert halves[0] | halves[1] == alone
 
 
+def test_what_has_nothing_cached_attends_to_its_own_keys(monkeypatch):
+    """Prompts without a cached prefix take the training kernel, the others the paged one."""
+    from dftfast.rollout import paged
+
+    calls = []
+
+    def spy(name):
+        function = getattr(paged, name)
+
+        def called(q, *rest):
+            calls.append((name, len(q)))
+            return function(q, *rest)
+
+        monkeypatch.setattr(paged, name, called)
+
+    spy("causal_attention")
+    spy("paged_attention")
+    decoder = tiny_decoder("qwen3", torch.float32)
+    engine = SmallBlocks(decoder, cache_tokens=512, max_step_tokens=30, max_sequences=4)
+    prompts = [random_prompt(n, decoder.config.vocab_size, n) for n in (9, 50)]
+    engine.generate([Request(i, p, Sampler(max_tokens=3)) for i, p in enumerate(prompts)])
+    steps = calls[:: decoder.config.num_layers]
+    assert steps[0] == ("causal_attention", 30)  # 9 of one prompt and 21 of the other
+    assert steps[1] == ("paged_attention", 30)  # a sampled token and the rest of that prompt
+    calls.clear()
+    engine.generate([Request(7, prompts[1], Sampler(max_tokens=1))])
+    assert {name for name, _ in calls} == {"paged_attention"}  # its prefix is found in the cache
+
+
 def test_fuzz_with_a_cache_that_is_nearly_too_small():
     decoder = tiny_decoder("llama", torch.float32)
     for seed in range(6):

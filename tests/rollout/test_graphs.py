@@ -5,6 +5,8 @@ The recorded steps run on the CPU here: replaying computes the step of the recor
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 
@@ -36,7 +38,7 @@ class OnCPU(GraphedDecoder):
 
     def _capture(self, inputs):
         graph = Replay(self, inputs)
-        return Captured(graph, inputs, graph.logits)
+        return Captured(cast(torch.cuda.CUDAGraph, graph), inputs, graph.logits)
 
 
 def test_recorded_steps_give_the_samples_of_steps_as_they_come():
