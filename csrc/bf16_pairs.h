@@ -58,12 +58,7 @@ inline const float* as_inputs(const bfloat16* x, int64_t n, float* room) {
   return room;
 }
 
-// As it comes back from a store to bf16.
-inline Floats rounded(Floats x) {
-  bfloat16 lanes[Floats::width];
-  x.store(lanes);
-  return Floats::load(lanes);
-}
+inline Floats rounded(Floats x) { return x.rounded(static_cast<const bfloat16*>(nullptr)); }
 
 // Rounded to bf16, in the form of an input.
 inline void store_rounded(Floats x, bfloat16* p) { x.store(p); }

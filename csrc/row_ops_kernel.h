@@ -15,9 +15,9 @@ namespace DFTFAST_SIMD {
 namespace {
 
 inline Floats rounded(Floats x, const float*) { return x; }
-template <class T>
-Floats rounded(Floats x, const T*) {
-  T raw[kWidth];
+inline Floats rounded(Floats x, const bfloat16* p) { return x.rounded(p); }
+inline Floats rounded(Floats x, const float16*) {
+  float16 raw[kWidth];
   x.store(raw);
   return Floats::load(raw);
 }

@@ -1,0 +1,1 @@
+#include "row_ops_kernel.h"
