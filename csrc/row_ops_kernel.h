@@ -54,14 +54,25 @@ class Parts {
   Scratch<float> sums_;
 };
 
+// Adds up f(i) over the vectors of a row, in four sums: one would wait for itself.
+template <class F>
+float sum_over(int64_t d, const F& f) {
+  Floats sums[4];
+  for (Floats& sum : sums) sum = Floats::all(0);
+  int64_t i = 0;
+  for (; i + 4 * kWidth <= d; i += 4 * kWidth)
+    for (int n = 0; n < 4; ++n) sums[n] = f(i + n * kWidth, sums[n]);
+  for (; i < d; i += kWidth) sums[0] = f(i, sums[0]);
+  return (sums[0] + sums[1] + (sums[2] + sums[3])).sum();
+}
+
 template <class T>
-Floats inverse_rms(const T* x, int64_t d, float eps) {
-  Floats squares = Floats::all(0);
-  for (int64_t i = 0; i < d; i += kWidth) {
+float inverse_rms(const T* x, int64_t d, float eps) {
+  const float squares = sum_over(d, [&](int64_t i, Floats sum) {
     const Floats v = load_at(x, i, d);
-    squares = fma(v, v, squares);
-  }
-  return Floats::all(1 / std::sqrt(squares.sum() / static_cast<float>(d) + eps));
+    return fma(v, v, sum);
+  });
+  return 1 / std::sqrt(squares / static_cast<float>(d) + eps);
 }
 
 template <class T>
@@ -75,7 +86,7 @@ void rms_norm(const NormShape& s, const T* x, const T* residual, const float* we
           store_at(load_at(x + at, i, s.d) + load_at(residual + at, i, s.d), total + at, i, s.d);
         row = total + at;
       }
-      const Floats scale = inverse_rms(row, s.d, s.eps);
+      const Floats scale = Floats::all(inverse_rms(row, s.d, s.eps));
       for (int64_t i = 0; i < s.d; i += kWidth)
         store_at(rounded(load_at(row, i, s.d) * scale, row) * load_at(weight, i, s.d), y + at, i,
                  s.d);
@@ -83,40 +94,34 @@ void rms_norm(const NormShape& s, const T* x, const T* residual, const float* we
   });
 }
 
-// dx = (g - n mean(g n)) / rms with g = dy w and n = x / rms; dw += dy n. `g` has room for d.
-template <class T>
-void norm_row_backward(const float* dy, const T* x, const float* weight, float eps, int64_t d,
-                       float* g, float* dw) {
-  const Floats scale = inverse_rms(x, d, eps);
-  Floats dot = Floats::all(0);
+// dx = (g - n mean(g n)) / rms with g = dy w and n = x / rms, and dtotal added where given;
+// dw += dy n where wanted.
+template <class G, class T>
+void norm_row_backward(const G* dy, const T* x, const float* weight, float eps, int64_t d,
+                       const T* dtotal, T* dx, float* dw) {
+  const float scale = inverse_rms(x, d, eps);
+  const float dot = sum_over(d, [&](int64_t i, Floats sum) {
+    return fma(load_at(dy, i, d) * load_at(weight, i, d), load_at(x, i, d), sum);
+  });
+  const Floats factor = Floats::all(scale);
+  const Floats pull = Floats::all(-dot / static_cast<float>(d) * scale * scale * scale);
   for (int64_t i = 0; i < d; i += kWidth) {
-    const Floats n = load_at(x, i, d) * scale, up = load_at(dy, i, d);
-    const Floats pull = up * load_at(weight, i, d);
-    if (dw) store_at(fma(up, n, load_at(dw, i, d)), dw, i, d);
-    dot = fma(pull, n, dot);
-    store_at(pull, g, i, d);
+    const Floats up = load_at(dy, i, d), v = load_at(x, i, d);
+    Floats grad = fma(v, pull, up * load_at(weight, i, d) * factor);
+    if (dtotal) grad = grad + load_at(dtotal, i, d);
+    store_at(grad, dx, i, d);
+    if (dw) store_at(fma(up, v * factor, load_at(dw, i, d)), dw, i, d);
   }
-  const Floats mean = Floats::all(dot.sum() / static_cast<float>(d));
-  for (int64_t i = 0; i < d; i += kWidth)
-    store_at((load_at(g, i, d) - load_at(x, i, d) * scale * mean) * scale, g, i, d);
 }
 
 template <class T>
 void rms_norm_backward(const NormShape& s, const T* dy, const T* dtotal, const T* x,
                        const float* weight, T* dx, float* dweight) {
   const Parts parts(dweight, s.d, s.threads);
-  const Scratch<float> ups(s.d, s.threads), gs(s.d, s.threads);
   deal(s.rows, s.d, s.threads, [&](int64_t first, int64_t last, int thread) {
-    float *up = ups.of(thread), *g = gs.of(thread);
-    for (int64_t at = first * s.d; at < last * s.d; at += s.d) {
-      for (int64_t i = 0; i < s.d; i += kWidth) store_at(load_at(dy + at, i, s.d), up, i, s.d);
-      norm_row_backward(up, x + at, weight, s.eps, s.d, g, parts.of(thread));
-      for (int64_t i = 0; i < s.d; i += kWidth) {
-        Floats grad = load_at(g, i, s.d);
-        if (dtotal) grad = grad + load_at(dtotal + at, i, s.d);
-        store_at(grad, dx + at, i, s.d);
-      }
-    }
+    for (int64_t at = first * s.d; at < last * s.d; at += s.d)
+      norm_row_backward(dy + at, x + at, weight, s.eps, s.d, dtotal ? dtotal + at : nullptr,
+                        dx + at, parts.of(thread));
   });
   parts.add_up(dweight);
 }
@@ -145,7 +150,7 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
         const T* x = qkv + t * width + head * D;
         const float* weight = head < H ? q_weight : k_weight;
         if (weight) {
-          const Floats scale = inverse_rms(x, D, s.eps);
+          const Floats scale = Floats::all(inverse_rms(x, D, s.eps));
           for (int64_t i = 0; i < D; i += kWidth)
             store_at(rounded(load_at(x, i, D) * scale, x) * load_at(weight, i, D), normed, i, D);
           x = normed;
@@ -165,22 +170,22 @@ void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T
   const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
   const int64_t width = (H + 2 * Hk) * D, half = D / 2;
   const Parts q_parts(dq_weight, D, s.threads), k_parts(dk_weight, D, s.threads);
-  const Scratch<float> ups(D, s.threads), gs(D, s.threads);
+  const Scratch<float> ups(D, s.threads);
   deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
-    float *up = ups.of(thread), *g = gs.of(thread);
+    float* up = ups.of(thread);
     for (int64_t t = first; t < last; ++t) {
       for (int64_t head = 0; head < H + Hk; ++head) {
         const bool query = head < H;
         const int64_t at = t * width + head * D;
-        const float *weight = query ? q_weight : k_weight, *grad = up;
-        rotate(query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D, cos + t * half,
-               sin + t * half, half, -1.0f, up);
-        if (weight) {
-          norm_row_backward(up, qkv + at, weight, s.eps, D, g,
-                            (query ? q_parts : k_parts).of(thread));
-          grad = g;
+        const float* weight = query ? q_weight : k_weight;
+        const T* down = query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D;
+        if (!weight) {
+          rotate(down, cos + t * half, sin + t * half, half, -1.0f, dqkv + at);
+          continue;
         }
-        for (int64_t i = 0; i < D; i += kWidth) store_at(load_at(grad, i, D), dqkv + at, i, D);
+        rotate(down, cos + t * half, sin + t * half, half, -1.0f, up);
+        norm_row_backward<float, T>(up, qkv + at, weight, s.eps, D, nullptr, dqkv + at,
+                                    (query ? q_parts : k_parts).of(thread));
       }
       std::memcpy(dqkv + t * width + (H + Hk) * D, dv + t * Hk * D, Hk * D * sizeof(T));
     }
