@@ -17,11 +17,21 @@ struct NormShape {
   int threads;
 };
 
-struct RopeShape {  // rows of qkv are [H + 2 Hk, D]; cos and sin [T, D / 2]
+struct RopeShape {  // token t turns by row t mod `angles` of cos and sin [angles, D / 2]
   Dtype dtype;
-  int64_t tokens, heads, kv_heads, head_dim;
+  int64_t tokens, heads, kv_heads, head_dim, angles;
   float eps;
   int threads;
+};
+
+struct Heads {  // token t's heads [H, D] and [Hk, D] start t strides behind these; v may be null
+  void *q, *k, *v;
+  int64_t q_stride, kv_stride;
+};
+
+struct Gated {  // row i of both starts i strides behind these
+  void *gate, *up;
+  int64_t stride;
 };
 
 struct RowKernels {
@@ -31,16 +41,16 @@ struct RowKernels {
   // dx += dtotal where given; dweight may be null
   void (*rms_norm_backward)(const NormShape&, const void* dy, const void* dtotal, const void* x,
                             const float* weight, void* dx, float* dweight);
-  void (*qk_norm_rope)(const RopeShape&, const void* qkv, const float* q_weight,
-                       const float* k_weight, const float* cos, const float* sin, void* q, void* k,
-                       void* v);
-  // the weights' gradients are null where not asked for
-  void (*qk_norm_rope_backward)(const RopeShape&, const void* dq, const void* dk, const void* dv,
-                                const void* qkv, const float* q_weight, const float* k_weight,
-                                const float* cos, const float* sin, void* dqkv, float* dq_weight,
+  // queries and keys to the dense `out`, normed where there are weights, and turned; values copied
+  void (*qk_norm_rope)(const RopeShape&, const Heads& in, const float* q_weight,
+                       const float* k_weight, const float* cos, const float* sin, const Heads& out);
+  // `in` is read where there are weights; their gradients are null where not asked for
+  void (*qk_norm_rope_backward)(const RopeShape&, const Heads& dout, const Heads& in,
+                                const float* q_weight, const float* k_weight, const float* cos,
+                                const float* sin, const Heads& din, float* dq_weight,
                                 float* dk_weight);
-  void (*swiglu)(Dtype, const void* gate_up, void* y, int64_t rows, int64_t width, int threads);
-  void (*swiglu_backward)(Dtype, const void* dy, const void* gate_up, void* dgate_up, int64_t rows,
+  void (*swiglu)(Dtype, const Gated& in, void* y, int64_t rows, int64_t width, int threads);
+  void (*swiglu_backward)(Dtype, const void* dy, const Gated& in, const Gated& din, int64_t rows,
                           int64_t width, int threads);
 };
 

@@ -137,17 +137,33 @@ void rotate(const In* x, const float* cos, const float* sin, int64_t half, float
   }
 }
 
+// The heads of a token: queries, then keys.
 template <class T>
-void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const float* k_weight,
-                  const float* cos, const float* sin, T* q, T* k, T* v) {
-  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
-  const int64_t width = (H + 2 * Hk) * D, half = D / 2;
+T* head_at(const RopeShape& s, const Heads& rows, int64_t token, int64_t head) {
+  return head < s.heads
+             ? static_cast<T*>(rows.q) + token * rows.q_stride + head * s.head_dim
+             : static_cast<T*>(rows.k) + token * rows.kv_stride + (head - s.heads) * s.head_dim;
+}
+
+template <class T>
+void copy_values(const RopeShape& s, const Heads& from, const Heads& to, int64_t token) {
+  if (from.v)
+    std::memcpy(static_cast<T*>(to.v) + token * to.kv_stride,
+                static_cast<T*>(from.v) + token * from.kv_stride,
+                s.kv_heads * s.head_dim * sizeof(T));
+}
+
+template <class T>
+void qk_norm_rope(const RopeShape& s, const Heads& in, const float* q_weight, const float* k_weight,
+                  const float* cos, const float* sin, const Heads& out) {
+  const int64_t D = s.head_dim, H = s.heads, heads = H + s.kv_heads, half = D / 2;
   const Scratch<T> rooms(D, s.threads);
-  deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
+  deal(s.tokens, heads * D, s.threads, [&](int64_t first, int64_t last, int thread) {
     T* normed = rooms.of(thread);
     for (int64_t t = first; t < last; ++t) {
-      for (int64_t head = 0; head < H + Hk; ++head) {
-        const T* x = qkv + t * width + head * D;
+      const int64_t angle = t % s.angles * half;
+      for (int64_t head = 0; head < heads; ++head) {
+        const T* x = head_at<T>(s, in, t, head);
         const float* weight = head < H ? q_weight : k_weight;
         if (weight) {
           const Floats scale = Floats::all(inverse_rms(x, D, s.eps));
@@ -155,39 +171,38 @@ void qk_norm_rope(const RopeShape& s, const T* qkv, const float* q_weight, const
             store_at(rounded(load_at(x, i, D) * scale, x) * load_at(weight, i, D), normed, i, D);
           x = normed;
         }
-        rotate(x, cos + t * half, sin + t * half, half, 1.0f,
-               head < H ? q + (t * H + head) * D : k + (t * Hk + head - H) * D);
+        rotate(x, cos + angle, sin + angle, half, 1.0f, head_at<T>(s, out, t, head));
       }
-      std::memcpy(v + t * Hk * D, qkv + t * width + (H + Hk) * D, Hk * D * sizeof(T));
+      copy_values<T>(s, in, out, t);
     }
   });
 }
 
 template <class T>
-void qk_norm_rope_backward(const RopeShape& s, const T* dq, const T* dk, const T* dv, const T* qkv,
+void qk_norm_rope_backward(const RopeShape& s, const Heads& dout, const Heads& in,
                            const float* q_weight, const float* k_weight, const float* cos,
-                           const float* sin, T* dqkv, float* dq_weight, float* dk_weight) {
-  const int64_t D = s.head_dim, H = s.heads, Hk = s.kv_heads;
-  const int64_t width = (H + 2 * Hk) * D, half = D / 2;
+                           const float* sin, const Heads& din, float* dq_weight, float* dk_weight) {
+  const int64_t D = s.head_dim, H = s.heads, heads = H + s.kv_heads, half = D / 2;
   const Parts q_parts(dq_weight, D, s.threads), k_parts(dk_weight, D, s.threads);
   const Scratch<float> ups(D, s.threads);
-  deal(s.tokens, width, s.threads, [&](int64_t first, int64_t last, int thread) {
+  deal(s.tokens, heads * D, s.threads, [&](int64_t first, int64_t last, int thread) {
     float* up = ups.of(thread);
     for (int64_t t = first; t < last; ++t) {
-      for (int64_t head = 0; head < H + Hk; ++head) {
+      const int64_t angle = t % s.angles * half;
+      for (int64_t head = 0; head < heads; ++head) {
         const bool query = head < H;
-        const int64_t at = t * width + head * D;
         const float* weight = query ? q_weight : k_weight;
-        const T* down = query ? dq + (t * H + head) * D : dk + (t * Hk + head - H) * D;
+        const T* down = head_at<T>(s, dout, t, head);
+        T* to = head_at<T>(s, din, t, head);
         if (!weight) {
-          rotate(down, cos + t * half, sin + t * half, half, -1.0f, dqkv + at);
+          rotate(down, cos + angle, sin + angle, half, -1.0f, to);
           continue;
         }
-        rotate(down, cos + t * half, sin + t * half, half, -1.0f, up);
-        norm_row_backward<float, T>(up, qkv + at, weight, s.eps, D, nullptr, dqkv + at,
+        rotate(down, cos + angle, sin + angle, half, -1.0f, up);
+        norm_row_backward<float, T>(up, head_at<T>(s, in, t, head), weight, s.eps, D, nullptr, to,
                                     (query ? q_parts : k_parts).of(thread));
       }
-      std::memcpy(dqkv + t * width + (H + Hk) * D, dv + t * Hk * D, Hk * D * sizeof(T));
+      copy_values<T>(s, dout, din, t);
     }
   });
   q_parts.add_up(dq_weight);
@@ -199,10 +214,11 @@ inline Floats sigmoid(Floats x) {
 }
 
 template <class T>
-void swiglu(const T* gate_up, T* y, int64_t rows, int64_t n, int threads) {
+void swiglu(const Gated& in, T* y, int64_t rows, int64_t n, int threads) {
   deal(rows, n, threads, [&](int64_t first, int64_t last, int) {
     for (int64_t r = first; r < last; ++r) {
-      const T *gate = gate_up + 2 * r * n, *up = gate + n;
+      const T* gate = static_cast<T*>(in.gate) + r * in.stride;
+      const T* up = static_cast<T*>(in.up) + r * in.stride;
       for (int64_t i = 0; i < n; i += kWidth) {
         const Floats g = load_at(gate, i, n);
         store_at(rounded(g * sigmoid(g), gate) * load_at(up, i, n), y + r * n, i, n);
@@ -212,13 +228,15 @@ void swiglu(const T* gate_up, T* y, int64_t rows, int64_t n, int threads) {
 }
 
 template <class T>
-void swiglu_backward(const T* dy, const T* gate_up, T* dgate_up, int64_t rows, int64_t n,
+void swiglu_backward(const T* dy, const Gated& in, const Gated& din, int64_t rows, int64_t n,
                      int threads) {
   const Floats one = Floats::all(1);
   deal(rows, n, threads, [&](int64_t first, int64_t last, int) {
     for (int64_t r = first; r < last; ++r) {
-      const T *gate = gate_up + 2 * r * n, *up = gate + n;
-      T *dgate = dgate_up + 2 * r * n, *dup = dgate + n;
+      const T* gate = static_cast<T*>(in.gate) + r * in.stride;
+      const T* up = static_cast<T*>(in.up) + r * in.stride;
+      T* dgate = static_cast<T*>(din.gate) + r * din.stride;
+      T* dup = static_cast<T*>(din.up) + r * din.stride;
       for (int64_t i = 0; i < n; i += kWidth) {
         const Floats g = load_at(gate, i, n), s = sigmoid(g), d = load_at(dy + r * n, i, n);
         store_at(d * load_at(up, i, n) * s * fma(g, one - s, one), dgate, i, n);
@@ -246,33 +264,33 @@ const RowKernels row_kernels = {
         rms_norm_backward<T>(s, As<T>{dy}, As<T>{dtotal}, As<T>{x}, weight, As<T>{dx}, dweight);
       });
     },
-    [](const RopeShape& s, const void* qkv, const float* q_weight, const float* k_weight,
-       const float* cos, const float* sin, void* q, void* k, void* v) {
+    [](const RopeShape& s, const Heads& in, const float* q_weight, const float* k_weight,
+       const float* cos, const float* sin, const Heads& out) {
       with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        qk_norm_rope<T>(s, As<T>{qkv}, q_weight, k_weight, cos, sin, As<T>{q}, As<T>{k}, As<T>{v});
+        qk_norm_rope<T>(s, in, q_weight, k_weight, cos, sin, out);
       });
     },
-    [](const RopeShape& s, const void* dq, const void* dk, const void* dv, const void* qkv,
-       const float* q_weight, const float* k_weight, const float* cos, const float* sin, void* dqkv,
+    [](const RopeShape& s, const Heads& dout, const Heads& in, const float* q_weight,
+       const float* k_weight, const float* cos, const float* sin, const Heads& din,
        float* dq_weight, float* dk_weight) {
       with_element_type(s.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        qk_norm_rope_backward<T>(s, As<T>{dq}, As<T>{dk}, As<T>{dv}, As<T>{qkv}, q_weight, k_weight,
-                                 cos, sin, As<T>{dqkv}, dq_weight, dk_weight);
+        qk_norm_rope_backward<T>(s, dout, in, q_weight, k_weight, cos, sin, din, dq_weight,
+                                 dk_weight);
       });
     },
-    [](Dtype dtype, const void* gate_up, void* y, int64_t rows, int64_t width, int threads) {
+    [](Dtype dtype, const Gated& in, void* y, int64_t rows, int64_t width, int threads) {
       with_element_type(dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        swiglu<T>(As<T>{gate_up}, As<T>{y}, rows, width, threads);
+        swiglu<T>(in, As<T>{y}, rows, width, threads);
       });
     },
-    [](Dtype dtype, const void* dy, const void* gate_up, void* dgate_up, int64_t rows,
-       int64_t width, int threads) {
+    [](Dtype dtype, const void* dy, const Gated& in, const Gated& din, int64_t rows, int64_t width,
+       int threads) {
       with_element_type(dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
-        swiglu_backward<T>(As<T>{dy}, As<T>{gate_up}, As<T>{dgate_up}, rows, width, threads);
+        swiglu_backward<T>(As<T>{dy}, in, din, rows, width, threads);
       });
     },
 };

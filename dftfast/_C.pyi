@@ -171,16 +171,32 @@ def qk_norm_rope_backward(
 ) -> None:
     """Gradients of `qk_norm_rope`; those of the weights may be 0."""
 
-def swiglu(
-    dtype: int, gate_up: _Address, y: _Address, rows: int, width: int, threads: int, /
+def rope(
+    dtype: int, q: _Address, k: _Address, q_weight: _Address, k_weight: _Address, cos: _Address,
+    sin: _Address, q_out: _Address, k_out: _Address, tokens: int, heads: int, kv_heads: int,
+    head_dim: int, angles: int, eps: float, threads: int, /,
 ) -> None:
-    """y = silu(gate) * up, for rows of gate and up side by side."""
+    """`qk_norm_rope` of separate queries and keys; token t has row t mod `angles` of cos, sin."""
 
-def swiglu_backward(
-    dtype: int, dy: _Address, gate_up: _Address, dgate_up: _Address, rows: int, width: int,
+def rope_backward(
+    dtype: int, dq_out: _Address, dk_out: _Address, q: _Address, k: _Address, q_weight: _Address,
+    k_weight: _Address, cos: _Address, sin: _Address, dq: _Address, dk: _Address,
+    dq_weight: _Address, dk_weight: _Address, tokens: int, heads: int, kv_heads: int,
+    head_dim: int, angles: int, eps: float, threads: int, /,
+) -> None:
+    """Gradients of `rope`; q and k may be 0 without weights, the weights' gradients always."""
+
+def swiglu(
+    dtype: int, gate: _Address, up: _Address, y: _Address, rows: int, width: int, stride: int,
     threads: int, /,
 ) -> None:
-    """Gradient of `swiglu` by `gate_up`."""
+    """y = silu(gate) * up; rows of gate and of up are `stride` elements apart, those of y dense."""
+
+def swiglu_backward(
+    dtype: int, dy: _Address, gate: _Address, up: _Address, dgate: _Address, dup: _Address,
+    rows: int, width: int, stride: int, threads: int, /,
+) -> None:
+    """Gradients of `swiglu`, with the stride of gate and up."""
 
 def sample_tokens(
     logits: _Address, dtype: int, rows: int, vocab: int, temperature: _Address, top_k: _Address,

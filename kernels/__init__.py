@@ -12,6 +12,7 @@ from dftfast.kernels._paged_attention import paged_attention, store_kv
 from dftfast.kernels._qk_norm_rope import qk_norm_rope
 from dftfast.kernels._rbf_witness import rbf_witness
 from dftfast.kernels._rms_norm import add_rms_norm, rms_norm
+from dftfast.kernels._rope import rope
 from dftfast.kernels._sample_tokens import sample_tokens
 from dftfast.kernels._swiglu import swiglu
 from dftfast.kernels.ngram import ngram_counts, ngram_jsd, ngram_l2, ngram_lookup
@@ -33,6 +34,7 @@ __all__ = [
     "qk_norm_rope",
     "rbf_witness",
     "rms_norm",
+    "rope",
     "sample_tokens",
     "store_kv",
     "swiglu",

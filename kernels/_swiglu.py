@@ -10,75 +10,99 @@ from dftfast.kernels.compiled import cpu_kernels
 from dftfast.kernels.operator import Operator
 
 
-def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up, where gate_up = [gate | up] along the last dimension.
+def swiglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
+    """silu(gate) * up.
 
     Shazeer, "GLU Variants Improve Transformer", 2020, https://arxiv.org/abs/2002.05202.
 
-    gate_up: [..., 2F] float32, bfloat16 or float16. Returns [..., F] in the same dtype. Arithmetic
+    gate, up: [..., F] float32, bfloat16 or float16, same shape and dtype; or gate alone [..., 2F],
+    which holds both side by side, [gate | up]. Returns [..., F] in the same dtype. Arithmetic
     is float32; as in transformers, silu(gate) is rounded before the product. Differentiable; saves
-    gate_up.
-    Raises ValueError for an odd last dimension, TypeError for other dtypes.
+    its arguments.
+    Raises ValueError for shapes that differ or an odd last dimension, TypeError for other dtypes.
     """
-    return _swiglu(gate_up)
+    return _swiglu(gate, up)
 
 
-def _check(gate_up: Tensor) -> None:
-    check_dtype("swiglu", gate_up)
-    if gate_up.dim() == 0 or gate_up.shape[-1] % 2:
-        raise ValueError(f"swiglu: gate_up [..., 2F] expected, got {tuple(gate_up.shape)}")
+def _check(gate: Tensor, up: Tensor | None) -> None:
+    check_dtype("swiglu", *(t for t in (gate, up) if t is not None))
+    if up is not None:
+        check_like("swiglu", up=(up, gate))
+    if gate.dim() == 0 or (up is None and gate.shape[-1] % 2):
+        raise ValueError(
+            "swiglu: gate and up [..., F], or one [..., 2F] of both, expected, "
+            f"got {tuple(gate.shape)}"
+        )
 
 
-def _check_backward(dy: Tensor, gate_up: Tensor) -> None:
-    _check(gate_up)
-    check_like("swiglu_backward", dy=(dy, _fake(gate_up)))
+def _check_backward(dy: Tensor, gate: Tensor, up: Tensor | None) -> None:
+    _check(gate, up)
+    check_like("swiglu_backward", dy=(dy, _fake(gate, up)))
 
 
-def _fake(gate_up: Tensor) -> Tensor:
-    return gate_up.new_empty(*gate_up.shape[:-1], gate_up.shape[-1] // 2)
+def _fake(gate: Tensor, up: Tensor | None) -> Tensor:
+    return gate.new_empty(*gate.shape[:-1], gate.shape[-1] // (2 if up is None else 1))
 
 
-def _cpu(gate_up: Tensor) -> Tensor:
-    gate_up = gate_up.contiguous()
-    y = _fake(gate_up)
+def _fake_gradients(dy: Tensor, gate: Tensor, up: Tensor | None) -> list[Tensor]:
+    return [contiguous_like(t) for t in (gate, up) if t is not None]
+
+
+def _contiguous(gate: Tensor, up: Tensor | None) -> list[Tensor]:
+    return [t.contiguous() for t in (gate, up) if t is not None]
+
+
+def _addresses(tensors: list[Tensor]) -> tuple[int, int]:
+    """Where gate and up begin, each of them its own tensor or half of the rows of one."""
+    first, last = tensors[0], tensors[-1]
+    half = 0 if len(tensors) == 2 else first.shape[-1] // 2
+    return first.data_ptr(), last.data_ptr() + half * last.element_size()
+
+
+def _cpu(gate: Tensor, up: Tensor | None) -> Tensor:
+    y, inputs = _fake(gate, up), _contiguous(gate, up)
     cpu_kernels.swiglu(
         DTYPES[y.dtype],
-        gate_up.data_ptr(),
+        *_addresses(inputs),
         y.data_ptr(),
         y.shape[:-1].numel(),
         y.shape[-1],
+        gate.shape[-1],
         torch.get_num_threads(),
     )
     return y
 
 
-def _backward_cpu(dy: Tensor, gate_up: Tensor) -> Tensor:
-    dy, gate_up = dy.contiguous(), gate_up.contiguous()
-    out = torch.empty_like(gate_up)
+def _backward_cpu(dy: Tensor, gate: Tensor, up: Tensor | None) -> list[Tensor]:
+    """[dgate, dup], or the one gradient of both."""
+    dy, inputs, gradients = dy.contiguous(), _contiguous(gate, up), _fake_gradients(dy, gate, up)
     cpu_kernels.swiglu_backward(
         DTYPES[dy.dtype],
         dy.data_ptr(),
-        gate_up.data_ptr(),
-        out.data_ptr(),
+        *_addresses(inputs),
+        *_addresses(gradients),
         dy.shape[:-1].numel(),
         dy.shape[-1],
+        gate.shape[-1],
         torch.get_num_threads(),
     )
-    return out
+    return gradients
 
 
-def _cuda(gate_up):
+def _rows(*tensors: Tensor | None) -> list:
+    return [None if t is None else t.reshape(t.shape[:-1].numel(), t.shape[-1]) for t in tensors]
+
+
+def _cuda(gate, up):
     from dftfast.kernels.triton.swiglu import swiglu_forward
 
-    y = swiglu_forward(gate_up.reshape(gate_up.shape[:-1].numel(), gate_up.shape[-1]))
-    return y.view(*gate_up.shape[:-1], y.shape[-1])
+    return swiglu_forward(*_rows(gate, up)).view(_fake(gate, up).shape)
 
 
-def _backward_cuda(dy, gate_up):
+def _backward_cuda(dy, gate, up):
     from dftfast.kernels.triton.swiglu import swiglu_backward
 
-    rows = (t.reshape(t.shape[:-1].numel(), t.shape[-1]) for t in (dy, gate_up))
-    return swiglu_backward(*rows).view(gate_up.shape)
+    return [g.view(gate.shape) for g in swiglu_backward(*_rows(dy, gate, up))]
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -86,14 +110,16 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dy: Tensor):
-    return _swiglu_backward(dy, *ctx.saved_tensors)
+    gate, up = ctx.saved_tensors
+    gradients = _swiglu_backward(dy, gate, up)
+    return gradients[0], None if up is None else gradients[1]
 
 
 _swiglu_backward = Operator(
     "swiglu_backward",
     cpu=_backward_cpu,
     cuda=_backward_cuda,
-    fake=lambda dy, gate_up: contiguous_like(gate_up),
+    fake=_fake_gradients,
     check=_check_backward,
 )
 _swiglu = Operator(

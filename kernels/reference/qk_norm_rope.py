@@ -1,4 +1,4 @@
-"""Plain PyTorch twin of `qk_norm_rope`: the truth of its tests, differentiable."""
+"""Plain PyTorch twins of `qk_norm_rope` and `rope`: the truth of their tests, differentiable."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def qk_norm_rope(
     if q_weight is not None:
         q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
     return _rotate(q, cos, sin), _rotate(k, cos, sin), v
+
+
+def rope(q, k, cos, sin, q_weight=None, k_weight=None, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
+    if q_weight is not None:
+        q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
+    rows = q.shape[:-2].numel() // max(1, len(cos))
+    cos, sin = (t.repeat(rows, 1) for t in (cos, sin))
+    turned = (_rotate(x.reshape(-1, *x.shape[-2:]), cos, sin).view(x.shape) for x in (q, k))
+    return tuple(turned)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

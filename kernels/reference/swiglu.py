@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def swiglu(gate_up: Tensor) -> Tensor:
-    gate, up = gate_up.chunk(2, -1)
+def swiglu(gate: Tensor, up: Tensor | None = None) -> Tensor:
+    if up is None:
+        gate, up = gate.chunk(2, -1)
     return F.silu(gate) * up

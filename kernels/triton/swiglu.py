@@ -1,4 +1,4 @@
-"""silu(gate) * up, elementwise on the packed output of the gate/up projection."""
+"""silu(gate) * up, elementwise, of separate tensors or of halves of one packed row."""
 
 # Triton gives kernels types at compile time that a checker cannot see.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -15,49 +15,63 @@ BLOCK = 1024
 
 
 @triton.jit
-def _forward(gate_up, y, width, BLOCK: tl.constexpr):
+def _forward(gate, up, y, stride, width, BLOCK: tl.constexpr):
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < width
     row = tl.program_id(0).to(tl.int64)
-    gate = tl.load(gate_up + row * 2 * width + column, mask=inside, other=0.0).to(tl.float32)
-    up = tl.load(gate_up + row * 2 * width + width + column, mask=inside, other=0.0).to(tl.float32)
-    tl.store(
-        y + row * width + column, (gate * tl.sigmoid(gate) * up).to(y.dtype.element_ty), mask=inside
-    )
+    g = tl.load(gate + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    u = tl.load(up + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y + row * width + column, (g * tl.sigmoid(g) * u).to(y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def _backward(dy, gate_up, dgate_up, width, BLOCK: tl.constexpr):
+def _backward(dy, gate, up, dgate, dup, stride, width, BLOCK: tl.constexpr):
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = column < width
     row = tl.program_id(0).to(tl.int64)
-    gate = tl.load(gate_up + row * 2 * width + column, mask=inside, other=0.0).to(tl.float32)
-    up = tl.load(gate_up + row * 2 * width + width + column, mask=inside, other=0.0).to(tl.float32)
-    g = tl.load(dy + row * width + column, mask=inside, other=0.0).to(tl.float32)
-    s = tl.sigmoid(gate)
-    dgate = g * up * s * (1.0 + gate * (1.0 - s))
-    dup = g * gate * s
-    tl.store(dgate_up + row * 2 * width + column, dgate.to(dgate_up.dtype.element_ty), mask=inside)
-    tl.store(
-        dgate_up + row * 2 * width + width + column, dup.to(dgate_up.dtype.element_ty), mask=inside
-    )
+    g = tl.load(gate + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    u = tl.load(up + row * stride + column, mask=inside, other=0.0).to(tl.float32)
+    d = tl.load(dy + row * width + column, mask=inside, other=0.0).to(tl.float32)
+    s = tl.sigmoid(g)
+    by_gate, by_up = d * u * s * (1.0 + g * (1.0 - s)), d * g * s
+    tl.store(dgate + row * stride + column, by_gate.to(dgate.dtype.element_ty), mask=inside)
+    tl.store(dup + row * stride + column, by_up.to(dup.dtype.element_ty), mask=inside)
 
 
-def swiglu_forward(gate_up: torch.Tensor) -> torch.Tensor:
-    gate_up = gate_up.contiguous()
-    rows, width = gate_up.shape[0], gate_up.shape[1] // 2
-    y = gate_up.new_empty(rows, width)
+def _halves(gate: torch.Tensor, up: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gate and up, each as what the kernels step through by the rows' stride."""
+    first, second = (gate, up) if up is not None else gate.chunk(2, 1)
+    return first, second
+
+
+def swiglu_forward(gate: torch.Tensor, up: torch.Tensor | None = None) -> torch.Tensor:
+    """gate and up [rows, F], or both in one [rows, 2F]."""
+    gate, up = gate.contiguous(), None if up is None else up.contiguous()
+    first, second = _halves(gate, up)
+    y = gate.new_empty(first.shape)
     if y.numel():
-        _forward[(rows, cdiv(width, BLOCK))](gate_up, y, width, BLOCK=BLOCK, num_warps=4)
+        rows, width = y.shape
+        _forward[(rows, cdiv(width, BLOCK))](
+            first, second, y, gate.shape[1], width, BLOCK=BLOCK, num_warps=4
+        )
     return y
 
 
-def swiglu_backward(dy: torch.Tensor, gate_up: torch.Tensor) -> torch.Tensor:
-    dy, gate_up = dy.contiguous(), gate_up.contiguous()
-    rows, width = dy.shape
-    dgate_up = torch.empty_like(gate_up)
+def swiglu_backward(
+    dy: torch.Tensor, gate: torch.Tensor, up: torch.Tensor | None = None
+) -> list[torch.Tensor]:
+    """[dgate, dup], or [the gradient of both]."""
+    dy, gate, up = dy.contiguous(), gate.contiguous(), None if up is None else up.contiguous()
+    gradients = [torch.empty_like(t) for t in (gate, up) if t is not None]
     if dy.numel():
+        rows, width = dy.shape
         _backward[(rows, cdiv(width, BLOCK))](
-            dy, gate_up, dgate_up, width, BLOCK=BLOCK, num_warps=4
+            dy,
+            *_halves(gate, up),
+            *_halves(gradients[0], gradients[1] if up is not None else None),
+            gate.shape[1],
+            width,
+            BLOCK=BLOCK,
+            num_warps=4,
         )
-    return dgate_up
+    return gradients

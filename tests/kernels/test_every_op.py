@@ -68,8 +68,26 @@ OPS = {
         ),
         0,
     ),
-    "swiglu": ((randn(4, 16),), 1),
-    "swiglu_backward": ((randn(4, 8), randn(4, 16)), 0),
+    "rope": (
+        (randn(4, 3, 8), randn(4, 2, 8), randn(8), randn(8), *angles(2, 4), 1e-6),
+        4,
+    ),
+    "rope_backward": (
+        (
+            randn(4, 3, 8),
+            randn(4, 2, 8),
+            randn(4, 3, 8),
+            randn(4, 2, 8),
+            randn(8),
+            randn(8),
+            *angles(2, 4),
+            1e-6,
+            True,
+        ),
+        0,
+    ),
+    "swiglu": ((randn(4, 8), randn(4, 8) + 1), 2),
+    "swiglu_backward": ((randn(4, 8), randn(4, 8), randn(4, 8) + 1), 0),
     "lora_linear": (
         (randn(4, 8), randn(6, 8), randn(4, 8), randn(6, 2), 0.7, randn(6), [4, 2], 0.0, 0),
         0,

@@ -18,6 +18,8 @@ REFERENCE = {
     "add_rms_norm": reference.rms_norm.add_rms_norm,
     "qk_norm_rope": reference.qk_norm_rope.qk_norm_rope,
     "swiglu": reference.swiglu.swiglu,
+    "swiglu_apart": reference.swiglu.swiglu,
+    "rope": reference.qk_norm_rope.rope,
     "lora_linear": reference.lora_linear.lora_linear,
 }
 
@@ -34,6 +36,13 @@ def arguments(
         return [draw(rows, size), draw(rows, size), draw(size), 1e-5]
     if op == "swiglu":
         return [draw(rows, 2 * size)]
+    if op == "swiglu_apart":
+        return [draw(rows, size), draw(rows, size)]
+    if op == "rope":
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        angle = torch.rand(rows, size, generator=g).to(wide) * 6
+        q, k = draw(2, rows, 3, 2 * size), draw(2, rows, 2, 2 * size)
+        return [q, k, angle.cos(), angle.sin(), draw(2 * size), draw(2 * size), 1e-6]
     if op == "qk_norm_rope":
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         angle = torch.rand(rows, size, generator=g).to(wide) * 6
@@ -60,7 +69,12 @@ def arguments(
     ]
 
 
-FROZEN = {"lora_linear": (1, 5), "qk_norm_rope": (3, 4)}
+PAIRS = {"add_rms_norm": 2, "swiglu_apart": 2, "rope": 2}  # as many rows in both
+FROZEN = {"lora_linear": (1, 5), "qk_norm_rope": (3, 4), "rope": (2, 3)}
+
+
+def ours(op: str):
+    return kernels.swiglu if op == "swiglu_apart" else getattr(kernels, op)
 
 
 def run(function, op: str, inputs: list, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
@@ -87,7 +101,7 @@ def compare(op: str, inputs: list, mutated: int | None = None) -> int:
     """
     exact = run(REFERENCE[op], op, inputs, torch.float64)
     plain = run(REFERENCE[op], op, inputs)
-    actuals = run(getattr(kernels, op), op, inputs)
+    actuals = run(ours(op), op, inputs)
     outputs = len(actuals) - sum(torch.is_tensor(t) for t in inputs) + len(FROZEN.get(op, ()))
     for i, (actual, oracle, torchs) in enumerate(zip(actuals, exact, plain)):
         assert actual.dtype == torchs.dtype
@@ -122,24 +136,26 @@ def test_oracle_many_rows_on_threads_and_mutation(op, dtype):
 @pytest.mark.parametrize("op", REFERENCE)
 def test_empty_and_non_contiguous(op):
     inputs = arguments(op, 5, 16, torch.float32)
-    expected = run(getattr(kernels, op), op, inputs)
+    expected = run(ours(op), op, inputs)
     strided = [t.t().contiguous().t() if torch.is_tensor(t) and t.dim() == 2 else t for t in inputs]
-    for a, b in zip(run(getattr(kernels, op), op, strided), expected):
+    for a, b in zip(run(ours(op), op, strided), expected):
         assert torch.allclose(a, b, atol=1e-5)
     empty = [
-        t[:0] if i < {"add_rms_norm": 2}.get(op, 1) or (i in (3, 4) and op == "qk_norm_rope") else t
+        t[:0] if i < PAIRS.get(op, 1) or (i in (3, 4) and op == "qk_norm_rope") else t
         for i, t in enumerate(inputs)
     ]
-    results = run(getattr(kernels, op), op, empty)
+    results = run(ours(op), op, empty)
     assert results[0].shape[0] == 0 and all(not t.any() for t in results)
 
 
-@pytest.mark.parametrize("op", ["rms_norm", "swiglu", "qk_norm_rope", "lora_linear"])
+@pytest.mark.parametrize(
+    "op", ["rms_norm", "swiglu", "swiglu_apart", "qk_norm_rope", "lora_linear"]
+)
 def test_special_infinities_and_nan_stay_in_their_row(op):
     inputs = arguments(op, 4, 16, torch.float32)
-    clean = getattr(kernels, op)(*inputs)
+    clean = ours(op)(*inputs)
     inputs[0][1, 0], inputs[0][2, 3] = torch.nan, torch.inf
-    dirty = getattr(kernels, op)(*inputs)
+    dirty = ours(op)(*inputs)
     expected = REFERENCE[op](*inputs)
     first = lambda y: y if torch.is_tensor(y) else y[0]
     clean, dirty, expected = map(first, (clean, dirty, expected))
@@ -159,7 +175,7 @@ def test_reference_gradcheck(op):
 @pytest.mark.parametrize("op", REFERENCE)
 def test_compiles_without_graph_breaks(op):
     inputs = arguments(op, 5, 8, torch.float32)
-    function = getattr(kernels, op)
+    function = ours(op)
     compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
     for a, b in zip(run(compiled, op, inputs), run(function, op, inputs)):
         assert torch.equal(a, b)
@@ -183,7 +199,7 @@ def test_no_qk_norm():
 def test_frozen_weights_get_no_gradient_and_change_none(op):
     inputs = arguments(op, 6, 16, torch.float32)
     x = inputs[0].clone().requires_grad_()
-    outputs = getattr(kernels, op)(x, *inputs[1:])
+    outputs = ours(op)(x, *inputs[1:])
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
     (gradient,) = torch.autograd.grad(
         outputs, x, [torch.ones_like(y) for y in outputs], retain_graph=True
@@ -191,7 +207,7 @@ def test_frozen_weights_get_no_gradient_and_change_none(op):
     trained = [
         t.clone().requires_grad_() if torch.is_tensor(t) and t.dim() == 1 else t for t in inputs[1:]
     ]
-    outputs = getattr(kernels, op)(x, *trained)
+    outputs = ours(op)(x, *trained)
     outputs = [outputs] if torch.is_tensor(outputs) else outputs
     (expected,) = torch.autograd.grad(outputs, x, [torch.ones_like(y) for y in outputs])
     assert torch.equal(gradient, expected)

@@ -26,6 +26,7 @@ from dftfast.kernels.triton import (
     qk_norm_rope,
     rbf_witness,
     rms_norm,
+    rope,
     sample_tokens,
     swiglu,
 )
@@ -67,7 +68,7 @@ def norms(dtype, d):
         rms_norm.add_rms_norm_backward(x, x, x, w, 1e-6, weight_grad)
 
 
-def rope(dtype, H, Hk, D, normed):
+def packed_rope(dtype, H, Hk, D, normed):
     qkv, angle = tensor(9, (H + 2 * Hk) * D, dtype=dtype), tensor(9, D // 2)
     w = tensor(D, dtype=dtype) if normed else None
     out = qk_norm_rope.qk_norm_rope_forward(qkv, w, w, angle, angle, H, Hk, 1e-6)
@@ -75,9 +76,18 @@ def rope(dtype, H, Hk, D, normed):
         qk_norm_rope.qk_norm_rope_backward(*out, qkv, w, w, angle, angle, H, Hk, 1e-6, weight_grad)
 
 
+def apart_rope(dtype, H, D, normed):
+    x, angle = tensor(9, H, D, dtype=dtype), tensor(9, D // 2)
+    w = tensor(D, dtype=dtype) if normed else None
+    y = rope.rope_forward(x, w, angle, angle, 1e-6)
+    for weight_grad in (True, False):
+        rope.rope_backward(y, x if normed else None, w, angle, angle, 1e-6, weight_grad)
+
+
 def gates(dtype, width):
     gate_up = tensor(9, 2 * width, dtype=dtype)
-    swiglu.swiglu_backward(swiglu.swiglu_forward(gate_up), gate_up)
+    for inputs in ([gate_up], [gate_up, gate_up]):
+        swiglu.swiglu_backward(swiglu.swiglu_forward(*inputs), *inputs)
 
 
 def witness(n, d, k, exclude):
@@ -125,7 +135,8 @@ def sampling(dtype, V):
 # What the models of the benchmarks launch, in bf16.
 USUAL = [
     (norms, torch.bfloat16, 2560),
-    (rope, torch.bfloat16, 32, 8, 128, True),
+    (packed_rope, torch.bfloat16, 32, 8, 128, True),
+    (apart_rope, torch.bfloat16, 32, 128, True),
     (gates, torch.bfloat16, 9728),
     (witness, 2000, 384, 3, True),
     (head, torch.bfloat16, 4096, 151936, 2560),
@@ -137,9 +148,15 @@ USUAL = [
 EVERY = [
     *[(norms, t, d) for t in DTYPES for d in (64, 2560, 8192)],
     *[
-        (rope, t, H, Hk, D, n)
+        (packed_rope, t, H, Hk, D, n)
         for t in DTYPES
         for H, Hk, D in ((9, 3, 64), (4, 4, 80), (40, 8, 128), (2, 1, 256))
+        for n in (False, True)
+    ],
+    *[
+        (apart_rope, t, H, D, n)
+        for t in DTYPES
+        for H, D in ((9, 64), (4, 80), (40, 128), (1, 256))
         for n in (False, True)
     ],
     *[(gates, t, 9728) for t in DTYPES],
