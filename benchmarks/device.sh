@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA card, in stages that each fit in ten minutes:
 #
-#   benchmarks/device.sh OUT [build] [launchers] [cuda] [compile] [bench[:op,op...]] [rollout]
-#     [train] [suite] [dft]
+#   benchmarks/device.sh OUT [build] [launchers] [cuda] [compile] [tune] [bench[:op,op...]]
+#     [rollout] [train] [suite] [dft]
 #
-# Without a stage: build launchers cuda bench. OUT gets log.txt, machine.json, and gpu.json,
-# gpu_rollout.json and gpu_training.json with the figures and the machine named. A stage that fails
+# Without a stage: build launchers cuda tune bench. OUT gets log.txt, machine.json, and gpu.json,
+# gpu_tune.json, gpu_rollout.json and gpu_training.json with the figures and the machine named. tune
+# writes the quickest blocks into kernels/triton/tiles.json, which the stages after it use, and a
+# copy into OUT. liger-kernel, where it is installed, is measured beside the head. A stage that fails
 # does not stop the others.
 #
 # dft is an experiment of docs/algorithm.md (EXPERIMENT=all or emails) as far as LIMIT seconds go
@@ -28,7 +30,7 @@ run() { # name, command...: output on the screen and in the log, failures counte
 tests=(python3 -m pytest -q -p no:cacheprovider)
 ! python3 -c "import xdist" 2>/dev/null || tests+=(-n auto) # compiling takes longer than running
 
-[[ $# -gt 0 ]] || set -- build launchers cuda bench
+[[ $# -gt 0 ]] || set -- build launchers cuda tune bench
 run machine python3 - "$out/machine.json" <<'PY'
 import json, platform, sys, torch, triton
 p = torch.cuda.get_device_properties(0)
@@ -46,6 +48,7 @@ for stage in "$@"; do
       run launchers "${tests[@]}" $(ls tests/kernels/triton/cases/*.py | grep -v conftest) ;;
     cuda) run cuda "${tests[@]}" tests/test_cuda.py ;; # decoder, training step, rollout engine
     compile) run compile "${tests[@]}" tests/kernels/triton/test_compile.py ;;
+    tune) run tune python3 benchmarks/gpu_tune.py "$out" ;;
     bench) run bench python3 benchmarks/gpu.py "$out" ;;
     bench:*)
       IFS=, read -ra ops <<<"${stage#bench:}"

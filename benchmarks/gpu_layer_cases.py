@@ -103,17 +103,21 @@ def paged_attention_cases(model, sizes):
         ("prefill", 16, 1024, 1024),
     ):
         yield _paged_attention(f"{name} {model}", sizes, sequences, length, queries)
+    # As in a rollout: the block table is as wide as the model's context of 40,960 tokens.
+    yield _paged_attention(f"decode, wide table, {model}", sizes, 256, 200, 1, columns=2560)
 
 
-def _paged_attention(name, sizes, sequences, length, queries, page=16):
-    _, _, H, Hk, D = sizes
-    blocks = sequences * length // page
+def _paged_attention(name, sizes, sequences, length, queries, columns=0):
+    (_, _, H, Hk, D), page = sizes, 16
+    blocks = sequences * -(-length // page)
     k_cache, v_cache = randn(blocks, page, Hk, D), randn(blocks, page, Hk, D)
     table = torch.randperm(blocks, device="cuda").int().view(sequences, -1)
     offsets = torch.arange(sequences + 1, device="cuda", dtype=torch.int32) * queries
     lengths = torch.full((sequences,), length, device="cuda", dtype=torch.int32)
     q = randn(sequences * queries, H, D)
-    dense = [c.view(sequences, length, Hk, D).transpose(1, 2) for c in (k_cache, v_cache)]
+    table = F.pad(table, (0, max(columns - table.shape[1], 0)))
+    caches = [c.view(sequences, -1, Hk, D)[:, :length] for c in (k_cache, v_cache)]
+    dense = [c.transpose(1, 2) for c in caches]
     rows = q.view(sequences, queries, H, D).transpose(1, 2)
     share = 1.0 if queries == 1 else 0.5
     ours = lambda: paged_attention.paged_attention_forward(
@@ -126,6 +130,6 @@ def _paged_attention(name, sizes, sequences, length, queries, page=16):
         f"{name} {sequences} x {length}",
         ours,
         {"scaled_dot_product_attention, contiguous cache": peer},
-        k_cache.nbytes + v_cache.nbytes + 2 * q.nbytes,
+        2 * caches[0].numel() * k_cache.element_size() + 2 * q.nbytes,
         int(4 * share * q.shape[0] * H * D * length),
     )

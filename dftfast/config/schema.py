@@ -144,6 +144,16 @@ class Sweep(Section):
     )
 
 
+class Rollout(Section):
+    """sampling from the policy while it trains"""
+
+    precision: Literal["bf16", "fp8"] = Field(
+        default="bf16",
+        description="fp8 samples from an eight-bit copy of the weights (e4m3, a scale a row), on "
+        "cards of compute capability 8.9 and up; the log says how far it is from the policy",
+    )
+
+
 class Evaluation(Section):
     """measuring outputs against human texts"""
 
@@ -216,6 +226,7 @@ class Config(Section):
     data: Data = Data()
     sft: SFT = SFT()
     sweep: Sweep = Sweep()
+    rollout: Rollout = Rollout()
     dft: DFT = DFT()
     baselines: Baselines = Baselines()
     evaluation: Evaluation = Evaluation()

@@ -60,6 +60,18 @@ class LoRALinear(nn.Module):
         self.b = nn.Parameter(torch.zeros(rows, rank, dtype=torch.float32, device=device))
         self.scale = scale
 
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    def merged(self) -> Tensor:
+        """W + scale · B A, block by block, in the dtype of W; W itself without an adapter."""
+        if self.a is None or self.b is None:
+            return self.weight
+        blocks = zip(self.b.split(self.splits), self.a.split(self.b.shape[1]))
+        product = torch.cat([b @ a for b, a in blocks])
+        return (self.weight.float() + self.scale * product).to(self.weight.dtype)
+
     def adapter(self) -> tuple[nn.Parameter, nn.Parameter]:
         """A and B of the live adapter."""
         assert self.a is not None and self.b is not None, "the layer holds no adapter"

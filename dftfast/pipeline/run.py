@@ -139,12 +139,21 @@ class Run:
 
     def engine(self, policy: Policy) -> RolloutEngine:
         """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
+        precision = self.config.rollout.precision
         if self.device.type == "cpu":
             return RolloutEngine(
-                policy.decoder, self.tokenizer, max_sequences=CPU_SEQUENCES, dtype=torch.bfloat16
+                policy.decoder,
+                self.tokenizer,
+                max_sequences=CPU_SEQUENCES,
+                dtype=torch.bfloat16,
+                precision=precision,
             )
         return RolloutEngine(
-            policy.decoder, self.tokenizer, max_sequences=GPU_SEQUENCES, max_step_tokens=8192
+            policy.decoder,
+            self.tokenizer,
+            max_sequences=GPU_SEQUENCES,
+            max_step_tokens=8192,
+            precision=precision,
         )
 
     def examples(self, documents: list[Document]) -> list[Example]:

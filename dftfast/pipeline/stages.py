@@ -67,10 +67,10 @@ def run_pipeline(config: Config) -> Path:
 
 def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
-    sampled = (*tuned, c.sweep, c.evaluation.prompts)
+    sampled = (*tuned, c.sweep, c.rollout, c.evaluation.prompts)
     # what was done stays done in another time, and with more phases
     one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})
-    trained = (*tuned, one_phase, c.evaluation.prompts, c.evaluation.embedder)
+    trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, c.evaluation.embedder)
     others = (*trained, c.dft.phases, c.baselines)
     return [
         Stage("sft", tuned, ["sft"], fine_tune),

@@ -88,11 +88,20 @@ class RolloutBatch:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Absolute differences of the sampler's logprobs and the training forward's, in nats."""
+    """How far the sampler is from the training forward, in nats.
+
+    Attributes:
+        max, mean: of the absolute differences of the two logprobs of a sampled token.
+        tokens: how many were compared.
+        kl: estimate of the divergence of the training forward's distribution from the sampler's,
+            a token: the mean of r - 1 - log r, r = p / q, over what the sampler q drew (Schulman
+            2020, http://joschu.net/blog/kl-approx.html). Of untempered samples alone.
+    """
 
     max: float
     mean: float
     tokens: int
+    kl: float = 0.0
 
 
 @torch.no_grad()
@@ -130,5 +139,6 @@ def agreement(decoder, batch: RolloutBatch, samples: int | None = None) -> Agree
         torch.cat(scored)
     ]
     logprob, _ = linear_logprob(hidden, decoder.head_weight, torch.cat(targets))
-    difference = (logprob - torch.cat(sampled)).abs()
-    return Agreement(difference.max().item(), difference.mean().item(), len(difference))
+    ratio = logprob - torch.cat(sampled)
+    difference, kl = ratio.abs(), (ratio.expm1() - ratio).mean()
+    return Agreement(difference.max().item(), difference.mean().item(), len(difference), kl.item())

@@ -68,11 +68,11 @@ class PackedDecoder(PagedDecoder):
         decoder, c = self.decoder, self.decoder.config
         layers = (
             {
-                "qkv": effective_weight(layer.qkv),
+                "qkv": layer.qkv.merged(),
                 "qkv_bias": layer.qkv.bias,
-                "o": effective_weight(layer.o),
-                "gate_up": effective_weight(layer.gate_up),
-                "down": effective_weight(layer.down),
+                "o": layer.o.merged(),
+                "gate_up": layer.gate_up.merged(),
+                "down": layer.down.merged(),
                 "input_norm": layer.input_norm,
                 "post_norm": layer.post_norm,
                 "q_norm": layer.q_norm,
@@ -84,14 +84,3 @@ class PackedDecoder(PagedDecoder):
         return CPUDecoder(
             layers, c.num_layers, decoder.embed, decoder.norm, decoder.head_weight, *sizes
         )
-
-
-def effective_weight(linear) -> Tensor:
-    """W + scale · B A of a `LoRALinear`, block by block, in the dtype of W."""
-    if linear.a is None:
-        return linear.weight
-    rank = linear.b.shape[1]
-    blocks = zip(linear.b.split(linear.splits), linear.a.split(rank))
-    return (linear.weight.float() + linear.scale * torch.cat([b @ a for b, a in blocks])).to(
-        linear.weight.dtype
-    )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -14,6 +15,7 @@ from dftfast.rollout.batch import RolloutBatch, agreement
 from dftfast.rollout.blocks import BlockPool
 from dftfast.rollout.cpu import PackedDecoder
 from dftfast.rollout.drawing import draw
+from dftfast.rollout.fp8 import Fp8Decoder, check_fp8
 from dftfast.rollout.graphs import GraphedDecoder
 from dftfast.rollout.memory import cache_bytes_per_token, free_memory
 from dftfast.rollout.paged import Inputs, PagedDecoder
@@ -56,6 +58,8 @@ class RolloutEngine:
             `release`.
         agreement_samples: that many samples of each rollout are scored again with the training
             forward, and the differences put into `RolloutBatch.agreement`; 0 for none.
+        precision: "fp8" samples from an eight-bit copy of the weights (`dftfast.rollout.fp8`), on
+            cards that can; how far it is from the training forward is logged.
         dtype: bfloat16 lets a CPU sample from a bf16 copy of a decoder in float32, faster and in
             half the memory; by default the decoder's own.
 
@@ -78,6 +82,7 @@ class RolloutEngine:
         cache_tokens: int | None = None,
         agreement_samples: int = 4,
         dtype: torch.dtype | None = None,
+        precision: Literal["bf16", "fp8"] = "bf16",
     ):
         self.decoder, self.tokenizer = decoder, tokenizer
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
@@ -86,6 +91,7 @@ class RolloutEngine:
         self.end_tokens = set(decoder.config.eos_token_ids) | set(
             tokenizer.eos_ids if tokenizer else ()
         )
+        self.precision = precision
         self.backend = self._backend()
         self.scheduler: Scheduler | None = None  # with the cache: None while that is given up
         self._cancelled: set[int] = set()
@@ -116,7 +122,8 @@ class RolloutEngine:
         batch = RolloutBatch.from_sequences(sequences, self.device)
         if self.agreement_samples:
             batch.agreement = agreement(self.decoder, batch, self.agreement_samples)
-            log.debug("sampler against training forward: %s", batch.agreement)
+            level = logging.DEBUG if self.precision == "bf16" else logging.INFO
+            log.log(level, "sampler against training forward: %s", batch.agreement)
         seconds = time.perf_counter() - started
         log.debug(
             "%d samples, %d tokens in %.1f s (%.0f a second), %.1f%% cut by the length limit, "
@@ -170,6 +177,9 @@ class RolloutEngine:
         return self.scheduler
 
     def _backend(self) -> PagedDecoder:
+        if self.precision == "fp8":
+            check_fp8(self.decoder)
+            return Fp8Decoder(self.decoder, self.block_size, self.max_sequences)
         if self.decoder.sharded:  # a graph or a packed copy would need all weights at once
             return PagedDecoder(self.decoder, self.block_size)
         if self.device.type == "cuda":
