@@ -41,10 +41,11 @@ def examples(count: int = 20) -> list[Example]:
     return [Example(tokens(1, 6), tokens(2, 12), rng.choice([0.5, 1.0])) for _ in range(count)]
 
 
-def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
+def train(folder: str, out: str, method: str, dies_after: str = "0", rests: str = "0") -> None:
     """Train, from the last checkpoint.
 
-    Every rank saves its parameters after each step, and what it was told.
+    Every rank saves its parameters after each step, and what it was told. The last one kills itself
+    after a step, or rests some seconds after each.
     """
     records, history = [], []
     if method == "lora":
@@ -57,8 +58,10 @@ def train(folder: str, out: str, method: str, dies_after: str = "0") -> None:
     def log(record: dict) -> None:
         records.append(record)
         history.append([p.detach().clone() for p in parameters])
-        if record["step"] == int(dies_after) and distributed.rank() == distributed.world_size() - 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if distributed.rank() == distributed.world_size() - 1:
+            time.sleep(float(rests))
+            if record["step"] == int(dies_after):
+                os.kill(os.getpid(), signal.SIGKILL)
 
     fit(
         decoder,
