@@ -32,17 +32,21 @@ _timeout = timedelta(seconds=600)
 def process_group(seconds: float) -> Iterator[None]:
     """Within the block the processes of this torchrun work together.
 
+    So do those of a launcher that has set torch's default group up, which is left as it is.
+
     Args:
         seconds: how long a process waits at a meeting for the others before it stops with
             TrainingStopped.
     """
     global _messages, _timeout
-    if not dist.is_torchelastic_launched():
+    own = not dist.is_initialized()
+    if own and not dist.is_torchelastic_launched():
         yield
         return
     _timeout = timedelta(seconds=seconds)
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_timeout)
+    if own:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=_timeout)
     _messages = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_timeout))
     if rank():
         logging.getLogger("dftfast").setLevel(logging.ERROR)
@@ -50,7 +54,8 @@ def process_group(seconds: float) -> Iterator[None]:
         yield
     finally:
         _messages = None
-        dist.destroy_process_group()
+        if own:
+            dist.destroy_process_group()
 
 
 def rank() -> int:
