@@ -173,9 +173,11 @@ EVERY = [
 ]
 
 
-# The one known exception, in bytes: fp32 heads of 256, where the smallest tile that the tensor
-# cores take spills a value.
+# The known exceptions, in bytes: fp32 heads of 256, where the smallest tile that the tensor cores
+# take spills a value; and sm_120, where ptxas 13 with the flag that Triton passes it
+# (--regAllocOptLevel=2) puts a few values on the stack though registers are left.
 SPILLS = {(attention, torch.float32, 256): 8}
+SPILLS_OF_CHIP = {120: 24}
 
 
 def record(launch, chip, monkeypatch):
@@ -231,9 +233,10 @@ def compile_and_check(launch, chip, monkeypatch, tmp_path):
         registers, stack, local = (
             int(re.search(rf"{resource}:(\d+)", usage)[1]) for resource in ("REG", "STACK", "LOCAL")
         )
-        assert stack <= SPILLS.get(launch[:2] + launch[6:7], 0), (
-            f"{name} spills: {stack} bytes of stack"
-        )
+        allowed = SPILLS.get(launch[:2] + launch[6:7], 0) + SPILLS_OF_CHIP.get(chip, 0)
+        if kernel.__module__ in (linear_logprob.__name__, sample_tokens.__name__):
+            allowed = 0
+        assert stack <= allowed, f"{name} spills: {stack} bytes of stack"
         assert local == 0, f"{name} uses {local} bytes of local memory"
         sass = subprocess.check_output([TOOLS / "cuobjdump", "-sass", cubin], text=True)
         if kernel.__module__ == linear_logprob.__name__:
