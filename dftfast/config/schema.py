@@ -40,6 +40,11 @@ class Model(Section):
     device: str | None = Field(
         default=None, description="cpu, cuda or cuda:N; none is the GPU where there is one"
     )
+    quantization: Literal["none", "nf4"] = Field(
+        default="none",
+        description="nf4 holds the layers' frozen weights in four bits (QLoRA): a quarter of the "
+        "memory; adapters only, and it needs bitsandbytes",
+    )
 
 
 class Data(Section):

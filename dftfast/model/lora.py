@@ -13,8 +13,10 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from dftfast.kernels import lora_linear
+from dftfast.model.nf4 import Nf4
 
 
 class LoRALinear(nn.Module):
@@ -26,7 +28,11 @@ class LoRALinear(nn.Module):
         weight: [sum(splits), in]; bias: [sum(splits)] or None. Frozen unless asked otherwise.
         a: [len(splits)·rank, in] and b: [sum(splits), rank], fp32 masters, or None without an
             adapter.
+        in_nf4: whether the values of `weight`, then on the meta device, are held in four bits.
     """
+
+    in_nf4 = False
+    nf4: Nf4 | None = None
 
     def __init__(
         self, names: tuple[str, ...], splits: list[int], in_features: int, bias: bool, **factory
@@ -42,10 +48,14 @@ class LoRALinear(nn.Module):
         self.a: nn.Parameter | None = None
         self.b: nn.Parameter | None = None
         self.scale = 0.0
+        # Beside four bits: B and A of each projection's finished adapters, in the weight's dtype.
+        self.finished = nn.ParameterList()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.a is None or self.b is None:
-            return F.linear(x, self.weight, self.bias)
+            return F.linear(x, self.base(), self.bias)
+        if self.in_nf4:
+            return _OverNf4.apply(x, self.a, self.b, self)
         return lora_linear(x, self.weight, self.a, self.b, self.scale, self.bias, self.splits)
 
     def add_adapter(
@@ -53,7 +63,7 @@ class LoRALinear(nn.Module):
     ) -> None:
         """Start a fresh adapter: A uniform as in PEFT (Kaiming with a = √5, so ±1/√in), B zero."""
         rows, columns = self.weight.shape
-        device = self.weight.device
+        device = self.device
         a = torch.empty(len(self.splits) * rank, columns, dtype=torch.float32)
         bound = 1 / math.sqrt(columns)
         self.a = nn.Parameter(a.uniform_(-bound, bound, generator=generator).to(device))
@@ -64,13 +74,39 @@ class LoRALinear(nn.Module):
     def in_features(self) -> int:
         return self.weight.shape[1]
 
+    @property
+    def device(self) -> torch.device:
+        return self.weight.device if self.nf4 is None else self.nf4.codes.device
+
+    def quantise(self, weight: Tensor) -> None:
+        """Take the values of the weight, to be held in four bits on the device that they are on."""
+        self.nf4 = Nf4(weight.to(self.weight.dtype))
+
+    def finish(self, factors: list[Tensor]) -> None:
+        """Add the products of B [out of a projection, r] and A [r, in], in turn, to the base."""
+        self.finished = nn.ParameterList(
+            nn.Parameter(factor.to(self.device, self.weight.dtype), requires_grad=False)
+            for factor in factors
+        )
+
+    @torch.no_grad()
+    def base(self) -> Tensor:
+        """[out, in]: the weight, or what four bits and finished adapters make of it."""
+        if self.nf4 is None:
+            return self.weight
+        weight = self.nf4.decoded()
+        for rows, b, a in zip(weight.split(self.splits), self.finished[::2], self.finished[1::2]):
+            if b.numel():
+                rows.addmm_(b, a)
+        return weight
+
     def merged(self) -> Tensor:
         """W + scale · B A, block by block, in the dtype of W; W itself without an adapter."""
         if self.a is None or self.b is None:
-            return self.weight
+            return self.base()
         blocks = zip(self.b.split(self.splits), self.a.split(self.b.shape[1]))
         product = torch.cat([b @ a for b, a in blocks])
-        return (self.weight.float() + self.scale * product).to(self.weight.dtype)
+        return (self.base().float() + self.scale * product).to(self.weight.dtype)
 
     def adapter(self) -> tuple[nn.Parameter, nn.Parameter]:
         """A and B of the live adapter."""
@@ -80,6 +116,31 @@ class LoRALinear(nn.Module):
     def remove_adapter(self) -> None:
         self.a = self.b = None
         self.scale = 0.0
+
+
+class _OverNf4(torch.autograd.Function):
+    """`lora_linear` over a base in four bits, which is decoded again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, a: Tensor, b: Tensor, linear: LoRALinear) -> Tensor:
+        y, u = torch.ops.dftfast.lora_linear(
+            x, linear.base(), a, b, linear.scale, linear.bias, linear.splits, 0.0, 0
+        )
+        ctx.save_for_backward(x, u, a, b)
+        ctx.linear, ctx.scale = linear, linear.scale
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy: Tensor):
+        (x, u, a, b), linear = ctx.saved_tensors, ctx.linear
+        needs = list(ctx.needs_input_grad[:3])
+        gradients = iter(
+            torch.ops.dftfast.lora_linear_backward(
+                dy, x, u, linear.base(), a, b, ctx.scale, linear.splits, 0.0, 0, needs
+            )
+        )
+        return *(next(gradients) if need else None for need in needs), None
 
 
 class PackedLayer(Protocol):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dftfast.model.adapter import EMBEDDING, HEAD, Adapter
+from dftfast.model.decoder import Decoder
 from dftfast.model.lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
 from dftfast.model.shard import put
 from dftfast.model.weights import fingerprint, load_decoder, open_weights, save_decoder
@@ -31,6 +32,8 @@ class Policy:
 
     Args:
         sharded: let the processes of the default group hold a part of the layers each.
+        quantization: "nf4" holds the layers' base in four bits. The finished phases stay beside it
+            (`add_finished`); what is saved is the decoded base and their products.
     """
 
     def __init__(
@@ -39,9 +42,10 @@ class Policy:
         dtype: torch.dtype = torch.bfloat16,
         device: str | torch.device = "cpu",
         sharded: bool = False,
+        quantization: str = "none",
     ):
-        self.folder = Path(folder)
-        self.decoder = load_decoder(folder, dtype, device, sharded)
+        self.folder, self.quantization = Path(folder), quantization
+        self.decoder = load_decoder(folder, dtype, device, sharded, quantization)
         self.adapters: list[Adapter] = []
         self.temperature = 1.0
 
@@ -54,6 +58,8 @@ class Policy:
         digest = hashlib.sha256(
             f"{fingerprint(self.folder)} {self.decoder.embed.dtype} {self.temperature:g}".encode()
         )
+        if self.quantization != "none":
+            digest.update(self.quantization.encode())
         for adapter in self.adapters:
             digest.update(f"{adapter.scale:g}".encode())
             for name, tensor in sorted(adapter.tensors.items()):
@@ -80,7 +86,11 @@ class Policy:
         """Recompute every adapted weight, and the final norm, from the base on disk."""
         with ExitStack() as stack:
             files = open_weights(self.folder, stack)
+            if self.quantization == "nf4":
+                add_finished(self.decoder, self.adapters)
             for key, module in lora_layers(self.decoder).items():
+                if module.in_nf4:
+                    continue
                 layer = key.removesuffix("+".join(module.names))
                 base = [
                     files[f"{layer}{name}.weight"].get_tensor(f"{layer}{name}.weight")
@@ -116,6 +126,28 @@ class Policy:
             whole.adapters, whole.temperature = self.adapters, self.temperature
             whole.merge_weights()
         save_decoder(whole.decoder, folder, self.folder)
+
+
+def add_finished(decoder: Decoder, adapters: list[Adapter]) -> None:
+    """Let every layer add these adapters' products to its base.
+
+    They are not rounded to four bits: a step of the base's codes is larger than nearly all of what
+    an adapter changes, so they would be lost.
+    """
+    for key, linear in lora_layers(decoder).items():
+        layer = key.removesuffix("+".join(linear.names))
+        factors = []
+        for name in linear.names:
+            prefix = f"base_model.model.{layer}{name}"
+            pairs = [
+                (adapter.scale * adapter.tensors[b], adapter.tensors[a])
+                for adapter in adapters
+                for a, b in [(f"{prefix}.lora_A.weight", f"{prefix}.lora_B.weight")]
+                if a in adapter.tensors
+            ]
+            low = torch.cat([b for b, _ in pairs], 1) if pairs else torch.zeros(0, 0)
+            factors += [low, torch.cat([a for _, a in pairs]) if pairs else torch.zeros(0, 0)]
+        linear.finish(factors)
 
 
 def product(module: LoRALinear, layer: str, adapter: Adapter) -> Tensor:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
+from dftfast.model.nf4 import check_bitsandbytes
+from dftfast.model.quantised import hold_in_nf4, matrices_in_nf4
 from dftfast.model.shard import put, shard
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_folder
@@ -32,19 +34,25 @@ def load_decoder(
     dtype: torch.dtype = torch.bfloat16,
     device: str | torch.device = "cpu",
     sharded: bool = False,
+    quantization: str = "none",
 ) -> Decoder:
     """Build a decoder and read its weights from `folder`, converting to `dtype`.
 
     Args:
         sharded: read only this process's part of the layers.
+        quantization: "nf4" holds the layers' matrices in four bits; never whole on `device`.
 
     Raises:
         UserError: config or weight files missing or damaged; a tensor missing, unexpected or
             misshapen (the message names the tensor).
     """
     check_model(folder)  # before anything of the sizes that config.json names is allocated
-    decoder = Decoder(ModelConfig.from_folder(folder), dtype, "meta" if sharded else device)
-    if sharded:
+    nf4 = quantization == "nf4"
+    decoder = Decoder(ModelConfig.from_folder(folder), dtype, "meta" if sharded or nf4 else device)
+    if nf4:
+        check_bitsandbytes()
+        hold_in_nf4(decoder, device)
+    elif sharded:
         shard(decoder, device)
     read_weights(decoder, folder)
     return decoder
@@ -77,12 +85,17 @@ def read_weights(decoder: Decoder, folder: str | Path) -> None:
     with ExitStack() as stack:
         files = open_weights(Path(folder), stack)
         check_names(hf_shapes(decoder), files, Path(folder))
+        in_nf4 = matrices_in_nf4(decoder)
         for names, parameter, _ in packed_weights(decoder):
             try:
                 parts = [files[name].get_tensor(name) for name in names]
             except (SafetensorError, OSError) as wrong:
                 raise UserError(f"{folder}: tensor {names[0]}: {wrong}") from None
-            put(parameter.data, parts[0] if len(parts) == 1 else torch.cat(parts))
+            value = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if parameter in in_nf4:
+                in_nf4[parameter].quantise(value.to(decoder.embed.device))
+            else:
+                put(parameter.data, value)
     decoder.version += 1
 
 
@@ -118,9 +131,14 @@ def hf_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
 
 
 def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
-    """Every weight under its Hugging Face name, as a view into the decoder's packed tensors."""
+    """Every weight under its Hugging Face name, as a view into the decoder's packed tensors.
+
+    Of a base in four bits, as a view into what it is decoded to, finished adapters added.
+    """
+    in_nf4 = matrices_in_nf4(decoder)
     for names, parameter, splits in packed_weights(decoder):
-        yield from zip(names, parameter.data.split(splits))
+        whole = in_nf4[parameter].base() if parameter in in_nf4 else parameter.data
+        yield from zip(names, whole.split(splits))
 
 
 def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
@@ -207,9 +225,10 @@ def copy_companions(source: Path, folder: Path, dtype: torch.dtype) -> None:
 def write_weights(decoder: Decoder, folder: Path) -> None:
     """Write the weights as one safetensors file, or as shards with an index."""
     shards: list[dict[str, Tensor]] = [{}]
-    size = 0
+    size = total = 0
     for name, view in hf_views(decoder):
         size += view.nbytes
+        total += view.nbytes
         if size > SHARD_BYTES and shards[-1]:
             shards.append({})
             size = view.nbytes
@@ -224,7 +243,6 @@ def write_weights(decoder: Decoder, folder: Path) -> None:
         save_tensors(tensors, folder / file)
         weight_map.update(dict.fromkeys(tensors, file))
     if len(shards) > 1:
-        total = sum(view.nbytes for _, view in hf_views(decoder))
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (folder / "model.safetensors.index.json").write_text(
             json.dumps(index, indent=2), encoding="utf-8"

@@ -133,6 +133,7 @@ class Run:
             pick_dtype(self.config.model.dtype, self.device),
             self.device,
             self.config.run.shard,
+            self.config.model.quantization,
         )
         policy.decoder.set_activation_checkpointing(self.config.run.activation_checkpointing)
         return policy

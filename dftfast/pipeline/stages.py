@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dftfast.config import Config
+from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.weights import check_model
 from dftfast.optimise.distributed import on_rank0, rank, world_size
 from dftfast.pipeline.banner import banner, stage_work
@@ -95,6 +96,13 @@ def check_input(run: Run) -> None:
             "run.shard: full fine-tuning (sft.method) needs all weights on every device; "
             "choose lora"
         )
+    if c.model.quantization != "none":
+        if c.run.shard or "full" in c.sft.method:
+            raise UserError(
+                "model.quantization: weights in four bits are neither trained (sft.method = full) "
+                "nor shared out (run.shard); choose one"
+            )
+        check_bitsandbytes()
     if c.run.tensorboard is True and not has_tensorboard():
         raise UserError("run.tensorboard: needs tensorboard: pip install 'dftfast[tensorboard]'")
     _ = run.uncounted_split

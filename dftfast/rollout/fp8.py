@@ -28,7 +28,7 @@ class Fp8Linear(nn.Module):
     def __init__(self, linear: LoRALinear):
         super().__init__()
         rows, columns = sum(linear.splits), linear.in_features
-        device = linear.weight.device
+        device = linear.device
 
         def frozen(*shape: int, dtype: torch.dtype) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, dtype=dtype, device=device), requires_grad=False)

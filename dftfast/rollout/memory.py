@@ -9,6 +9,7 @@ import torch
 
 from dftfast.kernels.cpu_decoder import CPUDecoder
 from dftfast.model.config import ModelConfig
+from dftfast.model.nf4 import BYTES_PER_WEIGHT
 from dftfast.runtime.errors import UserError
 
 GIB = 2**30
@@ -35,11 +36,17 @@ def num_weights(config: ModelConfig) -> int:
     """Parameters of the decoder, a tied head counted once."""
     c = config
     q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
-    linear = c.hidden_size * (2 * q + 2 * kv + 3 * c.intermediate_size)
     norms = 2 * c.hidden_size + (2 * c.head_dim if c.qk_norm else 0)
     bias = q + 2 * kv if c.attention_bias else 0
     embeddings = c.vocab_size * c.hidden_size * (1 if c.tie_word_embeddings else 2)
-    return c.num_layers * (linear + norms + bias) + embeddings + c.hidden_size
+    return num_layer_weights(c) + c.num_layers * (norms + bias) + embeddings + c.hidden_size
+
+
+def num_layer_weights(config: ModelConfig) -> int:
+    """Numbers in the matrices of all layers."""
+    c = config
+    q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+    return c.num_layers * c.hidden_size * (2 * q + 2 * kv + 3 * c.intermediate_size)
 
 
 def packed_bytes(config: ModelConfig) -> int:
@@ -87,8 +94,8 @@ class MemoryPlan:
 
     Every device holds the whole policy; a rollout's cache is released before the update.
 
-    `packed` is the bf16 copy of the matrices that rollouts on a CPU keep (`PackedDecoder`);
-    elsewhere there is none.
+    `packed` is the copy of the matrices that rollouts keep: in bf16 on a CPU (`PackedDecoder`), in
+    eight bits on a GPU with `rollout.precision = fp8`, else none.
     """
 
     weights: int
@@ -155,6 +162,8 @@ def plan_memory(
     shape: RunShape,
     *,
     cpu: bool = False,
+    nf4: bool = False,
+    fp8: bool = False,
     dtype: torch.dtype = torch.bfloat16,
     capacity: int | None = None,
 ) -> MemoryPlan:
@@ -164,6 +173,8 @@ def plan_memory(
         config: of the model.
         shape: of the run.
         cpu: the device is a CPU.
+        nf4: the layers' matrices are held in four bits, and decoded one at a time.
+        fp8: rollouts are sampled from an eight-bit copy of the layers' matrices.
         capacity: bytes of the device that may be used; `MemoryPlan.fits` compares.
     """
     adapter = 4 * num_adapter_weights(config, shape.rank)
@@ -176,9 +187,15 @@ def plan_memory(
     )
     # The final hidden states, and the gradients on the way.
     head = 4 * residual + 2 * config.intermediate_size * dtype.itemsize
+    matrices = num_layer_weights(config)
+    weights = num_weights(config) * dtype.itemsize
+    if nf4:
+        largest = 2 * config.intermediate_size * config.hidden_size
+        weights += int(matrices * BYTES_PER_WEIGHT) + (largest - matrices) * dtype.itemsize
+    copy = packed_bytes(config) if cpu else matrices if fp8 else 0
     return MemoryPlan(
-        weights=num_weights(config) * dtype.itemsize,
-        packed=packed_bytes(config) if cpu else 0,
+        weights=weights,
+        packed=copy,
         adapter=adapter,
         gradients=adapter,
         optimizer=2 * adapter,

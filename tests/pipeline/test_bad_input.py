@@ -21,6 +21,8 @@ from dftfast.train import main
         ({"sft.rank": "many"}, "sft.rank"),
         ({"data.limit": "9"}, "too small"),
         ({"run.shard": "true"}, "torchrun"),
+        ({"model.quantization": "nf4", "sft.method": "full"}, "four bits"),
+        ({"rollout.precision": "fp8"}, "capability 8.9"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -63,6 +63,29 @@ def test_recomputation_keeps_less_and_sampling_and_updating_share_their_memory()
     )
 
 
+def test_four_bits_and_an_eight_bit_copy_let_14b_train_and_sample_on_48_gb():
+    """And weigh what they weigh: half a byte and a scale for each 64, a byte for each."""
+    config = qwen3(5120, 17408, 40, 40, False)
+    shape = RunShape(rank=32, sequences=64, tokens_per_sequence=2048, update_tokens=8192)
+    capacity = int(0.94 * 48 * GIB)
+    full, small = (
+        plan_memory(config, shape, nf4=small, fp8=small, capacity=capacity)
+        for small in (False, True)
+    )
+    matrices = 40 * 5120 * (2 * 5120 + 2 * 1024 + 3 * 17408)
+    decoded = 2 * 17408 * 5120
+    assert small.packed == matrices and not full.packed
+    assert full.weights - small.weights == pytest.approx(
+        2 * (matrices - decoded) - matrices * (0.5 + 1 / 64 + 1 / 4096), rel=1e-9
+    )
+    assert small.fits and not full.fits
+    row = (
+        f"{small.weights / GIB:.2f} GiB of weights, {small.packed / GIB:.2f} GiB of copy, "
+        f"a peak of {small.peak / GIB:.2f} GiB"
+    )
+    assert row in (Path(__file__).parents[2] / "docs" / "rollout.md").read_text()
+
+
 def qwen3(hidden: int, inner: int, layers: int, heads: int, tied: bool):
     return replace(
         MIDDLE,
