@@ -140,21 +140,19 @@ class Run:
 
     def engine(self, policy: Policy) -> RolloutEngine:
         """Samples from the policy; on a CPU from a bf16 copy, as it will be served."""
-        precision = self.config.rollout.precision
+        eight_bits = self.config.rollout.precision == "fp8"
+        dtype = torch.float8_e4m3fn if eight_bits else None
         if self.device.type == "cpu":
+            dtype = dtype or torch.bfloat16
             return RolloutEngine(
-                policy.decoder,
-                self.tokenizer,
-                max_sequences=CPU_SEQUENCES,
-                dtype=torch.bfloat16,
-                precision=precision,
+                policy.decoder, self.tokenizer, max_sequences=CPU_SEQUENCES, dtype=dtype
             )
         return RolloutEngine(
             policy.decoder,
             self.tokenizer,
             max_sequences=GPU_SEQUENCES,
             max_step_tokens=8192,
-            precision=precision,
+            dtype=dtype,
         )
 
     def examples(self, documents: list[Document]) -> list[Example]:

@@ -31,6 +31,7 @@ from dftfast.pipeline.stage_dft import dft, dft_sampler
 from dftfast.pipeline.stage_report import report
 from dftfast.pipeline.stage_sft import fine_tune
 from dftfast.pipeline.stage_sweep import sweep
+from dftfast.rollout.fp8 import check_card
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file, digest, write_json
 from dftfast.runtime.profile import profiling
@@ -96,6 +97,8 @@ def check_input(run: Run) -> None:
             "run.shard: full fine-tuning (sft.method) needs all weights on every device; "
             "choose lora"
         )
+    if c.rollout.precision == "fp8":
+        check_card(run.device)
     if c.model.quantization != "none":
         if c.run.shard or "full" in c.sft.method:
             raise UserError(

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -58,10 +57,10 @@ class RolloutEngine:
             `release`.
         agreement_samples: that many samples of each rollout are scored again with the training
             forward, and the differences put into `RolloutBatch.agreement`; 0 for none.
-        precision: "fp8" samples from an eight-bit copy of the weights (`dftfast.rollout.fp8`), on
-            cards that can; how far it is from the training forward is logged.
         dtype: bfloat16 lets a CPU sample from a bf16 copy of a decoder in float32, faster and in
-            half the memory; by default the decoder's own.
+            half the memory; float8_e4m3fn samples from an eight-bit copy (`dftfast.rollout.fp8`),
+            on cards that can; how far it is from the training forward is logged. By default the
+            decoder's own.
 
     Attributes:
         memory_share: of the free memory, what the cache takes where `cache_tokens` is not given; a
@@ -82,7 +81,6 @@ class RolloutEngine:
         cache_tokens: int | None = None,
         agreement_samples: int = 4,
         dtype: torch.dtype | None = None,
-        precision: Literal["bf16", "fp8"] = "bf16",
     ):
         self.decoder, self.tokenizer = decoder, tokenizer
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
@@ -91,7 +89,6 @@ class RolloutEngine:
         self.end_tokens = set(decoder.config.eos_token_ids) | set(
             tokenizer.eos_ids if tokenizer else ()
         )
-        self.precision = precision
         self.backend = self._backend()
         self.scheduler: Scheduler | None = None  # with the cache: None while that is given up
         self._cancelled: set[int] = set()
@@ -122,7 +119,7 @@ class RolloutEngine:
         batch = RolloutBatch.from_sequences(sequences, self.device)
         if self.agreement_samples:
             batch.agreement = agreement(self.decoder, batch, self.agreement_samples)
-            level = logging.DEBUG if self.precision == "bf16" else logging.INFO
+            level = logging.INFO if self.dtype == torch.float8_e4m3fn else logging.DEBUG
             log.log(level, "sampler against training forward: %s", batch.agreement)
         seconds = time.perf_counter() - started
         log.debug(
@@ -177,7 +174,7 @@ class RolloutEngine:
         return self.scheduler
 
     def _backend(self) -> PagedDecoder:
-        if self.precision == "fp8":
+        if self.dtype == torch.float8_e4m3fn:
             check_fp8(self.decoder)
             return Fp8Decoder(self.decoder, self.block_size, self.max_sequences)
         if self.decoder.sharded:  # a graph or a packed copy would need all weights at once

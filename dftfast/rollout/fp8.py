@@ -99,7 +99,22 @@ class Fp8Decoder(GraphedDecoder):
 
 def check_fp8(decoder: Decoder) -> None:
     """Raise the UserError of a model or a device that `rollout.precision = fp8` is not for."""
-    device = decoder.embed.device
+    check_card(decoder.embed.device)
+    if decoder.sharded:
+        raise UserError("rollout.precision: fp8 needs all weights on a device; not with run.shard")
+    if decoder.embed.dtype != torch.bfloat16:
+        raise UserError("rollout.precision: fp8 needs model.dtype = bfloat16")
+    for prefix, linear in lora_layers(decoder).items():
+        shape = (sum(linear.splits), linear.in_features)
+        if any(size % MULTIPLE for size in shape):
+            raise UserError(
+                f"rollout.precision: fp8 takes sizes that are multiples of {MULTIPLE}, but "
+                f"{prefix} has {shape[0]} x {shape[1]}; choose bf16"
+            )
+
+
+def check_card(device: torch.device) -> None:
+    """Raise the UserError of a device that has no eight-bit products."""
     reason = None
     if device.type != "cuda":
         reason = f"the model is on {device}"
@@ -112,14 +127,3 @@ def check_fp8(decoder: Decoder) -> None:
             "rollout.precision: fp8 needs an NVIDIA card of compute capability 8.9 or more "
             f"(Ada, Hopper, Blackwell), but {reason}; choose bf16"
         )
-    if decoder.sharded:
-        raise UserError("rollout.precision: fp8 needs all weights on a device; not with run.shard")
-    if decoder.embed.dtype != torch.bfloat16:
-        raise UserError("rollout.precision: fp8 needs model.dtype = bfloat16")
-    for prefix, linear in lora_layers(decoder).items():
-        shape = (sum(linear.splits), linear.in_features)
-        if any(size % MULTIPLE for size in shape):
-            raise UserError(
-                f"rollout.precision: fp8 takes sizes that are multiples of {MULTIPLE}, but "
-                f"{prefix} has {shape[0]} x {shape[1]}; choose bf16"
-            )

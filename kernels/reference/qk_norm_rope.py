@@ -19,12 +19,12 @@ def qk_norm_rope(
 
 
 def rope(q, k, cos, sin, q_weight=None, k_weight=None, eps: float = 1e-6) -> tuple[Tensor, Tensor]:
-    if q_weight is not None:
+    if q_weight is not None and k_weight is not None:
         q, k = rms_norm(q, q_weight, eps), rms_norm(k, k_weight, eps)
     rows = q.shape[:-2].numel() // max(1, len(cos))
     cos, sin = (t.repeat(rows, 1) for t in (cos, sin))
-    turned = (_rotate(x.reshape(-1, *x.shape[-2:]), cos, sin).view(x.shape) for x in (q, k))
-    return tuple(turned)
+    turned = lambda x: _rotate(x.reshape(-1, *x.shape[-2:]), cos, sin).view(x.shape)
+    return turned(q), turned(k)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -113,32 +113,15 @@ def _attend_keys(
     return m, z, acc
 
 
+# fmt: off
 @triton.jit
 def _attend(
-    q,
-    k_cache,
-    v_cache,
-    table,
-    query_offsets,
-    lengths,
-    out,
-    partial,
-    lse,
-    parts,
-    scale,
-    S,
-    T,
-    table_stride,
-    share,
-    G: tl.constexpr,
-    HK: tl.constexpr,
-    D: tl.constexpr,
-    PAGE: tl.constexpr,
-    SPLIT: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_M: tl.constexpr,
+    q, k_cache, v_cache, table, query_offsets, lengths, out, partial, lse, parts, scale,
+    S, T, table_stride, share, G: tl.constexpr, HK: tl.constexpr, D: tl.constexpr,
+    PAGE: tl.constexpr, SPLIT: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
 ):
+    # fmt: on
     tile, key_head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     sequence = _sequence_of(tile, query_offsets, S, G, BLOCK_M)
     begin = tl.load(query_offsets + sequence)

@@ -99,4 +99,4 @@ def test_other_cards_are_refused(capability, monkeypatch):
 
 def test_a_cpu_is_refused():
     with pytest.raises(UserError, match="the model is on cpu; choose bf16"):
-        RolloutEngine(tiny_decoder("qwen3", torch.bfloat16), precision="fp8")
+        RolloutEngine(tiny_decoder("qwen3", torch.bfloat16), dtype=torch.float8_e4m3fn)
