@@ -5,6 +5,7 @@ module.
 """
 
 from dftfast.kernels._causal_attention import causal_attention
+from dftfast.kernels._causal_lm_loss import causal_lm_loss
 from dftfast.kernels._linear_logprob import linear_cross_entropy, linear_logprob
 from dftfast.kernels._lora_linear import lora_linear
 from dftfast.kernels._packed_linear import PackedWeight, pack_weight, packed_linear
@@ -21,6 +22,7 @@ __all__ = [
     "PackedWeight",
     "add_rms_norm",
     "causal_attention",
+    "causal_lm_loss",
     "linear_cross_entropy",
     "linear_logprob",
     "lora_linear",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+from dftfast.integrations.forwards import is_bare, is_replaced, replace, restore
 from dftfast.kernels import lora_linear
 from dftfast.runtime.errors import UserError
 
@@ -22,12 +22,13 @@ def patch(model: nn.Module) -> int:
 
     A layer falls back to PEFT's own forward whenever it is not plain LoRA on a frozen
     `nn.Linear`: no or several active adapters, merged or disabled ones, DoRA and other variants,
-    a trained or quantised base, mixed batches. In half precision the low-rank part is computed in
-    the dtype of x, where PEFT widens x to that of the adapter; the results differ by that rounding.
+    a trained, quantised, sharded or hooked base, mixed batches. In half precision the low-rank part
+    is computed in the dtype of x, where PEFT widens x to that of the adapter; the results differ by
+    that rounding. Under autocast both compute in its dtype. A hook of accelerate's stays.
     Dropout draws other entries than PEFT's with the same probability.
 
     Returns the number of layers patched; patching twice changes nothing. Raises UserError for a
-    model without any.
+    model without any, and for a layer whose forward something else has replaced.
     """
     layers = _layers(model)
     if not layers:
@@ -35,15 +36,16 @@ def patch(model: nn.Module) -> int:
             "patch: the model has no PEFT LoRA layer on nn.Linear; call peft.get_peft_model first"
         )
     for layer in layers:
-        layer.forward = MethodType(_forward, layer)
+        if not is_replaced(layer):
+            replace(layer, _forward)
     return len(layers)
 
 
 def unpatch(model: nn.Module) -> int:
     """Give the layers PEFT's forward back. Returns the number of layers that had been patched."""
-    patched = [layer for layer in _layers(model) if "forward" in vars(layer)]
+    patched = [layer for layer in _layers(model) if is_replaced(layer)]
     for layer in patched:
-        del layer.forward
+        restore(layer)
     return len(patched)
 
 
@@ -70,10 +72,8 @@ def _forward(self: Linear, x: Tensor, *args, **kwargs) -> Tensor:
 def _plain(layer: Linear, name: str, x: Tensor) -> bool:
     base = cast(nn.Linear, layer.base_layer)
     frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
-    usable = (
-        x.dtype == base.weight.dtype
-        and x.dtype in DTYPES
-        and not torch.is_autocast_enabled(x.device.type)
-    )
-    bare = cast(nn.Linear, layer.lora_B[name]).bias is None and name not in layer.lora_variant
-    return frozen and usable and bare and not layer.disable_adapters and not layer.merged
+    usable = x.dtype in DTYPES and base.weight.dtype in DTYPES
+    alike = x.dtype == base.weight.dtype or torch.is_autocast_enabled(x.device.type)
+    parts = (base, layer.lora_A[name], layer.lora_B[name])
+    bare = all(map(is_bare, parts)) and parts[2].bias is None and name not in layer.lora_variant
+    return frozen and usable and alike and bare and not layer.disable_adapters and not layer.merged

@@ -15,6 +15,7 @@ from families import save_random_model
 from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2
+from dftfast.integrations.transformers import apply
 from dftfast.integrations.trl import DiscrepancyReward
 from dftfast.model.embedder import Embedder
 
@@ -110,3 +111,71 @@ def test_example_trainer_has_the_loss_of_trainer(folder, tmp_path):
     ]
     assert len(losses[0]) == 5 and losses[0][-1] < losses[0][0]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
+
+
+def losses_of(make_trainer, folder, tmp_path, computed_by_dftfast: bool) -> list[float]:
+    transformers.set_seed(0)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    if computed_by_dftfast:
+        apply(model)
+    trainer = make_trainer(model, tmp_path / str(computed_by_dftfast))
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def plain_trainer(model, out):
+    from datasets import Dataset
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model.name_or_path)
+    data = Dataset.from_dict({"input_ids": [tokenizer(text).input_ids for text in HUMAN]})
+    arguments = transformers.TrainingArguments(str(out), bf16=True, **SHORT)
+    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    return transformers.Trainer(model, arguments, collator, data)
+
+
+def sft_trainer(model, out):
+    import trl
+    from datasets import Dataset
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model.name_or_path)
+    arguments = trl.SFTConfig(str(out), bf16=True, max_length=64, **SHORT)
+    data = Dataset.from_dict({"text": HUMAN})
+    return trl.SFTTrainer(model, arguments, train_dataset=data, processing_class=tokenizer)
+
+
+def grpo_trainer(model, out):
+    import trl
+    from datasets import Dataset
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model.name_or_path)
+    arguments = trl.GRPOConfig(
+        str(out), num_generations=4, max_completion_length=8, beta=0.04, bf16=False, **SHORT
+    )
+    reward = DiscrepancyReward(LengthEnergy(), HUMAN, tokenize=tokenizer.encode)
+    data = Dataset.from_dict({"prompt": ["Write:", "Say:"] * 4})
+    return trl.GRPOTrainer(model, [reward], arguments, data, processing_class=tokenizer)
+
+
+SHORT = {
+    "per_device_train_batch_size": 8,
+    "max_steps": 3,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "use_cpu": True,
+    "seed": 0,
+    "learning_rate": 1e-3,
+}
+
+
+@pytest.mark.parametrize(
+    "make_trainer, tolerance", [(plain_trainer, 2e-2), (sft_trainer, 2e-2), (grpo_trainer, 1e-4)]
+)
+def test_trainers_have_the_losses_of_a_model_that_computes_by_dftfast(
+    make_trainer, tolerance, folder, tmp_path
+):
+    pytest.importorskip("trl")
+    theirs = losses_of(make_trainer, folder, tmp_path, False)
+    ours = losses_of(make_trainer, folder, tmp_path, True)
+    assert len(ours) == len(theirs) == 3
+    assert ours == pytest.approx(theirs, abs=tolerance)
