@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -30,17 +32,30 @@ class RMSNorm(nn.Module):
         return y.to(torch.promote_types(self.weight.dtype, hidden_states.dtype))
 
 
-class SwiGLUMLP(nn.Module):
-    """As `LlamaMLP` and its sisters, without bias: x [..., hidden_size] -> the same shape.
+class MLPConfig(Protocol):
+    """What `SwiGLUMLP` reads of a transformers configuration."""
 
-    Shazeer, "GLU Variants Improve Transformer", 2020.
+    hidden_size: int
+    intermediate_size: int
+    hidden_act: str
+
+
+class SwiGLUMLP(nn.Module):
+    """As `LlamaMLP` and its sisters: x [..., hidden_size] -> the same shape.
+
+    Shazeer, "GLU Variants Improve Transformer", 2020. Biases where the configuration has a true
+    `mlp_bias`. Raises ValueError for another activation than SiLU.
     """
 
-    def __init__(self, hidden_size: int, intermediate_size: int):
+    def __init__(self, config: MLPConfig):
         super().__init__()
-        self.gate_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.up_proj = nn.Linear(hidden_size, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, hidden_size, bias=False)
+        if config.hidden_act not in ("silu", "swish"):
+            raise ValueError(f"SwiGLUMLP: hidden_act silu expected, got {config.hidden_act!r}")
+        wide, inner = config.hidden_size, config.intermediate_size
+        bias = getattr(config, "mlp_bias", False)
+        self.gate_proj = nn.Linear(wide, inner, bias=bias)
+        self.up_proj = nn.Linear(wide, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, wide, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(swiglu(self.gate_proj(x), self.up_proj(x)))
@@ -49,7 +64,8 @@ class SwiGLUMLP(nn.Module):
 class CausalLMLoss(nn.Module):
     """`causal_lm_loss` with its options kept.
 
-    forward(hidden [..., T, d], weight [V, d], labels int64 [..., T]) -> fp32 loss.
+    hidden: [..., T, d] before the head; weight: [V, d] of the head; labels or shift_labels: int64
+    [..., T]; the loss is float32.
     """
 
     def __init__(
@@ -67,5 +83,13 @@ class CausalLMLoss(nn.Module):
             "softcap": softcap,
         }
 
-    def forward(self, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-        return causal_lm_loss(hidden, weight, labels, **self.options)
+    def forward(
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        shift_labels: Tensor | None = None,
+    ) -> Tensor:
+        given = {"num_items_in_batch": num_items_in_batch, "shift_labels": shift_labels}
+        return causal_lm_loss(hidden, weight, labels, **given, **self.options)
