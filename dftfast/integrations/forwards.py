@@ -16,12 +16,21 @@ MARK = "_computed_by_dftfast"
 HOOKED = "_old_forward"  # where accelerate's hooks keep the forward that they call
 
 
-def replace(module: nn.Module, function: Callable) -> None:
-    """Let `function(module, ...)` compute in place of the class's forward.
+def replace(functions: list[tuple[nn.Module, Callable]]) -> None:
+    """Let `function(module, ...)` compute in place of each module's class's forward.
 
     The class, its parameters and its state dict stay. Behind a hook of accelerate's the hook
-    keeps working. Raises UserError where something else has replaced the forward already.
+    keeps working. Raises UserError, with no module changed, where something else has replaced a
+    forward already.
     """
+    slots = [_slot(module) for module, _ in functions]
+    for slot, (module, function) in zip(slots, functions):
+        setattr(module, slot, MethodType(_switch(type(module), function), module))
+        setattr(module, MARK, True)
+
+
+def _slot(module: nn.Module) -> str:
+    """The attribute that holds the forward to replace."""
     slot = HOOKED if hasattr(module, "_hf_hook") and HOOKED in vars(module) else "forward"
     current = vars(module).get(slot)
     if current is not None and current != MethodType(type(module).forward, module):
@@ -29,8 +38,7 @@ def replace(module: nn.Module, function: Callable) -> None:
             f"the forward of a {type(module).__name__} has been replaced by {current}; "
             "do this first, before a trainer or another library wraps the model"
         )
-    setattr(module, slot, MethodType(_switch(type(module), function), module))
-    setattr(module, MARK, True)
+    return slot
 
 
 def is_replaced(module: nn.Module) -> bool:

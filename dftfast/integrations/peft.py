@@ -35,9 +35,7 @@ def patch(model: nn.Module) -> int:
         raise UserError(
             "patch: the model has no PEFT LoRA layer on nn.Linear; call peft.get_peft_model first"
         )
-    for layer in layers:
-        if not is_replaced(layer):
-            replace(layer, _forward)
+    replace([(layer, _forward) for layer in layers if not is_replaced(layer)])
     return len(layers)
 
 

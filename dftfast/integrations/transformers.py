@@ -38,8 +38,7 @@ def apply(model: nn.Module) -> int:
     found = _modules(model)
     if any(is_replaced(module) for module, _ in found):
         raise UserError("apply: this model computes by dftfast already; undo(model) comes first")
-    for module, function in found:
-        replace(module, function)
+    replace(found)
     return len(found)
 
 

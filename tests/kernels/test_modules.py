@@ -36,7 +36,9 @@ def test_one_takes_the_others_place(pair, dtype):
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     for a, b in zip(*results, strict=True):
         assert a.dtype == b.dtype
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max()))
+        torch.testing.assert_close(
+            a, b, rtol=tolerance, atol=tolerance * float(b.detach().abs().max())
+        )
 
 
 def test_another_activation_is_refused():
