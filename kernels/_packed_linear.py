@@ -56,7 +56,7 @@ def packed_linear(
             f"packed_linear: bfloat16 x [T, {weight.inner}] expected, "
             f"got {x.dtype} {tuple(x.shape)}"
         )
-    if any(t is not None and t.device.type != "cpu" for t in (x, bias)):
+    if not (x.is_cpu and (bias is None or bias.is_cpu)):
         raise ValueError("packed_linear: x and bias on the CPU expected, as the packed weight is")
     if bias is not None and (bias.shape != (weight.out,) or bias.dtype != torch.bfloat16):
         raise ValueError(
