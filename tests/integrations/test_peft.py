@@ -147,6 +147,15 @@ def test_under_autocast(tmp_path, dtype, calls):
         assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.98, name
 
 
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps the first settings of a process; an earlier test's may differ."""
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
 def test_beside_accelerate(tmp_path, calls):
     """`prepare` wraps the model's forward in autocast, and takes it off again."""
     model = lora_model(tmp_path)
