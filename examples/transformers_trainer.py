@@ -1,18 +1,17 @@
-"""`transformers.Trainer` with the head's logits never materialised.
+"""`transformers.Trainer` of a model that computes by this project's operators.
 
-The loss is `linear_cross_entropy` of hidden states.
+One call: RMSNorm, SwiGLU, rotary positions and the loss, whose logits never exist together.
 
     python examples/transformers_trainer.py MODEL TEXTS.jsonl OUT
 
-MODEL is a folder or hub id of a causal language model; TEXTS.jsonl has a field "text" in every
-line.
+MODEL is a folder or hub id of a Llama (SmolLM), Mistral, Qwen2 or Qwen3 model; TEXTS.jsonl has a
+field "text" in every line.
 """
 
 from __future__ import annotations
 
 import sys
 
-import torch
 from datasets import load_dataset
 from transformers import (
     AutoModelForCausalLM,
@@ -22,29 +21,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from dftfast.kernels import linear_cross_entropy
+from dftfast.integrations.transformers import apply
 
 
-class LogitFreeTrainer(Trainer):
-    """Everything as in Trainer, except that no tensor of (tokens x vocabulary) exists."""
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        labels = inputs.pop("labels")
-        causal = self.accelerator.unwrap_model(model)
-        hidden = causal.model(**inputs).last_hidden_state[:, :-1]
-        targets = labels[:, 1:]
-        counted = targets != -100
-        h, target = hidden[counted], targets[counted]
-        count = num_items_in_batch if num_items_in_batch is not None else counted.sum()
-        token_weight = torch.ones(len(target), device=h.device) / count
-        loss, _ = linear_cross_entropy(h, causal.lm_head.weight, target, token_weight)
-        return (loss, {"loss": loss}) if return_outputs else loss
-
-
-def main(model_name: str, texts: str, out: str, **arguments) -> LogitFreeTrainer:
+def main(model_name: str, texts: str, out: str, **arguments) -> Trainer:
     tokenizer = AutoTokenizer.from_pretrained(model_name)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     model = AutoModelForCausalLM.from_pretrained(model_name)
+    apply(model)
     dataset = load_dataset("json", data_files=texts, split="train")
     dataset = dataset.map(
         lambda row: tokenizer(row["text"], truncation=True, max_length=512),
@@ -56,7 +40,7 @@ def main(model_name: str, texts: str, out: str, **arguments) -> LogitFreeTrainer
         "report_to": "none",
         **arguments,
     }
-    trainer = LogitFreeTrainer(
+    trainer = Trainer(
         model=model,
         args=TrainingArguments(out, **settings),
         train_dataset=dataset,

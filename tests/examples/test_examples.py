@@ -7,8 +7,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 from byte_model import save_byte_model
 
+README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TESTED = {"minimal", "custom_corpus", "custom_discrepancy", "rollout_only", "grpo_reward"}
 ELSEWHERE = {"transformers_trainer"}  # tests/integrations/test_trainers.py
@@ -78,3 +80,15 @@ def test_grpo_reward(tmp_path, model):
         bf16=False,
     )
     assert any("rewards/MMD reward/mean" in entry for entry in trainer.state.log_history)
+
+
+def test_the_readmes_trainer(model):
+    """Its lines as they stand there, with a model that is at hand."""
+    section = README.read_text(encoding="utf-8").partition("### In your own trainer")[2]
+    code = section.partition("```python")[2].partition("```")[0]
+    assert "Qwen/Qwen3-0.6B" in code
+    found: dict = {}
+    exec(code.replace("Qwen/Qwen3-0.6B", str(model)), found)
+    tokens = torch.arange(5, 14)[None]
+    output = found["model"].train()(input_ids=tokens, labels=tokens)
+    assert output.loss.isfinite() and output.logits is None

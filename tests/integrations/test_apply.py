@@ -10,6 +10,7 @@ import torch
 import transformers
 from families import FAMILIES, SIZES, save_random_model
 
+from dftfast.integrations.peft import patch, unpatch
 from dftfast.integrations.transformers import apply, undo
 from dftfast.runtime.errors import UserError
 
@@ -104,6 +105,43 @@ def test_around_and_under_peft(tmp_path):
     assert_same(loss_and_gradients(model), theirs)
     undo(model)
     assert torch.equal(loss_and_gradients(model)[0].loss, theirs[0].loss)
+
+
+@pytest.mark.parametrize("order", [(apply, patch), (patch, apply)])
+def test_beside_the_patch_of_peft(tmp_path, order):
+    config = peft.LoraConfig(r=4, init_lora_weights=False, target_modules="all-linear")
+    torch.manual_seed(1)
+    model = peft.get_peft_model(model_of("qwen3", tmp_path), config).train()
+    theirs = loss_and_gradients(model)
+    for change in order:
+        change(model)
+    assert_same(loss_and_gradients(model), theirs)
+    undo(model)
+    unpatch(model)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_compiled_without_graph_breaks(tmp_path):
+    model = model_of("llama", tmp_path).eval()
+    tokens = batch()["input_ids"]
+    with torch.no_grad():
+        logits = model(tokens, use_cache=False).logits
+        apply(model)
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        found = compiled(tokens, use_cache=False).logits
+    torch.testing.assert_close(found, logits, rtol=1e-3, atol=1e-3)
+
+
+def test_undone_after_a_trainer_has_wrapped_it(tmp_path):
+    """What a wrapper keeps calling is transformers' forward again."""
+    model = model_of("qwen3", tmp_path).train()
+    theirs = loss_and_gradients(model)
+    apply(model)
+    inner = model.forward
+    model.forward = lambda *args, **kwargs: inner(*args, **kwargs)
+    assert model(**batch()).logits is None
+    undo(model)
+    assert torch.equal(model(**batch()).logits, theirs[0].logits)
 
 
 def test_refusals(tmp_path):
