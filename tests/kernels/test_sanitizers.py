@@ -53,7 +53,8 @@ TESTS = "import pytest; sys.exit(pytest.main(sys.argv[3:]))"
 ONE_ROW_TOO_MANY = """
 import torch
 x, y = torch.ones(3, 128), torch.empty(3, 64)
-module.swiglu(0, x.data_ptr(), y.data_ptr(), 4, 64, 1)
+gate = x.data_ptr()
+module.swiglu(0, gate, gate + 4 * 64, y.data_ptr(), 4, 64, 128, 1)
 """
 
 pytestmark = [
