@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const AttentionKernels& kernels() { return DFTFAST_WIDEST(attention_kernels); }
+const AttentionKernels& kernels() { return widest(DFTFAST_UP_TO_AVX512(attention_kernels)); }
 
 void refuse_unless(bool good, const char* what) {
   if (!good) throw std::invalid_argument(what);

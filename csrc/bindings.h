@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+
 #include "cpu.h"
 
 namespace dftfast {
@@ -14,16 +16,21 @@ T* at(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
-// Kernels that come in a scalar, an AVX2 and an AVX-512 variant: those of this processor.
-template <class Kernels>
-const Kernels& widest(const Kernels& scalar, const Kernels& avx2, const Kernels& avx512) {
-  return isa() >= Isa::avx512 ? avx512 : isa() >= Isa::avx2 ? avx2 : scalar;
+// The widest variant that this processor takes; they come in the order of Isa.
+template <class Kernels, class... More>
+const Kernels& widest(const Kernels& scalar, const More&... more) {
+  const Kernels* variants[] = {&scalar, &more...};
+  return *variants[std::min<size_t>(static_cast<size_t>(isa()), sizeof...(more))];
 }
 
 #if defined(__x86_64__)
-#define DFTFAST_WIDEST(kernels) widest(scalar::kernels, avx2::kernels, avx512::kernels)
+#define DFTFAST_UP_TO_AVX512(kernels) scalar::kernels, avx2::kernels, avx512::kernels
+#define DFTFAST_UP_TO_AVX512BF16(kernels) DFTFAST_UP_TO_AVX512(kernels), avx512bf16::kernels
+#define DFTFAST_UP_TO_AMX(kernels) DFTFAST_UP_TO_AVX512BF16(kernels), amx::kernels
 #else
-#define DFTFAST_WIDEST(kernels) scalar::kernels
+#define DFTFAST_UP_TO_AVX512(kernels) scalar::kernels
+#define DFTFAST_UP_TO_AVX512BF16(kernels) scalar::kernels
+#define DFTFAST_UP_TO_AMX(kernels) scalar::kernels
 #endif
 
 using WithoutTheGil = pybind11::call_guard<pybind11::gil_scoped_release>;

@@ -17,15 +17,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const DecoderKernels& kernels() {
-#if defined(__x86_64__)
-  if (isa() >= Isa::amx) return amx::decoder_kernels;
-  if (isa() >= Isa::avx512bf16) return avx512bf16::decoder_kernels;
-  if (isa() >= Isa::avx512) return avx512::decoder_kernels;
-  if (isa() >= Isa::avx2) return avx2::decoder_kernels;
-#endif
-  return scalar::decoder_kernels;
-}
+const DecoderKernels& kernels() { return widest(DFTFAST_UP_TO_AMX(decoder_kernels)); }
 
 // Fewer misses of the address cache when large arrays are streamed. A hint: where it is refused,
 // nothing changes.

@@ -6,7 +6,7 @@
 
 #include "decoder_step.h"
 #include "paged_attention_kernel.h"
-#if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+#if defined(DFTFAST_TILES)
 #include "tile_packed_product.h"
 #endif
 
@@ -54,7 +54,7 @@ void each_row(int64_t rows, int threads, F&& body) {
   for (int64_t t = 0; t < rows; ++t) body(t);
 }
 
-#if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+#if defined(DFTFAST_TILES)
 template <class Out>
 constexpr Product<Out>* matrix_product = tile_product<Out>;
 #else

@@ -11,6 +11,7 @@
 #endif
 
 #if defined(__AMX_BF16__) || defined(DFTFAST_MODEL_TILES)
+#define DFTFAST_TILES
 #define DFTFAST_SIMD amx
 #elif defined(__AVX512BF16__)
 #define DFTFAST_SIMD avx512bf16

@@ -10,7 +10,9 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const LogprobKernels& kernels(int dtype) { return DFTFAST_WIDEST(logprob_kernels)[dtype]; }
+const LogprobKernels& kernels(int dtype) {
+  return widest(DFTFAST_UP_TO_AVX512(logprob_kernels))[dtype];
+}
 
 LogprobTile tile(Address logits, int64_t rows, int64_t vocab, Address target, double temperature,
                  int threads) {

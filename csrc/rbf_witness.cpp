@@ -7,7 +7,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const RbfKernels& kernels() { return DFTFAST_WIDEST(rbf_kernels); }
+const RbfKernels& kernels() { return widest(DFTFAST_UP_TO_AVX512(rbf_kernels)); }
 
 RbfTile tile(Address dots, int64_t rows, int64_t columns, int64_t row, int64_t column, Address x,
              Address y, int64_t d, Address x_norm, Address y_norm, Address rate, int64_t k,

@@ -7,12 +7,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const RowKernels& kernels() {
-#if defined(__x86_64__)
-  if (isa() >= Isa::avx512bf16) return avx512bf16::row_kernels;
-#endif
-  return DFTFAST_WIDEST(row_kernels);
-}
+const RowKernels& kernels() { return widest(DFTFAST_UP_TO_AVX512BF16(row_kernels)); }
 
 void rms_norm(int dtype, Address x, Address residual, Address weight, Address y, Address total,
               int64_t rows, int64_t d, float eps, int threads) {

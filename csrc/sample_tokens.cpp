@@ -16,7 +16,7 @@ void sample_tokens(Address logits, int dtype, int64_t rows, int64_t vocab, Addre
                    Address entropy, int threads) {
   const int64_t room = vocab + 16, shares = (vocab + kShare - 1) / kShare;
   const int64_t row_bytes = vocab * (dtype ? 2 : 4);
-  const DrawRow draw_row = DFTFAST_WIDEST(draw_row)[dtype];
+  const DrawRow draw_row = widest(DFTFAST_UP_TO_AVX512(draw_row))[dtype];
   const scalar::Scratch<float> floats(4 * room + shares, threads);
   const scalar::Scratch<int32_t> indices(vocab, threads);
   const scalar::Scratch<double> share_masses(shares, threads);

@@ -9,7 +9,7 @@ from dftfast.kernels.checks import (
     DTYPES,
     address,
     check_dtype,
-    check_floating,
+    check_head_weights,
     check_like,
     contiguous_like,
 )
@@ -48,7 +48,6 @@ def qk_norm_rope(
 
 def _check(qkv, q_weight, k_weight, cos, sin, H, Hk, eps) -> None:
     check_dtype("qk_norm_rope", qkv)
-    check_floating("qk_norm_rope", q_weight=q_weight, k_weight=k_weight)
     heads = H + 2 * Hk
     if H < 1 or Hk < 1 or qkv.dim() != 2 or qkv.shape[1] % (2 * heads):
         raise ValueError(
@@ -66,13 +65,7 @@ def _check(qkv, q_weight, k_weight, cos, sin, H, Hk, eps) -> None:
             f"got {cos.dtype} {tuple(cos.shape)} "
             f"and {sin.dtype} {tuple(sin.shape)}"
         )
-    for weight in (q_weight, k_weight):
-        if (weight is None) != (q_weight is None) or (
-            weight is not None and weight.shape != (2 * half[1],)
-        ):
-            raise ValueError(
-                f"qk_norm_rope: q_weight and k_weight must both be [{2 * half[1]}] or both None"
-            )
+    check_head_weights("qk_norm_rope", q_weight, k_weight, 2 * half[1])
 
 
 def _check_backward(dq, dk, dv, qkv, q_weight, k_weight, cos, sin, H, Hk, eps, weight_grad) -> None:

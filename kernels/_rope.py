@@ -9,7 +9,7 @@ from dftfast.kernels.checks import (
     DTYPES,
     address,
     check_dtype,
-    check_floating,
+    check_head_weights,
     check_like,
     contiguous_like,
 )
@@ -45,7 +45,6 @@ def rope(
 
 def _check(q, k, q_weight, k_weight, cos, sin, eps) -> None:
     check_dtype("rope", q, k)
-    check_floating("rope", q_weight=q_weight, k_weight=k_weight)
     same = q.dim() >= 2 and q.shape[:-2] == k.shape[:-2] and q.shape[-1] == k.shape[-1]
     if not same or q.shape[-1] % 2 or not (q.shape[-2] and k.shape[-2] and q.shape[-1]):
         raise ValueError(
@@ -60,9 +59,7 @@ def _check(q, k, q_weight, k_weight, cos, sin, eps) -> None:
         )
     if tokens and (not len(cos) or tokens % len(cos)):
         raise ValueError(f"rope: {len(cos)} rows of cos do not divide {tokens} tokens")
-    for weight in (q_weight, k_weight):
-        if (weight is None) != (q_weight is None) or (weight is not None and weight.shape != (D,)):
-            raise ValueError(f"rope: q_weight and k_weight must both be [{D}] or both None")
+    check_head_weights("rope", q_weight, k_weight, D)
 
 
 def _check_backward(dq, dk, q, k, q_weight, k_weight, cos, sin, eps, weight_grad) -> None:

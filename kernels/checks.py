@@ -25,6 +25,14 @@ def check_floating(op: str, **tensors: Tensor | None) -> None:
             raise TypeError(f"{op}: floating-point {name} expected, got {tensor.dtype}")
 
 
+def check_head_weights(op: str, q_weight: Tensor | None, k_weight: Tensor | None, D: int) -> None:
+    """The weights of the norms of queries and keys: both of them, or none."""
+    check_floating(op, q_weight=q_weight, k_weight=k_weight)
+    for weight in (q_weight, k_weight):
+        if (weight is None) != (q_weight is None) or (weight is not None and weight.shape != (D,)):
+            raise ValueError(f"{op}: q_weight and k_weight must both be [{D}] or both None")
+
+
 def check_like(op: str, **pairs: tuple[Tensor, Tensor]) -> None:
     """Each name's first tensor must have the shape and dtype of its second."""
     for name, (tensor, like) in pairs.items():

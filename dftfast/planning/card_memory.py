@@ -8,12 +8,12 @@ import torch
 
 from dftfast.model.config import ModelConfig
 from dftfast.planning.chips import Chip
-from dftfast.planning.work import matrix_weights
 from dftfast.rollout import RolloutEngine
 from dftfast.rollout.memory import (
     MemoryPlan,
     RunShape,
     cache_bytes_per_token,
+    num_layer_weights,
     plan_memory,
 )
 
@@ -54,7 +54,7 @@ class CardMemory:
     @property
     def layer_bytes(self) -> int:
         """Matrices of all layers."""
-        return self.model.num_layers * matrix_weights(self.model) * BF16.itemsize
+        return num_layer_weights(self.model) * BF16.itemsize
 
     @property
     def shared_bytes(self) -> int:

@@ -7,7 +7,8 @@ import numpy as np
 from dftfast.model.config import ModelConfig
 from dftfast.planning.chips import Chip
 from dftfast.planning.rollout_steps import Steps
-from dftfast.planning.work import Work, causal_pairs, forward, head_weights, matrix_weights
+from dftfast.planning.work import Work, causal_pairs, forward, head_weights
+from dftfast.rollout.memory import num_layer_weights
 
 
 def seconds(work: Work, chip: Chip, prompts: bool = False) -> float:
@@ -44,7 +45,7 @@ def step_seconds(
         filtered: share of the sequences that are sampled by top-k or top-p.
     """
     shares = chip.shares
-    weights = config.num_layers * matrix_weights(config) + head_weights(config)
+    weights = num_layer_weights(config) + head_weights(config)
     moved = 2 * weights / (chip.bandwidth * shares.step_weights)
     computed = 2 * weights * running / (chip.matrix * shares.step_products)
     token = 4 * config.num_layers * config.num_kv_heads * config.head_dim

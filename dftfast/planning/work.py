@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dftfast.model.config import ModelConfig
-from dftfast.rollout.memory import num_adapter_weights
+from dftfast.rollout.memory import num_adapter_weights, num_layer_weights
 
 # Passes over the activations of a layer: rms_norm and add_rms_norm (2 d and 4 d), q, k and v
 # rotated, swiglu (3 inner), the sum after it (3 d).
@@ -47,12 +47,6 @@ class Work:
         return self.products, self.attention, self.head, self.rows, self.layer_passes
 
 
-def matrix_weights(config: ModelConfig) -> int:
-    """Numbers in the matrices of one layer."""
-    q, kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    return config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size)
-
-
 def head_weights(config: ModelConfig) -> int:
     return config.vocab_size * config.hidden_size
 
@@ -74,7 +68,7 @@ def forward(config: ModelConfig, tokens: float, pairs: float, targets: float) ->
     qkv = (c.num_heads + 2 * c.num_kv_heads) * c.head_dim
     row = _HIDDEN_PASSES * c.hidden_size + _QKV_PASSES * qkv + _INNER_PASSES * c.intermediate_size
     return Work(
-        products=2 * tokens * layers * matrix_weights(c),
+        products=2 * tokens * num_layer_weights(c),
         attention=4 * pairs * layers * c.num_heads * c.head_dim,
         head=2 * targets * head_weights(c),
         rows=2 * tokens * layers * row,

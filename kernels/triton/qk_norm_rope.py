@@ -14,28 +14,17 @@ import triton
 import triton.language as tl
 
 from dftfast.kernels.triton.chip import cdiv, power_of_2, processors
-
-ROWS = 8
-
-
-@triton.jit
-def _load_halves(base, row, dim, D: tl.constexpr, HALF: tl.constexpr, mask):
-    at = row.to(tl.int64)[:, None] * D + dim[None, :]
-    first = tl.load(base + at, mask=mask, other=0.0).to(tl.float32)
-    return first, tl.load(base + at + HALF, mask=mask, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def _store_halves(base, row, dim, first, second, D: tl.constexpr, HALF: tl.constexpr, mask):
-    at = row.to(tl.int64)[:, None] * D + dim[None, :]
-    tl.store(base + at, first.to(base.dtype.element_ty), mask=mask)
-    tl.store(base + at + HALF, second.to(base.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def _load_weight(weight, dim, HALF: tl.constexpr):
-    first = tl.load(weight + dim, mask=dim < HALF, other=0.0).to(tl.float32)
-    return first, tl.load(weight + HALF + dim, mask=dim < HALF, other=0.0).to(tl.float32)
+from dftfast.kernels.triton.heads import (
+    ROWS,
+    inverse_rms,
+    load_angles,
+    load_halves,
+    load_weight,
+    norm_gradient,
+    store_halves,
+    store_weight,
+    turned,
+)
 
 
 @triton.jit
@@ -53,29 +42,14 @@ def _head_weights(
     ones = tl.full([1, 1], 1.0, tl.float32)
     w1, w2, normed = ones, ones, is_q & False
     if Q_NORM:
-        first, second = _load_weight(q_weight, dim, HALF)
+        first, second = load_weight(q_weight, dim, HALF)
         w1, w2 = tl.where(is_q, first[None, :], w1), tl.where(is_q, second[None, :], w2)
         normed = normed | is_q
     if K_NORM:
-        first, second = _load_weight(k_weight, dim, HALF)
+        first, second = load_weight(k_weight, dim, HALF)
         w1, w2 = tl.where(is_k, first[None, :], w1), tl.where(is_k, second[None, :], w2)
         normed = normed | is_k
     return w1, w2, normed
-
-
-@triton.jit
-def _load_angles(cos, sin, token, dim, HALF: tl.constexpr, turned):
-    """Cosines and sines of the tokens' angles; 1 and 0 where nothing is turned."""
-    angle = token.to(tl.int64)[:, None] * HALF + dim[None, :]
-    c = tl.load(cos + angle, mask=turned, other=1.0)
-    s = tl.load(sin + angle, mask=turned, other=0.0)
-    return c, s
-
-
-@triton.jit
-def _store_weight(at, first, second, dim, HALF: tl.constexpr):
-    tl.store(at, first, mask=dim < HALF)
-    tl.store(at + HALF, second, mask=dim < HALF)
 
 
 @triton.jit
@@ -107,17 +81,17 @@ def _forward(
     is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
     is_v = (head >= H + HK)[:, None]
 
-    x1, x2 = _load_halves(qkv, row, dim, D, HALF, mask)
+    x1, x2 = load_halves(qkv, row, dim, D, HALF, mask)
     w1, w2, normed = _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM, K_NORM, HALF)
-    rstd = tl.where(normed, tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None], 1.0)
+    rstd = tl.where(normed, inverse_rms(x1, x2, eps, D), 1.0)
     y1, y2 = x1 * rstd * w1, x2 * rstd * w2
 
-    c, s = _load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
-    z1, z2 = y1 * c - y2 * s, y2 * c + y1 * s
+    c, s = load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
+    z1, z2 = turned(y1, y2, c, s)
 
-    _store_halves(q, token * H + head, dim, z1, z2, D, HALF, mask & is_q)
-    _store_halves(k, token * HK + head - H, dim, z1, z2, D, HALF, mask & is_k)
-    _store_halves(v, token * HK + head - H - HK, dim, x1, x2, D, HALF, mask & is_v)
+    store_halves(q, token * H + head, dim, z1, z2, D, HALF, mask & is_q)
+    store_halves(k, token * HK + head - H, dim, z1, z2, D, HALF, mask & is_k)
+    store_halves(v, token * HK + head - H - HK, dim, x1, x2, D, HALF, mask & is_v)
 
 
 @triton.jit
@@ -128,9 +102,9 @@ def _load_upstream(
     HALF: tl.constexpr = D // 2
     is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
     is_v = (head >= H + HK)[:, None]
-    q1, q2 = _load_halves(dq, token * H + head, dim, D, HALF, mask & is_q)
-    k1, k2 = _load_halves(dk, token * HK + head - H, dim, D, HALF, mask & is_k)
-    v1, v2 = _load_halves(dv, token * HK + head - H - HK, dim, D, HALF, mask & is_v)
+    q1, q2 = load_halves(dq, token * H + head, dim, D, HALF, mask & is_q)
+    k1, k2 = load_halves(dk, token * HK + head - H, dim, D, HALF, mask & is_k)
+    v1, v2 = load_halves(dv, token * HK + head - H - HK, dim, D, HALF, mask & is_v)
     return q1 + k1 + v1, q2 + k2 + v2
 
 
@@ -169,12 +143,12 @@ def _backward(
         is_q, is_k = (head < H)[:, None], ((head >= H) & (head < H + HK))[:, None]
 
         g1, g2 = _load_upstream(dq, dk, dv, token, head, dim, H, HK, D, mask)
-        c, s = _load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
-        g1, g2 = g1 * c + g2 * s, g2 * c - g1 * s
+        c, s = load_angles(cos, sin, token, dim, HALF, mask & (is_q | is_k))
+        g1, g2 = turned(g1, g2, c, -s)
 
-        x1, x2 = _load_halves(qkv, row, dim, D, HALF, mask)
+        x1, x2 = load_halves(qkv, row, dim, D, HALF, mask)
         w1, w2, normed = _head_weights(q_weight, k_weight, dim, is_q, is_k, Q_NORM, K_NORM, HALF)
-        rstd = tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None]
+        rstd = inverse_rms(x1, x2, eps, D)
         n1, n2 = x1 * rstd, x2 * rstd
         if Q_NORM and WEIGHT_GRAD:
             dqw1 += tl.sum(tl.where(is_q, g1 * n1, 0.0), 0)
@@ -183,17 +157,16 @@ def _backward(
             dkw1 += tl.sum(tl.where(is_k, g1 * n1, 0.0), 0)
             dkw2 += tl.sum(tl.where(is_k, g2 * n2, 0.0), 0)
         g1, g2 = g1 * w1, g2 * w2
-        mean = (tl.sum(g1 * n1 + g2 * n2, 1) / D)[:, None]
-        g1 = tl.where(normed, rstd * (g1 - n1 * mean), g1)
-        g2 = tl.where(normed, rstd * (g2 - n2 * mean), g2)
-        _store_halves(dqkv, row, dim, g1, g2, D, HALF, mask)
+        x1, x2 = norm_gradient(g1, g2, n1, n2, rstd, D)
+        g1, g2 = tl.where(normed, x1, g1), tl.where(normed, x2, g2)
+        store_halves(dqkv, row, dim, g1, g2, D, HALF, mask)
 
     if WEIGHT_GRAD:
         at = dweights + tl.program_id(0) * 2 * D + dim
         if Q_NORM:
-            _store_weight(at, dqw1, dqw2, dim, HALF)
+            store_weight(at, dqw1, dqw2, dim, HALF)
         if K_NORM:
-            _store_weight(at + D, dkw1, dkw2, dim, HALF)
+            store_weight(at + D, dkw1, dkw2, dim, HALF)
 
 
 def _constants(D, H, Hk, q_weight, k_weight):

@@ -13,13 +13,16 @@ import triton
 import triton.language as tl
 
 from dftfast.kernels.triton.chip import cdiv, power_of_2, processors
-from dftfast.kernels.triton.qk_norm_rope import (
+from dftfast.kernels.triton.heads import (
     ROWS,
-    _load_angles,
-    _load_halves,
-    _load_weight,
-    _store_halves,
-    _store_weight,
+    inverse_rms,
+    load_angles,
+    load_halves,
+    load_weight,
+    norm_gradient,
+    store_halves,
+    store_weight,
+    turned,
 )
 
 
@@ -43,13 +46,14 @@ def _forward(
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     dim = tl.arange(0, HALF_BLOCK)
     mask = (row < rows)[:, None] & (dim < HALF)[None, :]
-    x1, x2 = _load_halves(x, row, dim, D, HALF, mask)
+    x1, x2 = load_halves(x, row, dim, D, HALF, mask)
     if NORM:
-        w1, w2 = _load_weight(weight, dim, HALF)
-        rstd = tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None]
+        w1, w2 = load_weight(weight, dim, HALF)
+        rstd = inverse_rms(x1, x2, eps, D)
         x1, x2 = x1 * rstd * w1[None, :], x2 * rstd * w2[None, :]
-    c, s = _load_angles(cos, sin, row // H % angles, dim, HALF, mask)
-    _store_halves(y, row, dim, x1 * c - x2 * s, x2 * c + x1 * s, D, HALF, mask)
+    c, s = load_angles(cos, sin, row // H % angles, dim, HALF, mask)
+    x1, x2 = turned(x1, x2, c, s)
+    store_halves(y, row, dim, x1, x2, D, HALF, mask)
 
 
 @triton.jit
@@ -77,23 +81,22 @@ def _backward(
     for start in range(tl.program_id(0) * ROWS, rows, tl.num_programs(0) * ROWS):
         row = start + tl.arange(0, ROWS)
         mask = (row < rows)[:, None] & (dim < HALF)[None, :]
-        g1, g2 = _load_halves(dy, row, dim, D, HALF, mask)
-        c, s = _load_angles(cos, sin, row // H % angles, dim, HALF, mask)
-        g1, g2 = g1 * c + g2 * s, g2 * c - g1 * s
+        g1, g2 = load_halves(dy, row, dim, D, HALF, mask)
+        c, s = load_angles(cos, sin, row // H % angles, dim, HALF, mask)
+        g1, g2 = turned(g1, g2, c, -s)
         if NORM:
-            x1, x2 = _load_halves(x, row, dim, D, HALF, mask)
-            w1, w2 = _load_weight(weight, dim, HALF)
-            rstd = tl.rsqrt(tl.sum(x1 * x1 + x2 * x2, 1) / D + eps)[:, None]
+            x1, x2 = load_halves(x, row, dim, D, HALF, mask)
+            w1, w2 = load_weight(weight, dim, HALF)
+            rstd = inverse_rms(x1, x2, eps, D)
             n1, n2 = x1 * rstd, x2 * rstd
             if WEIGHT_GRAD:
                 dw1 += tl.sum(g1 * n1, 0)
                 dw2 += tl.sum(g2 * n2, 0)
             g1, g2 = g1 * w1[None, :], g2 * w2[None, :]
-            mean = (tl.sum(g1 * n1 + g2 * n2, 1) / D)[:, None]
-            g1, g2 = rstd * (g1 - n1 * mean), rstd * (g2 - n2 * mean)
-        _store_halves(dx, row, dim, g1, g2, D, HALF, mask)
+            g1, g2 = norm_gradient(g1, g2, n1, n2, rstd, D)
+        store_halves(dx, row, dim, g1, g2, D, HALF, mask)
     if WEIGHT_GRAD:
-        _store_weight(dweight + tl.program_id(0) * D + dim, dw1, dw2, dim, HALF)
+        store_weight(dweight + tl.program_id(0) * D + dim, dw1, dw2, dim, HALF)
 
 
 def _constants(shape: torch.Size, weight: torch.Tensor | None) -> dict:

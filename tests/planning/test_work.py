@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import peft
 import pytest
@@ -11,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import dftfast.model.decoder as decoder_module
 from dftfast.model.attention import packed_causal
-from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
 from dftfast.planning.model_sizes import KNOWN
 from dftfast.planning.rollout_steps import token_steps
@@ -19,15 +20,15 @@ from dftfast.planning.work import (
     causal_pairs,
     forward,
     head_weights,
-    matrix_weights,
     training_pass,
 )
 from dftfast.rollout import Request, RolloutEngine, Sampler
+from dftfast.rollout.memory import num_layer_weights
 from dftfast.rollout.scheduler import Scheduler
 
 RANK, TOKENS = 8, 160
-SIZES = ModelConfig(
-    model_type="qwen3",
+SIZES = replace(
+    KNOWN["Qwen/Qwen3-0.6B"],
     vocab_size=512,
     hidden_size=128,
     intermediate_size=320,
@@ -35,12 +36,8 @@ SIZES = ModelConfig(
     num_heads=4,
     num_kv_heads=2,
     head_dim=48,
-    rms_norm_eps=1e-6,
     rope_theta=1e4,
-    rope_scaling=None,
     tie_word_embeddings=False,
-    qk_norm=True,
-    attention_bias=False,
     max_position_embeddings=512,
     eos_token_ids=(),
 )
@@ -125,7 +122,7 @@ def test_the_passes_over_rows_move_the_bytes_of_their_tensors(monkeypatch):
 def test_weights_and_pairs():
     decoder = Decoder(SIZES, torch.bfloat16, "meta")
     matrices = sum(p.numel() for layer in decoder.layers for p in layer.parameters() if p.dim() > 1)
-    assert matrix_weights(SIZES) * SIZES.num_layers == matrices
+    assert num_layer_weights(SIZES) == matrices
     assert head_weights(SIZES) == decoder.head_weight.numel()
     assert causal_pairs([1, 4, 0]) == 1 + (1 + 2 + 3 + 4)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dftfast.model.lora import add_adapter
+from dftfast.planning.model_sizes import KNOWN
 from dftfast.rollout.memory import (
     GIB,
     RunShape,
@@ -65,7 +66,7 @@ def test_recomputation_keeps_less_and_sampling_and_updating_share_their_memory()
 
 def test_four_bits_and_an_eight_bit_copy_let_14b_train_and_sample_on_48_gb():
     """And weigh what they weigh: half a byte and a scale for each 64, a byte for each."""
-    config = qwen3(5120, 17408, 40, 40, False)
+    config = KNOWN["Qwen/Qwen3-14B"]
     shape = RunShape(rank=32, sequences=64, tokens_per_sequence=2048, update_tokens=8192)
     capacity = int(0.94 * 48 * GIB)
     full, small = (
@@ -86,30 +87,13 @@ def test_four_bits_and_an_eight_bit_copy_let_14b_train_and_sample_on_48_gb():
     assert row in (Path(__file__).parents[2] / "docs" / "rollout.md").read_text()
 
 
-def qwen3(hidden: int, inner: int, layers: int, heads: int, tied: bool):
-    return replace(
-        MIDDLE,
-        vocab_size=151_936,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_layers=layers,
-        num_heads=heads,
-        num_kv_heads=8,
-        head_dim=128,
-        tie_word_embeddings=tied,
-    )
-
-
 @pytest.mark.parametrize(
     "name, config, parameters",
     [
-        (
-            "Qwen3-4B",
-            qwen3(2560, 9728, 36, 32, True),
-            4_022_468_096,
-        ),  # counts as published with the models
-        ("Qwen3-8B", qwen3(4096, 12288, 36, 32, False), 8_190_735_360),
-        ("Qwen3-14B", qwen3(5120, 17408, 40, 40, False), 14_768_307_200),
+        # counts as published with the models
+        ("Qwen3-4B", KNOWN["Qwen/Qwen3-4B"], 4_022_468_096),
+        ("Qwen3-8B", KNOWN["Qwen/Qwen3-8B"], 8_190_735_360),
+        ("Qwen3-14B", KNOWN["Qwen/Qwen3-14B"], 14_768_307_200),
     ],
 )
 def test_the_documented_table_is_what_the_planner_says(name, config, parameters):
