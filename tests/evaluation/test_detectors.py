@@ -21,7 +21,7 @@ from dftfast.evaluation.detectors import (
 )
 from dftfast.runtime.errors import UserError
 
-FAST = Limits(concurrency=4, timeout=0.5, attempts=3, first_wait=0.01, longest_wait=0.1)
+FAST = Limits(concurrency=4, timeout=4.0, attempts=3, first_wait=0.01, longest_wait=0.1)
 
 
 @pytest.fixture(scope="module")
