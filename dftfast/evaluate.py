@@ -49,10 +49,11 @@ def main(arguments: Sequence[str]) -> None:
     if options.out and Path(options.out).exists() and not Path(options.out).is_dir():
         raise UserError(f"--out: {options.out} is a file, not a folder")
     limits_of(options)
-    from dftfast.data.generations import read_generations
+    from dftfast.data.generations import read_draws, read_generations
 
     rows = {
-        name: read_generations(path)[: options.limit] for name, path in zip(names, options.outputs)
+        name: [draw[: options.limit] for draw in read_draws(path)]
+        for name, path in zip(names, options.outputs)
     }
     _evaluate(rows, _matching(read_generations(options.reference), rows, options), options)
 
@@ -84,7 +85,7 @@ def _add_texts(parser: ArgumentParser) -> None:
         nargs="+",
         metavar="OUTPUTS.jsonl",
         help="generations, one JSON object a line with `id` and `text`; each file is a system "
-        "named after it",
+        "named after it, and with several texts for each id its figures are means over them",
     )
     add(
         "--reference",
@@ -123,7 +124,7 @@ def _add_measures(parser: ArgumentParser) -> None:
         help="of the bootstrap and of permutation tests (default %(default)s)",
     )
     add("--seed", type=int, default=0, help="of all resampling (default %(default)s)")
-    add("--limit", type=int, help="use only the first so many outputs of each file")
+    add("--limit", type=int, help="use only the first so many ids of each file")
     add(
         "--corpus",
         metavar="TRAIN.jsonl",
@@ -167,9 +168,11 @@ def _add_assessors(parser: ArgumentParser) -> None:
     add_endpoint_options(parser)
 
 
-def _matching(human: list[dict], rows: dict[str, list[dict]], options: Namespace) -> list[dict]:
+def _matching(
+    human: list[dict], rows: dict[str, list[list[dict]]], options: Namespace
+) -> list[dict]:
     """The human texts of the prompts that were answered; all of them where no prompt is shared."""
-    answered = {row["id"] for values in rows.values() for row in values}
+    answered = {row["id"] for draws in rows.values() for row in draws[0]}
     kept = [row for row in human if row["id"] in answered]
     if not kept:
         log.info(
@@ -184,7 +187,7 @@ def _matching(human: list[dict], rows: dict[str, list[dict]], options: Namespace
     return kept
 
 
-def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace) -> None:
+def _evaluate(rows: dict[str, list[list[dict]]], human: list[dict], options: Namespace) -> None:
     from rich.console import Console
     from tqdm import tqdm
 
@@ -199,19 +202,20 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace
     from dftfast.evaluation.assessors import Assessments
     from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
 
-    every = {"human": human, **rows}
+    every = {"human": [human], **rows}
     sets = text_sets(every, options)
     exclude, token_name = tokenise(sets, every, options.tokenizer)
     # refuses texts before time is spent on them
     reference = Reference(
-        sets["human"],
+        sets["human"][0],
         bandwidth=options.bandwidth,
         exclude=exclude,
         rounds=options.rounds,
         seed=options.seed,
         corpus=corpus_texts(options),
     )
-    assessments = Assessments.ask(options, sets, reference)
+    first = {name: draws[0] for name, draws in sets.items()}  # what is asked about and shown
+    assessments = Assessments.ask(options, first, reference)
     embedder = embed(sets, options)
     results = {
         name: evaluate(sets[name], reference, mauve=options.mauve)
@@ -228,12 +232,12 @@ def _evaluate(rows: dict[str, list[dict]], human: list[dict], options: Namespace
             "rounds": options.rounds,
             "seed": options.seed,
         }
-        samplers = {name: values[0].get("sampler") or {} for name, values in rows.items()}
+        samplers = {name: draws[0][0].get("sampler") or {} for name, draws in rows.items()}
         write_results(options.out, results, options.candidate, about, **assessments.records)
         page = write_report(
             options.out,
             results,
-            sets,
+            first,
             candidate=options.candidate,
             context=ReportContext(reference, samplers, token_name, about, **assessments.records),
         )

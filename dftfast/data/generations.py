@@ -50,28 +50,59 @@ def write_generations(path: str | Path, rows: Iterable[dict]) -> None:
 
 
 def read_generations(path: str | Path) -> list[dict]:
-    """The rows of a file of generations, of this project or any other tool.
+    """The rows of a file with one text for each id, of this project or any other tool.
 
-    A row needs `id` (string or integer, unique; given back as a string) and `text` (a string, which
-    may be empty); the other fields of `generation` may be missing but not of another type.
+    A row needs `id` (string or integer, given back as a string) and `text` (a string, which may be
+    empty); the other fields of `generation` may be missing but not of another type.
 
     Raises:
-        UserError: a row is not so; the message says file, line and field.
+        UserError: a row is not so, or an id is used twice; the message says file, line and field.
     """
-    rows: dict[str, dict] = {}
+    known = set()
+    for number, row in (rows := _numbered_rows(path)):
+        if row["id"] in known:
+            raise UserError(
+                f"{path}, line {number}: id: {row['id']!r} was used before; "
+                "there can be one text for each id"
+            )
+        known.add(row["id"])
+    return [row for _, row in rows]
+
+
+def read_draws(path: str | Path) -> list[list[dict]]:
+    """The rows of a file of generations by draw: the first row of each id, the second, and so on.
+
+    Rows are as in `read_generations`. Every draw has all ids, in the order in which the file names
+    them first. A prompt's answers may stand one after the other, as `generate --n` writes them, or
+    a whole draw after another, as a run does.
+
+    Raises:
+        UserError: as `read_generations`, or not every id has the same number of texts.
+    """
+    answers: dict[str, list[dict]] = {}
+    for _, row in _numbered_rows(path):
+        answers.setdefault(row["id"], []).append(row)
+    counts = {identifier: len(rows) for identifier, rows in answers.items()}
+    most, least = (choose(counts, key=counts.__getitem__) for choose in (max, min))
+    if counts[most] != counts[least]:
+        raise UserError(
+            f"{path}: id {most!r} has {counts[most]} texts and id {least!r} has {counts[least]}; "
+            "every id needs the same number"
+        )
+    return [list(draw) for draw in zip(*answers.values())]
+
+
+def _numbered_rows(path: str | Path) -> list[tuple[int, dict]]:
+    """Each row with its line, checked; at least one."""
+    rows = []
     for number, row in read_rows(Path(path)):
         try:
-            checked = _checked(row)
-            if checked["id"] in rows:
-                raise UserError(
-                    f"id: {checked['id']!r} was used before; one text for each id can be evaluated"
-                )
+            rows.append((number, _checked(row)))
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
-        rows[checked["id"]] = checked
     if not rows:
         raise UserError(f"{path}: no generation in it")
-    return list(rows.values())
+    return rows
 
 
 def _checked(row: object) -> dict:

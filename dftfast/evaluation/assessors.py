@@ -55,6 +55,8 @@ class Assessments:
     ) -> Assessments:
         """Ask whom `--judge` and `--detector` name about the sets other than "human".
 
+        There is one set a system: answers cost money or minutes, so of several draws the first.
+
         Raises:
             UserError: one of them cannot be asked.
         """

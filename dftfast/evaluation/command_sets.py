@@ -21,31 +21,37 @@ from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Rows = Mapping[str, Sequence[dict]]  # system, or "human" -> its generations
+Rows = Mapping[str, Sequence[Sequence[dict]]]  # system -> the generations of each draw
+Sets = Mapping[str, Sequence[TextSet]]  # system -> its draws; "human" -> the one reference
 
 
-def text_sets(rows: Rows, options: Namespace) -> dict[str, TextSet]:
-    """The texts of each system and the human ones.
+def text_sets(rows: Rows, options: Namespace) -> dict[str, list[TextSet]]:
+    """The draws of each system, and the human texts as the only one of "human".
 
     Each system answers the prompts of the reference in its order, or none.
     """
     sets = {
-        name: TextSet(
-            ids=[r["id"] for r in values],
-            texts=[r["text"] for r in values],
-            prompts=[r.get("prompt") or r.get("title") or "" for r in values],
-            finish_reason=[r.get("finish_reason") for r in values],
-            name=options.reference if name == "human" else name,
-        )
-        for name, values in rows.items()
+        name: [
+            TextSet(
+                ids=[r["id"] for r in values],
+                texts=[r["text"] for r in values],
+                prompts=[r.get("prompt") or r.get("title") or "" for r in values],
+                finish_reason=[r.get("finish_reason") for r in values],
+                name=options.reference if name == "human" else name,
+            )
+            for values in draws
+        ]
+        for name, draws in rows.items()
     }
-    if all(row.get("title") for row in rows["human"]):
-        sets["human"].briefs = [parse_row(row) for row in rows["human"]]
-    for name, texts in sets.items():
+    (human,), (human_rows,) = sets["human"], rows["human"]
+    if all(row.get("title") for row in human_rows):
+        human.briefs = [parse_row(row) for row in human_rows]
+    for name, draws in sets.items():
+        texts = draws[0]  # all draws have its ids
         if len(texts) < 4:
             raise UserError(f"{texts.name}: {len(texts)} texts; at least 4 are needed")
-        if name != "human" and not set(texts.ids).isdisjoint(sets["human"].ids):
-            align(texts, sets["human"])
+        if name != "human" and not set(texts.ids).isdisjoint(human.ids):
+            align(texts, human)
         elif name != "human" and options.judge:
             raise UserError(
                 f"--judge: {name} answers none of the prompts of {options.reference}; a judge "
@@ -54,7 +60,7 @@ def text_sets(rows: Rows, options: Namespace) -> dict[str, TextSet]:
     return sets
 
 
-def embed(sets: Mapping[str, TextSet], options: Namespace) -> str:
+def embed(sets: Sets, options: Namespace) -> str:
     """Fill in the embeddings of every set; returns the name of the embedder."""
     embedders = {"embeddings": Embedder(options.embedder)}
     if options.unseen_embedder:
@@ -64,11 +70,10 @@ def embed(sets: Mapping[str, TextSet], options: Namespace) -> str:
         if options.out
         else lambda embedder, texts, progress: embedder.encode(texts, progress).numpy()
     )
-    with tqdm(
-        total=len(embedders) * sum(map(len, sets.values())), desc="embed", unit="text"
-    ) as bar:
+    every = [texts for draws in sets.values() for texts in draws]
+    with tqdm(total=len(embedders) * sum(map(len, every)), desc="embed", unit="text") as bar:
         for field, embedder in embedders.items():
-            for texts in sets.values():
+            for texts in every:
                 setattr(texts, field, encode(embedder, texts.texts, bar.update))
     return embedders["embeddings"].name
 
@@ -81,23 +86,24 @@ def corpus_texts(options: Namespace) -> list[str] | None:
 
 
 def tokenise(
-    sets: Mapping[str, TextSet], rows: Rows, tokenizer: str | None
+    sets: Sets, rows: Rows, tokenizer: str | None
 ) -> tuple[tuple[int, ...], Callable[[int], str]]:
     """Fill in the token ids of every set in one vocabulary.
 
     Returns the special ones, and a function from a token's id to its text.
     """
+    pairs = [pair for name, draws in sets.items() for pair in zip(draws, rows[name])]
     if tokenizer:
         own = Tokenizer.from_folder(resolve_model(tokenizer))
-        for texts in sets.values():
+        for texts, _ in pairs:
             texts.token_ids = own.encode_batch(list(texts.texts))
         return tuple(own.special_ids), lambda token: own.decode([token])
-    if all(row.get("token_ids") is not None for values in rows.values() for row in values):
-        for name, texts in sets.items():
-            texts.token_ids = [row["token_ids"] for row in rows[name]]
+    if all(row.get("token_ids") is not None for _, values in pairs for row in values):
+        for texts, values in pairs:
+            texts.token_ids = [row["token_ids"] for row in values]
         return (), str
     log.info("tokens are words and punctuation marks; --tokenizer counts those of a model")
     words = WordTokens()
-    for texts in sets.values():
+    for texts, _ in pairs:
         texts.token_ids = [words.encode(text) for text in texts.texts]
     return (), words.names().__getitem__

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from dftfast.distribution.mmd import signed_root
 from dftfast.evaluation import embedding, ngrams, quadratic
-from dftfast.evaluation.estimate import Estimate, estimate, interval, p_value, undefined
+from dftfast.evaluation.estimate import Estimate, Permutations, estimate, interval, undefined
 from dftfast.evaluation.two_samples import TwoSamples
 
 NGRAM_ORDERS = (1, 2, 3)
@@ -56,12 +56,14 @@ def _mmd(
     floor = s.reference.mmd2_floor(root, yy)
     statistic = quadratic.UStatistic(embedding.rbf(x, x, h), yy, embedding.rbf(x, y, h), s.paired)
     value, rounds = statistic.value(), statistic.resample(s.w, s.v)
-    p = p_value(value, statistic.permuted(s.rounds, s.seed))
-    squared = estimate(value, rounds, p=p, human=(float(floor.mean()), *interval(floor)))
+    test = Permutations(value, statistic.permuted(s.rounds, s.seed))
+    squared = estimate(value, rounds, test=test, human=(float(floor.mean()), *interval(floor)))
     value, low, high = _roots(squared.value, squared.low, squared.high)
     human, human_low, human_high = _roots(squared.human, squared.human_low, squared.human_high)
     drawn = signed_root(squared.rounds)
-    rooted = Estimate(value, low, high, p, human, human_low, human_high, rounds=drawn)
+    rooted = Estimate(
+        value, low, high, test.p, human, human_low, human_high, rounds=drawn, test=test
+    )
     return {root: rooted, square: squared}
 
 
@@ -100,16 +102,15 @@ def _token_l2(s: TwoSamples, counts: sparse.csr_matrix, totals: np.ndarray) -> E
 
     value = float(np.linalg.norm(ngrams.frequencies(counts[:n]) - ngrams.frequencies(counts[n:])))
     drawn = squared(np.pad(s.w, ((0, 0), (0, len(s.y)))), np.pad(s.v, ((0, 0), (n, 0))))
-    null = np.sqrt(squared(s.exchanged, 1 - s.exchanged))
+    test = Permutations(value, np.sqrt(squared(s.exchanged, 1 - s.exchanged)))
     halves = s.reference.halves
     # halves: twice the variance of n with n
     floor = np.sqrt(squared(halves, 1 - halves, gram[n:, n:], totals[n:]) / 2)
     on_square = estimate(value**2, drawn)  # centred where the plug-in bias is additive
     rounds = np.sqrt(np.maximum(on_square.rounds, 0)) if on_square.rounds is not None else None
     low, high = interval(rounds) if rounds is not None else (None, None)
-    return Estimate(
-        value, low, high, p_value(value, null), float(floor.mean()), *interval(floor), rounds=rounds
-    )
+    human = (float(floor.mean()), *interval(floor))
+    return Estimate(value, low, high, test.p, *human, rounds=rounds, test=test)
 
 
 def _jsd(s: TwoSamples, x: sparse.csr_matrix, y: sparse.csr_matrix) -> Estimate:

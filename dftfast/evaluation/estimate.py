@@ -10,6 +10,27 @@ import numpy as np
 LEVEL = 0.95  # of every interval
 
 
+@dataclass(frozen=True)
+class Permutations:
+    """A statistic, and what it is with the labels of outputs and human texts permuted.
+
+    Attributes:
+        statistic: under the labels as they are.
+        null: in every permutation, float64 [rounds].
+        two_sided: far below 0 is as extreme as far above.
+    """
+
+    statistic: float
+    null: np.ndarray
+    two_sided: bool = False
+
+    @property
+    def p(self) -> float:
+        if self.two_sided:
+            return p_value(abs(self.statistic), np.abs(self.null))
+        return p_value(self.statistic, self.null)
+
+
 @dataclass
 class Estimate:
     """A metric of one system.
@@ -22,9 +43,13 @@ class Estimate:
         human, human_low, human_high: the same metric of human texts. A metric of two sets (MMD,
             token L2, ...) is taken between disjoint halves of the reference, one of a single set
             (length, self-BLEU, ...) on the reference itself.
+        draws: the metric of each draw, of a system with several answers to every prompt, whose
+            other fields are then those of the mean over the draws; None of a single draw.
         rounds: the metric in every bootstrap round, without their bias. Estimates of two systems
             with the same prompts, seed and rounds are resampled alike, so that the difference of
             their rounds is a paired bootstrap.
+        test: what `p` is from.
+        texts: of a share, 1 or 0 for each text (NaN where it does not count), float64 [n].
     """
 
     value: float | None = None
@@ -35,14 +60,21 @@ class Estimate:
     human_low: float | None = None
     human_high: float | None = None
     reason: str | None = None
+    draws: list[float] | None = None
     rounds: np.ndarray | None = field(default=None, repr=False, compare=False)
+    test: Permutations | None = field(default=None, repr=False, compare=False)
+    texts: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def spread(self) -> float | None:
+        """Half of how far the draws lie apart; None of a single draw."""
+        return (max(self.draws) - min(self.draws)) / 2 if self.draws else None
 
     def to_json(self) -> dict:
-        """Every field but the rounds; None for what is undefined."""
-        return {
-            name: getattr(self, name)
-            for name in ("value", "low", "high", "p", "human", "human_low", "human_high", "reason")
-        }
+        """What a reader needs; None for what is undefined. `draws` only where there are several."""
+        names = ("value", "low", "high", "p", "human", "human_low", "human_high", "reason")
+        record = {name: getattr(self, name) for name in names}
+        return record | ({"draws": self.draws} if self.draws else {})
 
 
 def undefined(reason: str) -> Estimate:
@@ -53,7 +85,7 @@ def estimate(
     value: float,
     rounds: np.ndarray | None,
     *,
-    p: float | None = None,
+    test: Permutations | None = None,
     human: tuple[float | None, float | None, float | None] | None = None,
 ) -> Estimate:
     """An Estimate with the percentile interval of its bootstrap rounds, without their bias.
@@ -61,7 +93,7 @@ def estimate(
     Args:
         value: the metric.
         rounds: the metric in every bootstrap round; None where it is not drawn again.
-        p: p-value of its permutation test.
+        test: its permutations, for p.
         human: the metric of human texts and its interval.
     """
     if not np.isfinite(value):
@@ -72,7 +104,10 @@ def estimate(
     else:
         rounds = low = high = None
     of_human, human_low, human_high = (optional(h) for h in human or (None, None, None))
-    return Estimate(float(value), low, high, p, of_human, human_low, human_high, None, rounds)
+    p = test.p if test else None
+    return Estimate(
+        float(value), low, high, p, of_human, human_low, human_high, rounds=rounds, test=test
+    )
 
 
 def centred(rounds: np.ndarray, value: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.super_baseline import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ARROWS = {"lower": "↓", "higher": "↑", "human": "→ human"}
+TEST_CAPTION = "p: permutation test that outputs and human texts are exchangeable"
 MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "level": "level"}
 
 
@@ -40,7 +42,8 @@ def write_results(
 
     Schema: `format` (1); `about` (free: bandwidth, embedder, number of texts, ...); `systems`: name
     -> metric -> {value, low, high, p, human, human_low, human_high, reason}, null for what is
-    undefined; `super_baseline`: metric -> {system, value} over all systems but the candidate and
+    undefined, and where each prompt has several answers `draws`, the value of each draw;
+    `super_baseline`: metric -> {system, value} over all systems but the candidate and
     its baselines; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high,
     verdict}; `judges`, `detectors`: each one alone (`judge.judge_record`,
     `detectors.detector_record`), where there are any.
@@ -106,12 +109,12 @@ def terminal_table(
     best = super_baseline(rest)
     against = dict(_verdicts(results, candidate))
     ours = results.get(candidate) if candidate is not None else None
-    wide = len(rest) <= 3
+    wide, of_draws = len(rest) <= 3, draws_text(results)
     table = Table(
         title="Outputs against human texts (95% intervals)",
         title_justify="left",
         caption_justify="left",
-        caption="p: permutation test that outputs and human texts are exchangeable",
+        caption="\n".join(line for line in (of_draws, TEST_CAPTION) if line),
     )
     table.add_column("")
     for name in rest if wide else ["best baseline"]:
@@ -121,6 +124,8 @@ def terminal_table(
     if ours is not None:
         table.add_column(candidate or "", justify="right", style="bold")
         table.add_column("")
+    if of_draws:
+        table.add_column("±", justify="right")
     table.add_column("p", justify="right")
     table.add_column("human", justify="right")
     for metric in metrics or METRICS:
@@ -139,6 +144,8 @@ def terminal_table(
                 cell(metric, last),
                 MARKS[against[metric][1].verdict] if metric in against else "",
             ]
+        if of_draws:
+            row.append("" if last.spread is None else m.format(last.spread))
         row.append("" if last.p is None else f"{last.p:.3f}")
         row.append("" if have[0].human is None else m.format(have[0].human))
         table.add_row(*row)

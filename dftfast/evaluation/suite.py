@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dftfast.evaluation import distances, wording
 from dftfast.evaluation.adherence import adherence
+from dftfast.evaluation.draws import in_one_order, mean_over_draws
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.reference import Reference
@@ -14,7 +15,7 @@ from dftfast.evaluation.two_samples import TwoSamples
 
 
 def evaluate(
-    outputs: TextSet,
+    outputs: TextSet | Sequence[TextSet],
     reference: TextSet | Reference,
     *,
     bandwidth: float | None = None,
@@ -31,7 +32,8 @@ def evaluate(
     Args:
         outputs, reference: sets of texts. With the same ids they are compared prompt by prompt
             (paired resampling and permutation, BLEU and chrF); without a single common id, as
-            independent samples. Anything between is an error.
+            independent samples. Anything between is an error. Several sets of outputs are draws
+            of one system, which all answer the same prompts: the figures are means over them.
         bandwidth, exclude, rounds, seed: as in `Reference`, which may be given instead to reuse its
             work.
         mauve: also MAUVE (extra `dftfast[mauve]`).
@@ -43,6 +45,11 @@ def evaluate(
         reference = Reference(
             reference, bandwidth=bandwidth, exclude=exclude, rounds=rounds, seed=seed
         )
+    draws = in_one_order([outputs] if isinstance(outputs, TextSet) else outputs)
+    return mean_over_draws([_of_one_draw(draw, reference, mauve) for draw in draws])
+
+
+def _of_one_draw(outputs: TextSet, reference: Reference, mauve: bool) -> dict[str, Estimate]:
     s = TwoSamples(outputs, reference)
     estimates = distances.embedding_mmd(s) | distances.token_distances(s)
     estimates |= {

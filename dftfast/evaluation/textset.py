@@ -18,6 +18,8 @@ COLUMNS = ("ids", "prompts", "token_ids", *VECTORS, "finish_reason", "briefs")
 class TextSet:
     """Texts with whatever the metrics need of them; one text a prompt.
 
+    Several answers to each prompt are several sets, the draws of a system.
+
     Attributes:
         ids: unique keys of the prompts. Sets with the same ids in the same order are compared
             prompt by prompt.
@@ -67,7 +69,7 @@ class TextSet:
         seen = set()
         for i in self.ids:
             if i in seen:
-                raise UserError(f"{where}id {i!r} occurs twice; one text a prompt can be evaluated")
+                raise UserError(f"{where}id {i!r} occurs twice; a set holds one text a prompt")
             seen.add(i)
 
     def __len__(self) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from dftfast.evaluation import quadratic
 from dftfast.evaluation.estimate import (
     Estimate,
+    Permutations,
     estimate,
-    p_value,
     resampling_weights,
     undefined,
     wilson,
@@ -83,40 +83,46 @@ class TwoSamples:
         return mean_estimate(
             x,
             self.w,
-            p=self.mean_difference_p(x, y) if test else None,
+            test=self.mean_difference(x, y) if test else None,
             human=(human.value, human.low, human.high),
         )
 
-    def mean_difference_p(self, x: np.ndarray, y: np.ndarray) -> float:
-        """p of the permutation test that the statistic [n], [m] has the same mean in both sets."""
+    def mean_difference(self, x: np.ndarray, y: np.ndarray) -> Permutations:
+        """Permutation test that the statistic [n], [m] has the same mean in both sets.
+
+        A pair of which a text lacks the statistic counts as equal, and where the sets are not
+        paired a text without it as the mean: the labels change places alike in every draw.
+        """
         rng = np.random.default_rng([self.seed, 5])
         if self.paired:
-            d = x - y
-            d = d[np.isfinite(d)]
-            null = np.abs(rng.choice([-1.0, 1.0], size=(self.rounds, len(d))) @ d)
-            return p_value(abs(d.sum()), null)
-        x, y = x[np.isfinite(x)], y[np.isfinite(y)]
-        pooled = np.r_[x, y] - np.r_[x, y].mean()
+            d = np.nan_to_num(x - y) / max(int(np.isfinite(x - y).sum()), 1)
+            null = rng.choice([-1.0, 1.0], size=(self.rounds, len(d))) @ d
+            return Permutations(float(d.sum()), null, two_sided=True)
+        pooled = np.r_[x, y]
+        pooled = np.nan_to_num(pooled - np.nanmean(pooled)) / len(x)
         first = quadratic.random_subsets(rng, self.rounds, len(pooled), len(x))
-        return p_value(abs(pooled[: len(x)].sum()), np.abs(first @ pooled))
+        return Permutations(float(pooled[: len(x)].sum()), first @ pooled, two_sided=True)
 
 
 def mean_estimate(
     x: np.ndarray,
     w: np.ndarray,
     *,
-    p: float | None = None,
+    test: Permutations | None = None,
     human: tuple[float | None, float | None, float | None] | None = None,
 ) -> Estimate:
-    """Mean of the finite entries of x [n], with its rounds under w; `p` and `human` of `estimate`.
+    """Mean of the finite entries of x [n], with its rounds under w.
+
+    `test` and `human` are those of `estimate`.
 
     The interval of a share, whose entries are 0 and 1, is Wilson's: where no text has a property,
     or all have it, a bootstrap has no spread.
     """
     known = x[np.isfinite(x)]
-    mean = estimate(float(known.mean()), weighted_mean(x, w), p=p, human=human)
+    mean = estimate(float(known.mean()), weighted_mean(x, w), test=test, human=human)
     if np.isin(known, (0, 1)).all():
         mean.low, mean.high = wilson(known)
+        mean.texts = x
     return mean
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dftfast.data import Document
-from dftfast.data.generations import generation, read_generations, write_generations
+from dftfast.data.generations import generation, read_draws, read_generations, write_generations
 from dftfast.runtime.errors import UserError
 
 ROW = generation(
@@ -33,6 +33,20 @@ def test_rows_of_other_tools(tmp_path):
         '{"id": 3, "text": "x", "score": 1, "token_ids": null}\n\n{"id": "4", "text": "y"}\n'
     )
     assert [(row["id"], row["text"]) for row in read_generations(path)] == [("3", "x"), ("4", "y")]
+
+
+def test_draws_are_the_first_and_second_text_of_each_id(tmp_path):
+    path, row = tmp_path / "out.jsonl", lambda i, text: ROW | {"id": i, "text": text}
+    first, second = ([row("b", f"b{k}"), row("a", f"a{k}")] for k in (1, 2))
+    write_generations(path, [*first, *reversed(second)])  # a draw after another
+    assert read_draws(path) == [first, second]
+    write_generations(path, [first[0], second[0], first[1], second[1]])  # prompt by prompt
+    assert read_draws(path) == [first, second]
+    write_generations(path, first)
+    assert read_draws(path) == [first]
+    write_generations(path, [*first, second[1]])
+    with pytest.raises(UserError, match="id 'a' has 2 texts and id 'b' has 1"):
+        read_draws(path)
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path):

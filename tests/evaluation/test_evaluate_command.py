@@ -106,7 +106,7 @@ BROKEN = {
     "invalid UTF-8": (b'{"id": "p2", "text": "\xff\xfe"}', "line 3"),
     "no text": (b'{"id": "p2"}', "line 3: text: missing"),
     "not an object": (b"[1, 2]", "line 3: expected a JSON object"),
-    "second use of an id": (b'{"id": "p0", "text": "again"}', "line 3: id: 'p0' was used before"),
+    "second use of an id": (b'{"id": "p0", "text": "again"}', "id 'p0' has 2 texts and id"),
     "tokens of another type": (
         b'{"id": "p2", "text": "x", "token_ids": ["a"]}',
         "line 3: token_ids",

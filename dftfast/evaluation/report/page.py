@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
+from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.reference import Reference
@@ -83,6 +84,7 @@ class Page:
             "baselines": self.baselines,
             "prompts": len(self.generations["human"]),
             "systems": len(self.results),
+            "draws": draws_text(self.results),
             "shown": self.shown,
             "headline": self._headline(),
             "told": self._told(),

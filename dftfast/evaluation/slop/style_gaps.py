@@ -36,7 +36,7 @@ def style_gaps(s: TwoSamples) -> list[StyleGap]:
     raw = style_matrix(s.x.texts).numpy().astype(np.float64)
     of_human = scale.raw.astype(np.float64)
     p = stats.false_discovery_control(
-        [s.mean_difference_p(raw[:, k], of_human[:, k]) for k in range(len(STYLE_FEATURES))]
+        [s.mean_difference(raw[:, k], of_human[:, k]).p for k in range(len(STYLE_FEATURES))]
     )
     gaps = (raw.mean(0) - of_human.mean(0)) / scale.spread
     rounds = ((s.w @ raw) / len(raw) - (s.v @ of_human) / len(of_human)) / scale.spread
