@@ -136,7 +136,7 @@ class Sweep(Section):
     """samplers tried on every fine-tuned model; each metric's best value is the super-baseline"""
 
     temperatures: list[NotNegative] = Field(
-        default=[0.7, 0.8, 0.9, 1.0], min_length=1, description="sampling temperatures"
+        default=[0.9, 0.96, 1.0], min_length=1, description="sampling temperatures"
     )
     top_p: list[Fraction] = Field(
         default=[1.0], min_length=1, description="nucleus shares; 1 is off"
@@ -163,7 +163,12 @@ class Evaluation(Section):
     """measuring outputs against human texts"""
 
     prompts: Count | None = Field(
-        default=200, description="held-out prompts to report on; none is all"
+        default=None, description="held-out prompts to report on; none is all"
+    )
+    draws: Count = Field(
+        default=2,
+        description="answers to each prompt by every system that is compared, with seeds from "
+        "run.seed on; figures are means over them",
     )
     embedder: str | None = Field(
         default=None,

@@ -36,7 +36,8 @@ def banner(run: Run) -> str:
         (
             "sweep",
             f"{_samplers(run)} samplers: "
-            f"{_used(prompts, len(split.held_out), 'held-out prompts', limit)}",
+            f"{_used(prompts, len(split.held_out), 'held-out prompts', limit)}, "
+            f"{c.evaluation.draws} draw{'s' * (c.evaluation.draws > 1)}",
         ),
         (
             "dft",
@@ -61,12 +62,12 @@ def stage_work(run: Run) -> dict[str, Work]:
         trained=2 * c.dft.phases * phase * c.dft.epochs,
         sampled=c.dft.phases * (phase * c.dft.candidates + SCALES_TRIED * validation)
         + validation
-        + len(run.held_out),
+        + len(run.held_out) * c.evaluation.draws,
     )
     methods = len(c.baselines.methods)
     return {
         "sft": Work(trained=c.sft.epochs * texts * sum(shares)),
-        "sweep": Work(sampled=prompts * len(shares) * _samplers(run)),
+        "sweep": Work(sampled=prompts * c.evaluation.draws * len(shares) * _samplers(run)),
         "dft": dft,
         "baselines": Work(methods * dft.trained, methods * dft.sampled),
     }

@@ -19,7 +19,7 @@ from dftfast.data import (
     prompt_messages,
     split_corpus,
 )
-from dftfast.data.generations import generation, write_generations
+from dftfast.data.generations import generation
 from dftfast.data.load import with_token_counts
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
@@ -32,6 +32,7 @@ from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import map_over_ranks, on_rank0, pick_own_device
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
+from dftfast.pipeline.draws_kept import add_draws, draws_there
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
@@ -188,19 +189,30 @@ class Run:
         samplers: dict[Path, Sampler],
         stage: str,
     ) -> None:
-        """Write one generation for each document to each path, by its sampler.
+        """Write `evaluation.draws` answers to each document to each path, by its sampler.
 
-        A prompt's requests lie side by side, so that its keys and values are computed once. What
-        is sampled is kept with the checkpoints of `stage` until that is done.
+        A draw stands after the one before it in the file, and its seed is one more. Draws that are
+        there already are not sampled again. A prompt's requests lie side by side, so that its keys
+        and values are computed once. What is sampled is kept with the checkpoints of `stage` until
+        that is done.
         """
-        examples = self.examples(documents)
-        seed = self.config.run.seed
+        missing = self.missing_draws(documents, samplers)
+        if not missing:
+            return
+        examples, seed = self.examples(documents), self.config.run.seed
+        paths, n = list(samplers), len(documents)
+        # the id of a request, and so its answer, does not depend on what else is missing
         requests = [
-            Request(i * len(samplers) + k, example.prompt, sampler, seed)
+            Request(
+                (draw * n + i) * len(paths) + paths.index(path),
+                example.prompt,
+                samplers[path],
+                seed + draw,
+            )
             for i, example in enumerate(examples)
-            for k, sampler in enumerate(samplers.values())
+            for path, draw in missing
         ]
-        lengths = [len(example.completion) for example in examples for _ in samplers]
+        lengths = [len(example.completion) for example in examples for _ in missing]
         folder = self.checkpoints(stage).folder
         batches = generate(engine, requests, folder, stage, lengths)
         outputs = [
@@ -208,18 +220,26 @@ class Run:
             for batch in batches
             for i, reason in enumerate(batch.finish_reason)
         ]
-        for k, (path, sampler) in enumerate(samplers.items()):
-            settings = sampler.settings | {"seed": seed}
-            answers = zip(documents, outputs[k :: len(samplers)])
-            rows = (
-                generation(
-                    d,
-                    self.tokenizer.decode(output).strip(),
-                    output,
-                    reason,
-                    settings,
-                    path.stem,
-                )
-                for d, (output, reason) in answers
-            )
-            on_rank0(lambda: write_generations(path, rows))
+        for path in dict.fromkeys(path for path, _ in missing):
+            drawn = []
+            for place, (other, draw) in enumerate(missing):
+                if other == path:
+                    settings = samplers[path].settings | {"seed": seed + draw}
+                    answers = zip(documents, outputs[place :: len(missing)])
+                    drawn.append([self._row(d, *a, settings, path.stem) for d, a in answers])
+            on_rank0(lambda: add_draws(path, drawn))
+
+    def _row(
+        self, document: Document, output: list[int], reason: str, settings: dict, model: str
+    ) -> dict:
+        text = self.tokenizer.decode(output).strip()
+        return generation(document, text, output, reason, settings, model)
+
+    def missing_draws(
+        self, documents: list[Document], samplers: dict[Path, Sampler]
+    ) -> list[tuple[Path, int]]:
+        """Each file and draw of it, from 0, that `answer` has still to sample."""
+        ids = [document.id for document in documents]
+        there = on_rank0(lambda: {path: len(draws_there(path, ids)) for path in samplers})
+        draws = range(self.config.evaluation.draws)
+        return [(path, draw) for path in samplers for draw in draws if draw >= there[path]]

@@ -59,7 +59,7 @@ class RunFolder:
 
     @contextmanager
     def stage(
-        self, name: str, digest: str, outputs: list[str], extent: int | None = None
+        self, name: str, digest: str, outputs: list[str], extent: str | None = None
     ) -> Iterator[bool]:
         """Run the body as stage `name`; yields False when it is done already.
 

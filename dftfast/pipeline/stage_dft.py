@@ -24,15 +24,25 @@ def dft(run: Run) -> None:
     run_phases(context, METHODS[run.config.dft.method])
     on_rank0(lambda: context.policy.save(run.path / "merged"))
     # named by the weights, so that another number of phases answers anew
-    answers = f"dft/answers/{on_rank0(context.policy.fingerprint)}"
-    run.answer(
-        context.engine,
-        run.held_out,
-        {run.path / "generations" / "dft.jsonl": dft_sampler(run)},
-        answers,
-    )
+    policy = on_rank0(context.policy.fingerprint)
+    answers, results = run.path / "generations" / "dft.jsonl", run.path / "dft" / "results.json"
+    on_rank0(lambda: drop_answers_of_another(policy, answers, results))
+    run.answer(context.engine, run.held_out, {answers: dft_sampler(run)}, f"dft/answers/{policy}")
     nats = nats_per_token(context.policy.decoder, context.validation)
-    on_rank0(lambda: write_json(run.path / "dft" / "results.json", {"validation_nats": nats}))
+    on_rank0(lambda: write_json(results, {"validation_nats": nats, "policy": policy}))
+
+
+def drop_answers_of_another(policy: str, answers: Path, results: Path) -> None:
+    """Remove answers that are not, by the results written after them, of this policy.
+
+    What has been sampled of them is with the checkpoints until the stage is done.
+    """
+    if results.exists() and answers.exists():
+        known = json.loads(results.read_text(encoding="utf-8"))
+        if known.get("policy") == policy:
+            return
+    results.unlink(missing_ok=True)
+    answers.unlink(missing_ok=True)
 
 
 def dft_sampler(run: Run) -> Sampler:

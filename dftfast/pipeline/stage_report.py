@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from dftfast.data import Document, prompt_messages
-from dftfast.data.generations import read_generations
+from dftfast.data.generations import read_draws
 from dftfast.evaluation import (
     Reference,
     ReportContext,
@@ -35,24 +35,26 @@ def report(run: Run) -> None:
     unseen = Embedder(c.unseen_embedder)
     human = text_set(run, "human", documents, [d.text for d in documents], unseen)
     files = [path for name in variants(run) for path in sweep_files(run, name)]
-    outputs = {"human": human}
+    outputs = {}
     for path in [*files, *baseline_files(run).values(), run.path / "generations" / "dft.jsonl"]:
-        rows = read_generations(path)[: len(documents)]
-        outputs[path.stem] = text_set(
-            run, path.stem, documents, [r["text"] for r in rows], unseen, rows
-        )
+        draws = [draw[: len(documents)] for draw in read_draws(path)[: c.draws]]
+        outputs[path.stem] = [
+            text_set(run, path.stem, documents, [r["text"] for r in rows], unseen, rows)
+            for rows in draws
+        ]
     if rank():
         return
     corpus, special = [document.text for document in run.split.train], run.tokenizer.special_ids
     reference = Reference(
         human, exclude=special, rounds=c.rounds, seed=run.config.run.seed, corpus=corpus
     )
-    sets = {name: outputs[name] for name in outputs if name != "human"}
     results = {
-        n: evaluate(s, reference) for n, s in tqdm(sets.items(), desc="evaluate", unit="set")
+        name: evaluate(draws, reference)
+        for name, draws in tqdm(outputs.items(), desc="evaluate", unit="system")
     }
     about = {
         "prompts": len(documents),
+        "draws": c.draws,
         "bandwidth": reference.bandwidth,
         "embedder": run.embedder.name,
     }
@@ -60,7 +62,7 @@ def report(run: Run) -> None:
     write_report(
         run.path,
         results,
-        outputs,
+        {"human": human, **{name: draws[0] for name, draws in outputs.items()}},
         candidate="dft",
         context=ReportContext(
             reference, token_name=lambda token: run.tokenizer.decode([token]), about=about

@@ -13,7 +13,7 @@ def sweep(run: Run) -> None:
     documents = run.held_out[: run.config.sweep.prompts]
     for name in variants(run):
         files = sweep_files(run, name)
-        if not all(path.exists() for path in files):
+        if run.missing_draws(documents, files):
             run.answer(run.engine(fine_tuned(run, name)), documents, files, f"sweep/{name}")
 
 

@@ -45,7 +45,7 @@ class Stage(NamedTuple):
     depends_on: tuple
     outputs: list[str]
     work: Callable[[Run], None]
-    extent: int | None = None  # how far it goes, of work that can go on from less
+    extent: str | None = None  # how far it goes, of work that can go on from less
 
 
 def run_pipeline(config: Config) -> Path:
@@ -74,15 +74,14 @@ def stages(c: Config) -> list[Stage]:
     one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})
     trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, c.evaluation.embedder)
     others = (*trained, c.dft.phases, c.baselines)
+    draws = str(c.evaluation.draws)
+    of_dft = ["dft", "merged", "generations/dft.jsonl"]
+    of_others = ["baselines", "generations/baselines"]
     return [
         Stage("sft", tuned, ["sft"], fine_tune),
-        Stage("sweep", sampled, ["generations/sft"], sweep),
-        Stage("dft", trained, ["dft", "merged", "generations/dft.jsonl"], dft, extent=c.dft.phases),
-        *(
-            [Stage("baselines", others, ["baselines", "generations/baselines"], baselines)]
-            if c.baselines.methods
-            else []
-        ),
+        Stage("sweep", sampled, ["generations/sft"], sweep, draws),
+        Stage("dft", trained, of_dft, dft, f"{c.dft.phases} {draws}"),
+        *([Stage("baselines", others, of_others, baselines, draws)] if c.baselines.methods else []),
         Stage("report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], report),
     ]
 

@@ -73,6 +73,8 @@ class RunPlan:
         c = config
         held_out = c.data.held_out_share if not c.data.held_out else 0.0
         self.corpus = texts
+        # a file of held-out texts is not read: it counts as no larger than the corpus
+        self.held_out = max(round(len(texts) * held_out), 1) if held_out else len(texts)
         self.train = texts.first(round(len(texts) * (1 - c.data.validation_share - held_out)))
         longest = int((texts.prompts + texts.texts).max())
         rank = max(c.sft.rank, c.dft.rank)
@@ -104,14 +106,16 @@ class RunPlan:
     def sweep(self) -> StagePlan:
         """Every variant answers every prompt by every sampler."""
         c = self.config
-        prompts = min(c.sweep.prompts or len(self.corpus), c.evaluation.prompts or len(self.corpus))
+        limits = (c.sweep.prompts, c.evaluation.prompts)
+        prompts = min([self.held_out, *(limit for limit in limits if limit)])
         samplers = [
             (k > 0 or p < 1)
             for _ in c.sweep.temperatures
             for p in c.sweep.top_p
             for k in c.sweep.top_k
         ]
-        one = self.sample(self.corpus.first(prompts), len(samplers), float(np.mean(samplers)))
+        answers = len(samplers) * c.evaluation.draws
+        one = self.sample(self.corpus.first(prompts), answers, float(np.mean(samplers)))
         return replace(one * len(c.sft.learning_rates) * len(c.sft.fractions), stage="sweep")
 
     @cached_property
