@@ -111,10 +111,10 @@ class PolicyGradient(Section):
 class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
-    method: Literal["selection", "policy_gradient"] = Field(
+    method: Literal["regression", "selection", "policy_gradient"] = Field(
         default="selection",
-        description="learn a chosen population, or "
-        "follow the same discrepancies by policy gradient",
+        description="regress the candidates' log-ratios on their witnesses, learn a chosen "
+        "population, or follow the same discrepancies by policy gradient",
     )
     phases: Count = Field(
         default=1,
@@ -153,13 +153,9 @@ class DFT(Section):
         default=1500, description="human training texts that the discrepancies are measured against"
     )
     validation_prompts: Count = Field(
-        default=160,
-        description="validation prompts that choose the phase to keep (and by the likelihood of "
-        "their texts the fine-tuned model), half of the validation texts at most; the others are "
-        "what the answers are measured against",
-    )
-    validation_samples: Count = Field(
-        default=1, description="samples of each validation prompt: more of them choose more surely"
+        default=480,
+        description="validation prompts at most that choose the phase to keep, answered once each "
+        "(and by the likelihood of their texts the fine-tuned model)",
     )
     human_share: NotNegative = Field(
         default=0.0, description="human texts mixed into a phase, for each chosen text"

@@ -63,9 +63,8 @@ class PhaseContext:
         examples: training prompts with their human completions; phases take the prompts in turn.
         human: the reference: human texts that discrepancies are fitted on.
         validation: prompts that choose the phase.
-        validation_human: human texts of other prompts, which no phase sees. A text is closer to the
-            human one of its own prompt, which would lower MMD² by as much as a good policy has
-            of it.
+        validation_human: the human texts of the validation prompts, which no phase sees.
+        unseen: the same texts, embedded by an embedder that no phase follows.
         max_tokens: length limit of a rollout.
         settings: the `dft` section of the configuration.
         seed: of everything random.
@@ -83,6 +82,7 @@ class PhaseContext:
     human: Samples
     validation: list[Example]
     validation_human: Samples
+    unseen: Callable[[Samples], Samples]
     max_tokens: int
     settings: PhaseSettings
     seed: int

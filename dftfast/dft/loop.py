@@ -12,13 +12,13 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
-from dftfast.dft.validation import ValidationScorer, rollout_name
+from dftfast.dft.validation import ValidationScorer, like_human, rollout_name
 from dftfast.model.adapter import Adapter
 from dftfast.model.lora import remove_adapter
 from dftfast.optimise.distributed import on_rank0
@@ -33,18 +33,21 @@ PATIENCE = 2  # phases without improvement that end a run: one may be the valida
 Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; returns a report
 
 
-def run_phases(context: PhaseContext, method: Method) -> list[dict]:
+def run_phases(
+    context: PhaseContext, method: Method, scales: Sequence[float] = SCALES
+) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the best one.
 
     `method` trains one adapter, left live on the policy, and returns a report. The adapter enters
-    at the scale of `SCALES` whose score is least, tried from the largest as long as a smaller one
+    at that of the `scales` whose score is least, tried from the largest as long as a smaller one
     promises to be better: training says where to go, not how far. A score is the mean change of
-    the discrepancies since the start, each in units of its start, or of its noise between human
-    texts where the start is within that.
+    the discrepancies since the start, each in units of its start, or of its standard deviation
+    were the answers human where the start is within that.
 
-    Stops early when `PATIENCE` phases in succession fail to improve on the best so far, or one is
-    given up because it diverged or broke one of `dft.guards` at every scale; and where the next one
-    would go beyond `dft.minutes`. Phases on disk beyond `dft.phases` are taken out of the record.
+    Stops early when validation sees no distance from human text any more, when `PATIENCE` phases in
+    succession fail to improve on the best so far, or one is given up because it diverged or broke
+    one of `dft.guards` at every scale; and where the next one would go beyond `dft.minutes`. Phases
+    on disk beyond `dft.phases` are taken out of the record.
 
     Returns:
         One record a phase, as `folder/phases.json` holds them: discrepancies and collapse metrics
@@ -58,9 +61,12 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     for phase in range(len(records), context.settings.phases + 1):
         if _stalled(records) or _out_of_time(records, context.settings.minutes):
             break
+        if records and like_human(records[-1]):
+            log.info("dft: validation sees no distance from human text any more")
+            break
         began = time.monotonic()
         if phase:
-            measured = _phase(context, method, scorer, phase)
+            measured = _phase(context, method, scorer, phase, scales)
         else:
             measured = scorer.with_likelihoods(scorer.measure("dft 0: validation"))
         minutes = on_rank0(partial(_minutes_since, began))
@@ -104,7 +110,13 @@ def _log_phase(context: PhaseContext, record: dict) -> None:
     log.info("%s: validation score %+.3f (0 is the start, less is better)", where, record["score"])
 
 
-def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phase: int) -> dict:
+def _phase(
+    context: PhaseContext,
+    method: Method,
+    scorer: ValidationScorer,
+    phase: int,
+    scales: Sequence[float],
+) -> dict:
     """Train an adapter and leave it on the policy at its best scale; the phase's record."""
     scorer.remember(phase - 1)
     try:
@@ -122,7 +134,7 @@ def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phas
         return scaled
 
     while True:
-        if (scale := _next_scale(scorer.records[-1]["score"], tried)) is not None:
+        if (scale := _next_scale(scales, scorer.records[-1]["score"], tried)) is not None:
             apply(scale)
             try:
                 tried[scale] = scorer.measure(rollout_name(phase, scale))
@@ -139,15 +151,15 @@ def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phas
     return {**tried[best], "scale": best, "tried": scores, **report}
 
 
-def _next_scale(start: float, tried: dict[float, dict]) -> float | None:
-    """The next of `SCALES`, as long as there is one that promises to be better.
+def _next_scale(scales: Sequence[float], start: float, tried: dict[float, dict]) -> float | None:
+    """The next of the scales, as long as there is one that promises to be better.
 
     None where all are tried, or the parabola through the scores of the start (scale 0) and of the
     last two scales puts the next, half the last, above the best.
     """
-    if len(tried) == len(SCALES):
+    if len(tried) == len(scales):
         return None
-    scale, scores = SCALES[len(tried)], [_score(record) for record in tried.values()]
+    scale, scores = scales[len(tried)], [_score(record) for record in tried.values()]
     if len(tried) < 2 or scores[-1] == math.inf:
         return scale
     expected = (3 * start + 6 * scores[-1] - scores[-2]) / 8

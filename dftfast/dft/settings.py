@@ -54,7 +54,6 @@ class PhaseSettings(Protocol):
     contrast: float
     repeats: float
     human_share: float
-    validation_samples: int
     temperature: float
     min_p: float
     rank: int

@@ -1,15 +1,15 @@
-"""Validation on prompts that no phase trains on: the discrepancies and the collapse metrics."""
+"""Validation on prompts that no phase trains on: the discrepancies and the collapse metrics.
+
+The answers are held against the human texts of the same prompts, in views that training follows and
+in one that it never sees, each beside its standard deviation were the answers human.
+"""
 
 from __future__ import annotations
 
-import torch
-
 from dftfast.dft.collapse import broken_guards, copied, runs
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
-from dftfast.distribution.ngram_l2 import NGramL2
-from dftfast.distribution.protocol import Discrepancy
+from dftfast.distribution.paired import PairedDistance, paired_mmd2, paired_ngram_l2
 from dftfast.distribution.samples import Samples
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats, token_logprobs
@@ -18,6 +18,8 @@ from dftfast.runtime.profile import stage
 
 # Validation prompts for the nats of human texts and the KL, which compare texts with themselves.
 WATCHED = 64
+NGRAMS = (1, 2, 3)
+SEEN = 2.0  # standard deviations from human text beyond which a distance is seen
 
 
 class ValidationScorer:
@@ -25,26 +27,16 @@ class ValidationScorer:
 
     Attributes:
         records: those of the phases so far; record 0 is the start.
-        noise: how far each discrepancy lies apart between human texts.
         before: what the policy of the phase before answered.
     """
 
     def __init__(self, context: PhaseContext, records: list[dict]):
         self.context, self.records = context, records
-        vocab = context.policy.decoder.config.vocab_size
-        self.discrepancies: dict[str, Discrepancy] = {
-            "mmd": MMD(),
-            "lexical": LexicalMMD(),
-            "ngram": NGramL2(vocab),
-            "style": StyleMMD(),
-            "length_distance": LengthEnergy(),
-        }
-        human = context.validation_human
-        self.noise = on_rank0(
-            lambda: {name: _noise(d, human) for name, d in self.discrepancies.items()}
-        )
-        for discrepancy in self.discrepancies.values():
-            discrepancy.fit(human)
+        self.views = {"mmd": MMD(), "lexical": LexicalMMD(), "style": StyleMMD()}
+        self.unseen, self.unseen_human = MMD(), context.unseen(context.validation_human)
+        for view in self.views.values():
+            view.fit(context.validation_human)
+        self.unseen.fit(self.unseen_human)
         self.corpus = runs(example.completion for example in context.examples)
         self.before: Rollouts | None = None
         self.measured: dict[str, Rollouts] = {}  # since `remember`
@@ -66,18 +58,21 @@ class ValidationScorer:
         """
         rollouts = self.measured[label] = self._rollouts(label)
         texts = rollouts.samples
+        unseen = self.context.unseen(texts)
         with stage("discrepancy"):
-            values = on_rank0(
-                lambda: {name: d.value(texts) for name, d in self.discrepancies.items()}
-            )
+            found = on_rank0(lambda: self._distances(texts, unseen, rollouts.prompt))
+        values = {name: distance.value for name, distance in found.items()}
         first = self.records[0]["validation"] if self.records else values
-        scales = {name: max(abs(first[name]), self.noise[name]) for name in values}
-        score = sum((values[name] - first[name]) / scales[name] for name in values) / len(values)
+        changes = [
+            (distance.value - first[name]) / max(abs(first[name]), distance.deviation, 1e-30)
+            for name, distance in found.items()
+        ]
         copied_share = copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus)
         return self._checked(
             {
-                "score": score,
+                "score": sum(changes) / len(changes),
                 "validation": values,
+                "z": {name: distance.z for name, distance in found.items()},
                 "left_out": rollouts.left_out,
                 "collapse": {**rollouts.collapse, "copied": copied_share},
             }
@@ -114,22 +109,29 @@ class ValidationScorer:
         broken = broken_guards(record["collapse"], start, length, self.context.settings.guards)
         return record | ({"dropped": broken} if broken else {})
 
+    def _distances(
+        self, texts: Samples, unseen: Samples, prompt: list[int]
+    ) -> dict[str, PairedDistance]:
+        """Of the answers from the human texts of their prompts."""
+        human, unseen_human = self.context.validation_human.select(prompt), self.unseen_human
+        return {
+            **{name: paired_mmd2(view, texts, human) for name, view in self.views.items()},
+            "unseen": paired_mmd2(self.unseen, unseen, unseen_human.select(prompt)),
+            **{f"{n}-grams": paired_ngram_l2(n, texts, human) for n in NGRAMS},
+        }
+
     def _rollouts(self, label: str) -> Rollouts:
-        settings = self.context.settings
-        temperatures = [settings.temperature] * settings.validation_samples
-        return self.context.sample(self.context.validation, temperatures, self.context.seed, label)
+        temperatures = [self.context.settings.temperature]
+        return self.context.sample(
+            self.context.validation, temperatures, self.context.seed, label, cut=True
+        )
+
+
+def like_human(record: dict) -> bool:
+    """Whether validation sees no distance from human text any more."""
+    return all(z < SEEN for z in record["z"].values())
 
 
 def rollout_name(phase: int, scale: float | None) -> str:
     """Names the answers to the validation prompts at this scale of a phase's adapter."""
     return f"dft {phase}: validation" + (f" at {scale:g}" if phase else "")
-
-
-def _noise(discrepancy: Discrepancy, human: Samples, splits: int = 10) -> float:
-    """Standard deviation of a discrepancy between random halves of the human texts."""
-    values = []
-    for seed in range(splits):
-        order = torch.randperm(len(human), generator=torch.Generator().manual_seed(seed))
-        discrepancy.fit(human.select(order[: len(order) // 2]))
-        values.append(discrepancy.value(human.select(order[len(order) // 2 :])))
-    return float(torch.tensor(values).std())

@@ -10,11 +10,15 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from dftfast.distribution.counts import TOKENS
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import rbf_witness
 
-# Columns of the count matrix: no supported model has as large a vocabulary (Qwen3: 151,936).
-TOKENS = 2**18
+
+def gaussian_kernel(x: Tensor, y: Tensor, bandwidths: Tensor) -> Tensor:
+    """fp32 [n, m]: `exp(−|x − y|² / 2h²)` of the rows, averaged over the bandwidths h."""
+    squared = torch.cdist(x.float(), y.float()).square()
+    return torch.stack([torch.exp(-squared / (2 * h * h)) for h in bandwidths]).mean(0)
 
 
 def median_bandwidth(y: Tensor, seed: int = 0, most: int = 2000) -> float:

@@ -57,10 +57,12 @@ def stage_work(run: Run) -> dict[str, Work]:
     texts, prompts = len(split.train[: run.max_texts]), len(run.held_out[: c.sweep.prompts])
     shares = [share for _, _, share in variants(run).values()]
     phase = min(c.dft.prompts, len(split.train))
-    validation = len(run.validation) * c.dft.validation_samples
+    validation, regression = len(run.validation), c.dft.method == "regression"
+    learnt = c.dft.candidates if regression else 2 * c.dft.epochs
     dft = Work(
-        trained=2 * c.dft.phases * phase * c.dft.epochs,
-        sampled=c.dft.phases * (phase * c.dft.candidates + SCALES_TRIED * validation)
+        trained=c.dft.phases * phase * learnt,
+        sampled=c.dft.phases
+        * (phase * c.dft.candidates + (1 if regression else SCALES_TRIED) * validation)
         + validation
         + len(run.held_out) * c.evaluation.draws,
     )

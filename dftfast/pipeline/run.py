@@ -115,13 +115,8 @@ class Run:
 
     @cached_property
     def validation(self) -> list[Document]:
-        """The validation documents whose prompts are answered, and whose likelihood chooses.
-
-        The other validation texts are what the answers are measured against.
-        """
-        return self.split.validation[
-            : min(self.config.dft.validation_prompts, len(self.split.validation) // 2)
-        ]
+        """The validation documents whose prompts are answered, and whose likelihood chooses."""
+        return self.split.validation[: self.config.dft.validation_prompts]
 
     @cached_property
     def max_tokens(self) -> int:

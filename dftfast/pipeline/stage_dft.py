@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
-from dftfast.dft.loop import run_phases
+from dftfast.dft.loop import SCALES, run_phases
 from dftfast.dft.policy_gradient import policy_gradient_phase
+from dftfast.dft.regression import regression_phase
 from dftfast.dft.selection import selection_phase
+from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
 from dftfast.pipeline.run import Run
@@ -16,12 +19,19 @@ from dftfast.pipeline.stage_sft import fine_tuned
 from dftfast.rollout import Sampler
 from dftfast.runtime.files import write_json
 
-METHODS = {"selection": selection_phase, "policy_gradient": policy_gradient_phase}
+METHODS = {
+    "regression": regression_phase,
+    "selection": selection_phase,
+    "policy_gradient": policy_gradient_phase,
+}
 
 
 def dft(run: Run) -> None:
     context = phase_context(run, run.path / "dft")
-    run_phases(context, METHODS[run.config.dft.method])
+    method = run.config.dft.method
+    # a regression has its length from its targets
+    scales = (1.0,) if method == "regression" else SCALES
+    run_phases(context, METHODS[method], scales)
     on_rank0(lambda: context.policy.save(run.path / "merged"))
     # named by the weights, so that another number of phases answers anew
     policy = on_rank0(context.policy.fingerprint)
@@ -58,6 +68,8 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
     best = min(fitted, key=lambda name: fitted[name]["validation_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
     inside = folder.relative_to(run.path)
+    unseen_embedder = Embedder(run.config.evaluation.unseen_embedder)
+    unseen = lambda texts: replace(texts, embeddings=run.embed(texts.texts, unseen_embedder))
     return PhaseContext(
         policy=policy,
         engine=run.engine(policy),
@@ -68,7 +80,8 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         ),  # prompts new to the model first
         human=run.samples(split.train[: c.reference_texts]),
         validation=run.examples(run.validation),
-        validation_human=run.samples(split.validation[len(run.validation) :]),
+        validation_human=run.samples(run.validation),
+        unseen=unseen,
         max_tokens=run.max_tokens,
         settings=c,
         seed=run.config.run.seed if c.seed is None else c.seed,

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dftfast.config import Config
+from dftfast.dft.regression import ROUNDS
 from dftfast.dft.stored_rollouts import WAVES
 from dftfast.model.config import ModelConfig
 from dftfast.optimise.distributed import balanced_parts
@@ -122,7 +123,14 @@ class RunPlan:
     def phase(self) -> StagePlan:
         """Candidates, the update from them, and the answers to the validation prompts."""
         c = self.config.dft
-        validation = self.sample(self.corpus.first(c.validation_prompts), c.validation_samples)
+        validation = self.sample(self.corpus.first(c.validation_prompts), 1)
+        if c.method == "regression":
+            prompts = self.train.first(min(c.prompts, len(self.train)))
+            how = Training(c.rank, c.batch_tokens, c.micro_tokens, 1)
+            work = self.sample(prompts, c.candidates)
+            work += self.learn(prompts, how, answers=c.candidates)
+            scored = self.score(prompts, c.candidates) * (ROUNDS + 1)
+            return replace(work + scored + validation, stage="phase")
         if c.method == "selection":
             prompts = self.train.first(min(c.prompts, len(self.train)))
             how = Training(c.rank, c.batch_tokens, c.micro_tokens, c.epochs)

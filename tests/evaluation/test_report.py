@@ -166,7 +166,7 @@ def test_training_curves_come_from_the_log(run, tmp_path):
 def test_every_phase_is_shown_and_why_one_was_given_up(run, tmp_path):
     results, generations = run
     (tmp_path / "dft").mkdir()
-    validation = {"mmd": 0.001, "ngram": 0.002, "style": 0.01, "length_distance": 0.02}
+    validation = {"mmd": 0.001, "1-grams": 0.002, "style": 0.01, "unseen": 0.02}
     records = [
         {
             "phase": 0,

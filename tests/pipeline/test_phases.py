@@ -78,7 +78,7 @@ def measured_by(monkeypatch, measure, likelihoods=lambda record: {}):
 @pytest.mark.parametrize("minutes, phases", [(None, 3), (1e-9, 1)])
 def test_no_phase_is_begun_beyond_the_time(context, tmp_path, monkeypatch, minutes, phases):
     context.folder = tmp_path / "dft"
-    empty = {"validation": {}, "collapse": {}}
+    empty = {"validation": {}, "z": {"mmd": 9.0}, "collapse": {}}
     measure = lambda scorer, what: {"score": -float(len(scorer.records)), **empty}
     settings = context.settings.model_copy(update={"phases": 3, "minutes": minutes})
     monkeypatch.setattr(context, "settings", settings)
@@ -107,7 +107,7 @@ def test_a_phase_goes_as_far_as_is_best_within_its_limits(
         if scorer.records:
             tried.append(context.policy.adapters[-1].scale)
         score = (tried[-1] - aim) ** 2 - aim**2 if tried else 0.0
-        return {"score": score, "validation": {}, "collapse": {}}
+        return {"score": score, "validation": {}, "z": {"mmd": 9.0}, "collapse": {}}
 
     def likelihoods(record):
         if not tried:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -83,18 +82,19 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(
     assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
 
 
-def test_each_tuning_prompt_is_answered_so_many_times(finished, tmp_path):
+def test_validation_is_held_against_the_human_texts_of_the_same_prompts(finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    overrides = [("run.folder", str(out)), ("dft.validation_samples", "3")]
-    job = Run(load_config(files=[out / "config.yaml"], overrides=overrides))
+    job = Run(load_config(files=[out / "config.yaml"], overrides=[("run.folder", str(out))]))
     context = phase_context(job, job.path / "dft")
     scorer = ValidationScorer(context, [])
-    scorer.measure("start")
+    record = scorer.measure("start")
     answers = scorer.measured["start"]
-    count = Counter(answers.prompt)
-    assert max(count.values()) == 3 and set(count) <= set(range(len(context.validation)))
-    assert len(set(answers.samples.texts)) > len(context.validation)
+    assert answers.prompt == sorted(set(answers.prompt))
+    assert record["score"] == 0 and record["z"].keys() == record["validation"].keys()
+    people = context.validation_human
+    found = scorer._distances(people, scorer.unseen_human, list(range(len(people))))
+    assert all(abs(distance.value) < 1e-6 for distance in found.values())
 
 
 def test_policy_gradient_and_baselines(finished, model, corpus, tmp_path):

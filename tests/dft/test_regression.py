@@ -1,0 +1,112 @@
+"""The regression of log-ratios on witnesses: its parts by hand, a phase on a model of one block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import fine_tuned, save_corpus, save_tiny_model
+
+from dftfast.dft import regression
+from dftfast.dft.regression import (
+    effective_share,
+    importance_weights,
+    prompts_together,
+    regression_phase,
+    squared_residual,
+)
+from dftfast.model.lora import remove_adapter
+from dftfast.optimise.checkpoint import Checkpoints
+from dftfast.optimise.likelihood import token_logprobs
+from dftfast.optimise.packing import Example, pack
+from dftfast.pipeline.stage_dft import phase_context
+from dftfast.runtime.errors import Interrupted
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regression")
+    corpus = save_corpus(folder / "corpus.jsonl")
+    model = save_tiny_model(folder / "model", corpus)
+    return phase_context(fine_tuned(model, corpus, folder / "run"), folder / "run" / "dft")
+
+
+def test_weights_are_ratios_to_the_mean_of_the_prompt():
+    prompt = np.array([0, 0, 1, 1])
+    weights = importance_weights(np.log([1.0, 3.0, 0.5, 0.5]), prompt)
+    np.testing.assert_allclose(weights, [0.5, 1.5, 1, 1])
+    assert effective_share(weights) == pytest.approx(16 / (4 * 4.5))
+    far = importance_weights(np.array([0.0] * 9 + [500.0]), np.zeros(10, dtype=int))
+    assert far[-1] == regression.LARGEST_WEIGHT
+
+
+def test_steps_hold_whole_prompts_and_all_candidates_once():
+    texts = [Example([1] * 10, [2] * (5 + i % 3)) for i in range(24)]
+    prompt = np.repeat(np.arange(8), 3)
+    steps = prompts_together(texts, prompt, 60, seed=3)
+    assert sorted(i for step in steps for i in step) == list(range(24)) and len(steps) == 4
+    assert all(
+        sum(prompt[i] == p for i in step) == 3 for step in steps for p in set(prompt[step].tolist())
+    )
+    assert steps != prompts_together(texts, prompt, 60, seed=4)
+
+
+def test_the_residual_is_that_of_whole_texts(context):
+    decoder = context.policy.decoder
+    texts = [
+        Example(e.prompt, e.completion, np.linspace(-3, 1, len(e.completion)).tolist())
+        for e in context.examples[:5]
+    ]
+    logprobs = token_logprobs(decoder, texts)
+    wanted = sum((sum(p) - sum(e.weights)) ** 2 for p, e in zip(logprobs, texts))
+    found = float(squared_residual(decoder, pack(texts), 0.25))
+    assert found == pytest.approx(0.25 * wanted, rel=1e-4)
+
+
+def settings_of(context, monkeypatch):
+    small = {"prompts": 60, "candidates": 4, "batch_tokens": 400, "learning_rate": 0.01}
+    monkeypatch.setattr(context, "settings", context.settings.model_copy(update=small))
+
+
+def adapter_of(context) -> list[torch.Tensor]:
+    found = [p.detach().clone() for p in context.policy.decoder.parameters() if p.requires_grad]
+    remove_adapter(context.policy.decoder)
+    context.policy.merge_weights()
+    return found
+
+
+def test_a_phase_moves_log_ratios_towards_their_targets(context, monkeypatch):
+    settings_of(context, monkeypatch)
+    report = regression_phase(context, 1)
+    adapter_of(context)
+    rounds = report["rounds"]
+    assert len(rounds) == regression.ROUNDS + 1 and report["reliability"].keys() >= {"mmd", "style"}
+    assert rounds[0]["effective_share"] == 1 and rounds[0]["nats"] == 0
+    assert rounds[-1]["explained"] > 0.05 and 0.3 < rounds[-1]["effective_share"] < 1
+    views = report["reliability"].keys()
+    fell = [rounds[-1][view] < rounds[0][view] for view in views]
+    assert sum(fell) > len(fell) / 2
+
+
+def test_a_phase_that_was_stopped_goes_on_to_the_same_adapter(context, tmp_path, monkeypatch):
+    settings_of(context, monkeypatch)
+    keep = lambda folder: lambda loop: Checkpoints(tmp_path / folder / loop, steps=1)
+    monkeypatch.setattr(context, "checkpoints", keep("whole"))
+    regression_phase(context, 2)
+    whole = adapter_of(context)
+    monkeypatch.setattr(context, "checkpoints", keep("stopped"))
+    taken, loss = [], squared_residual
+
+    def stopping(*arguments):
+        taken.append(1)
+        if len(taken) > 17:  # of 24 steps: in the second round
+            raise Interrupted("stopped")
+        return loss(*arguments)
+
+    monkeypatch.setattr(regression, "squared_residual", stopping)
+    with pytest.raises(Interrupted):
+        regression_phase(context, 2)
+    adapter_of(context)
+    monkeypatch.setattr(regression, "squared_residual", loss)
+    regression_phase(context, 2)
+    assert all(torch.equal(a, b) for a, b in zip(whole, adapter_of(context), strict=True))
