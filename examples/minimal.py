@@ -1,4 +1,4 @@
-"""The whole algorithm: sample, choose a population that is like human text, learn it, measure.
+"""The whole algorithm: sample, credit each sample by its witnesses, regress on that, measure.
 
 python examples/minimal.py [TEXTS] [PROMPTS] [CANDIDATES]    # about six minutes on two cores
 """
@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 
 from dftfast.data import docstring_corpus, load_corpus, prompt_messages
-from dftfast.distribution import MMD, Samples, make_terms, select_population
+from dftfast.dft.regression import squared_residual
+from dftfast.distribution import MMD, Samples
+from dftfast.distribution.weighted import Witnesses
 from dftfast.model.embedder import Embedder
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
-from dftfast.optimise.fit import FitSettings, fit
+from dftfast.optimise.fit import NO_HOOKS, FitSettings, LoopHooks, fit
+from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutEngine, Sampler
+
+NATS = 0.5  # how far the log-probabilities of texts shall move
 
 
 def main(
@@ -49,11 +55,11 @@ def main(
         tokens, found = [batch.output(i) for i in kept], [written[i] for i in kept]
         return [int(batch.request[i]) for i in kept], Samples.of(embed(found), tokens, found)
 
-    def learn(examples: list[Example], rate: float) -> None:
+    def learn(examples: list[Example], rate: float, hooks: LoopHooks = NO_HOOKS) -> None:
         """A fresh LoRA, trained and merged."""
         parameters = policy.begin_phase(rank=16, alpha=16.0, seed=0)
         settings = FitSettings(rate, epochs=2, batch_tokens=2048, micro_tokens=2048)
-        fit(policy.decoder, parameters, examples, settings, 0, lambda step: None)
+        fit(policy.decoder, parameters, examples, settings, 0, lambda step: None, hooks)
         policy.end_phase()
 
     mmd = MMD()
@@ -61,10 +67,16 @@ def main(
     learn(train[prompts:], 1e-3)  # supervised fine-tuning, where the algorithm begins
     distances = [mmd.value(sample(2, seed=1)[1])]
     prompt, candidates = sample(n, seed=2)
-    weights = {"mmd": 1.0, "ngram": 1.0, "style": 1.0, "length": 1.0}
-    terms = make_terms(candidates, human, tokenizer.vocab_size, weights)
-    chosen, _ = select_population(prompt, terms, seed=0, overshoot=1.0)
-    learn([Example(asked[prompt[i]], candidates.tokens_of(i)) for i in chosen], 1e-3)
+    witnesses = Witnesses(candidates, human, prompt, list(range(prompts)), seed=0)
+    credit = witnesses.reward(np.ones(len(prompt)))  # less the mean of its prompt
+    answers = [Example(asked[p], candidates.tokens_of(i)) for i, p in enumerate(prompt)]
+    drawn = token_logprobs(policy.decoder, answers)
+    # the best small step makes a text exp(credit) times as likely, in some unit: log p by token
+    wanted = [
+        Example(text.prompt, text.completion, [p + NATS * c / len(was) for p in was])
+        for text, was, c in zip(answers, drawn, credit / credit.std())
+    ]
+    learn(wanted, 1e-4, LoopHooks(loss=squared_residual))
     distances.append(mmd.value(sample(2, seed=1)[1]))
     print("MMD² to human texts: {:.4f} fine-tuned, {:.4f} after one phase".format(*distances))
     return distances

@@ -25,8 +25,7 @@ import time
 from pathlib import Path
 
 import dftfast.dft.loop
-import dftfast.dft.policy_gradient
-import dftfast.distribution.population
+import dftfast.dft.regression
 import dftfast.model.policy
 import dftfast.optimise.checkpoint
 import dftfast.optimise.fit

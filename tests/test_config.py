@@ -27,13 +27,13 @@ def write(tmp_path):
 
 
 def test_later_layers_win(write):
-    path = write("sft:\n  rank: 64\n  epochs: 3\ndft: {weights: {mmd: 2}}\nsweep:\n")
+    path = write("sft:\n  rank: 64\n  epochs: 3\ndft: {prompts: 9}\nsweep:\n")
     config = parse_command_line(
-        ["--preset=smoke", "--config", path, "--sft.epochs=5", "--dft.weights.ngram", "4"]
+        ["--preset=smoke", "--config", path, "--sft.epochs=5", "--dft.rank", "4"]
     )
     assert (config.sft.max_texts, config.sft.rank, config.sft.epochs) == (160, 64, 5)
-    assert (config.dft.weights.mmd, config.dft.weights.ngram) == (2.0, 4.0)
-    assert config.dft.weights.classifier == Config().dft.weights.classifier
+    assert (config.dft.prompts, config.dft.rank) == (9, 4)
+    assert config.dft.learning_rate == Config().dft.learning_rate
     assert parse_command_line([]) == Config() == load_config("default")
 
 
@@ -78,10 +78,10 @@ def test_resolved_tree_reads_back(write):
             "command line: unknown key sft.learning_rat; the nearest is sft.learning_rates",
         ),
         (["--epochs=3"], "unknown key epochs; the nearest is sft.epochs"),
-        (["--dft.wieghts.mmd=1"], "unknown key dft.wieghts.mmd; the nearest is dft.weights.mmd"),
+        (["--dft.phasse=1"], "unknown key dft.phasse; the nearest is dft.phases"),
         (["--sft.rank=many"], "command line: sft.rank: should be a valid integer.*found 'many'"),
         (["--sft.rank=0"], "sft.rank: should be greater than or equal to 1, found '0'"),
-        (["--sft.warmup=nan"], "sft.warmup: .*found"),
+        (["--dft.min_p=nan"], "dft.min_p: .*found"),
         (
             ["--sweep.temperatures=0.5,hot"],
             "sweep.temperatures: should be a valid number.*found 'hot'",

@@ -102,11 +102,9 @@ def options(model, corpus, out) -> list[str]:
         "dft.prompts": 120,
         "dft.candidates": 6,
         "dft.learning_rate": 0.01,
-        "dft.epochs": 3,
         "dft.batch_tokens": 1024,
         "dft.validation_prompts": 40,
         "dft.rank": 8,
-        "dft.alpha": 8,
         "dft.bake_temperature": 1.0,
     }
     return flags(settings)
@@ -122,7 +120,6 @@ SHORT = {
     "dft.phases": 2,
     "dft.prompts": 24,
     "dft.candidates": 2,
-    "dft.epochs": 2,
     "dft.validation_prompts": 8,
     "run.tensorboard": False,
     "data.limit": 250,

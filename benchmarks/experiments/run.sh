@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # One super-baseline, DFT with three seeds, and what they leave of its distance to human text. Started again, it goes on.
 #
-#   benchmarks/experiments/run.sh emails|all CORPUS OUT [--section.key=value ...]
+#   benchmarks/experiments/run.sh emails CORPUS OUT [--section.key=value ...]
 #
-# emails: at most 70 words, for two CPU cores. all: every genre up to 220 words, for a GPU. With WORKERS=6 the models, phases and sweeps
+# emails: at most 70 words, for two CPU cores. With WORKERS=6 the models, phases and sweeps
 # run in so many processes at a time (side_by_side.py), which a small model needs to keep a card busy, and stop after LIMIT seconds.
 # CORPUS holds train.jsonl and valid.jsonl with the fields `text`, `title`, `genre` and `words`.
 set -euo pipefail
@@ -12,7 +12,6 @@ name=$1 corpus=$2 out=$3
 shift 3
 case $name in
   emails) python "$here/split.py" "$corpus" "$out" --genre email --words 70 --share 0.23 ;;
-  all) python "$here/split.py" "$corpus" "$out" --words 220 ;;
   *) echo "no experiment $name" >&2; exit 2 ;;
 esac
 if [[ ${WORKERS:-1} -gt 1 ]]; then

@@ -23,7 +23,7 @@ def hidden_mmd(context: PhaseContext, phase: int) -> dict:
     sampling itself cannot be differentiated.
     """
     prompts = context.phase_prompts(phase)
-    rollouts = context.sample(prompts, [1.0], context.seed + phase, f"hidden-mmd {phase}: samples")
+    rollouts = context.sample(prompts, 1, context.seed + phase, f"hidden-mmd {phase}: samples")
     texts = rollouts.samples
     own = {
         id(prompts[p]): Example(prompts[p].prompt, texts.tokens_of(i), 0.0)

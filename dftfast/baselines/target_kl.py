@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dftfast.baselines.expected_reward import expected_reward
 from dftfast.dft.context import PhaseContext
-from dftfast.dft.expected_reward import expected_reward
-from dftfast.dft.ngram_reward import following
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import linear_cross_entropy, ngram_counts
 from dftfast.model.decoder import Decoder
@@ -59,3 +58,16 @@ class SmoothedBigrams:
         total = (PRIOR * self.unigram).repeat(len(tokens), 1)
         total[row, token] += self.counts[place]
         return (total / (self.before[tokens] + PRIOR)[:, None]).log().float().to(before.device)
+
+
+def following(keys: Tensor, prefix: Tensor, vocab: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The n-grams that begin with each prefix, of sorted n-gram keys.
+
+    prefix: int64 [r], the key of the first n − 1 tokens (0 for n = 1). Returns (row, last token,
+    place in keys) of all that there are, int64 each, a row's after another's.
+    """
+    low, high = (torch.searchsorted(keys, bound * vocab) for bound in (prefix, prefix + 1))
+    count = high - low
+    row = torch.arange(len(prefix)).repeat_interleave(count)
+    place = torch.arange(len(row)) - (count.cumsum(0) - count)[row] + low[row]
+    return row, keys[place] % vocab, place

@@ -1,17 +1,42 @@
 """TextGAIL: the reward is a discriminator of human texts against the policy's.
 
-It is trained by PPO with human texts in each batch (Wu et al. 2021,
-https://arxiv.org/abs/2004.13796). The discriminator is refitted each round on embeddings and style.
+Wu et al. 2021, https://arxiv.org/abs/2004.13796. Theirs is a language model that is trained on;
+here it is a classifier of embeddings and style, refitted on the candidates as the policy weighs
+them by now. The update is that of DFT, so that the two differ by what they reward alone.
 """
 
 from __future__ import annotations
 
-from dftfast.dft.context import PhaseContext
-from dftfast.dft.policy_gradient import PolicyGradient
+from collections.abc import Sequence
 
-DEMONSTRATIONS = 0.3  # human texts for each sample
+import numpy as np
+
+from dftfast.dft.context import PhaseContext, Rollouts
+from dftfast.dft.regression import regression_phase
+from dftfast.distribution.classifier import DensityRatio
+from dftfast.optimise.packing import Example
+
+
+class Discriminator:
+    """Rewards candidates by their logit of being human."""
+
+    def __init__(self, context: PhaseContext, rollouts: Rollouts, seed: int):
+        self.samples, self.seed, self.ratio = rollouts.samples, seed, DensityRatio(seed=seed)
+        self.ratio.fit(context.human)
+
+    def reward(self, weights: np.ndarray) -> np.ndarray:
+        return self.ratio.witness(self.samples, weights).double().numpy()
+
+    def values(self, weights: np.ndarray) -> dict[str, float]:
+        return {"divergence": -float(np.average(self.reward(weights), weights=weights))}
 
 
 def textgail(context: PhaseContext, phase: int) -> dict:
-    """Train by policy gradient on the discriminator alone, with demonstrations."""
-    return PolicyGradient(context, phase, {"classifier": 1.0}, DEMONSTRATIONS).run()
+    """One phase towards what the discriminator takes for human."""
+
+    def critic(
+        context: PhaseContext, prompts: Sequence[Example], rollouts: Rollouts, phase: int
+    ) -> Discriminator:
+        return Discriminator(context, rollouts, context.seed + phase)
+
+    return regression_phase(context, phase, critic)

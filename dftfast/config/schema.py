@@ -108,27 +108,10 @@ class SFT(Section):
         "of the default one",
     )
     rank: Count = Field(default=32, description="rank of the adapter")
-    alpha: Positive = Field(
-        default=32.0, description="scale of the adapter: its product counts alpha / rank"
-    )
     epochs: Count = Field(default=1, description="passes over the training texts")
     batch_tokens: Count = Field(default=4096, description="tokens an update, prompts included")
     micro_tokens: Count = Field(
         default=4096, description="tokens a forward pass; lower it to save memory"
-    )
-    warmup: Share = Field(
-        default=0.05,
-        description="share of the updates in which the learning rate rises to its peak; it "
-        "then falls to zero along a cosine",
-    )
-    weight_decay: NotNegative = Field(
-        default=0.0, description="decay of the trained weights (AdamW)"
-    )
-    grad_clip: Positive = Field(default=1.0, description="largest norm of a gradient")
-    loss_limit: NotNegative = Field(
-        default=3.0,
-        description="a loss of this many times the usual one skips the update and "
-        "halves the learning rate; 0 is no limit",
     )
 
 

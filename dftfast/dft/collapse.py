@@ -8,11 +8,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from dftfast.dft.settings import PhaseGuards
 from dftfast.rollout import RolloutBatch
 
 NGRAM = 4
 RUN = 8  # tokens; shorter runs in common with the corpus are common phrases
+# Rises since the start beyond which a phase is given up.
+MOST_MORE = {"empty": 0.1, "cut": 0.2, "repetition": 0.1, "copied": 0.1}
+LEAST_ENTROPY = 0.5  # in units of the start's
+MOST_NATS = 1.1  # of human texts, in units of the start's
+MOST_KL = 1.0  # from the phase before, nats a token
+LENGTH_FACTOR = 2.0  # between the mean lengths of outputs and of human texts, either way
 # Factors of a hash that is linear in the tokens.
 FACTORS = np.random.default_rng(0).integers(2**64, size=RUN, dtype=np.uint64)
 
@@ -43,16 +48,6 @@ def repetition(outputs: Sequence[Sequence[int]]) -> float:
     return 1 - distinct / count if count else 0.0
 
 
-def repeated(tokens: Sequence[int]) -> np.ndarray:
-    """bool [n]: which tokens belong to a 4-gram that occurred earlier in the text."""
-    seen: set[tuple[int, ...]] = set()
-    again = np.zeros(len(tokens), dtype=bool)
-    for i, gram in enumerate(_grams(tokens)):
-        again[i : i + NGRAM] |= gram in seen
-        seen.add(gram)
-    return again
-
-
 def _grams(tokens: Sequence[int]) -> list[tuple[int, ...]]:
     return list(zip(*(tokens[i:] for i in range(NGRAM))))
 
@@ -74,9 +69,9 @@ def copied(texts: Iterable[Sequence[int]], corpus: np.ndarray) -> float:
 
 
 def broken_guards(
-    metrics: dict[str, float], start: dict[str, float], human_length: float, guards: PhaseGuards
+    metrics: dict[str, float], start: dict[str, float], human_length: float
 ) -> list[str]:
-    """Say in words which guards the collapse metrics break.
+    """Say in words which guards the collapse metrics break: those of a phase to give up.
 
     Args:
         metrics: of the policy as it stands; `human_nats` and `kl` count where they are there.
@@ -84,23 +79,23 @@ def broken_guards(
         human_length: mean tokens of a human text.
     """
     broken = []
-    for name in ("empty", "cut", "repetition", "copied"):
-        if metrics[name] > start[name] + getattr(guards, name):
+    for name, most in MOST_MORE.items():
+        if metrics[name] > start[name] + most:
             broken.append(f"{name} {metrics[name]:.3f}, at the start {start[name]:.3f}")
     drift, before = (
         abs(math.log(max(each["length"], 1e-9) / human_length)) for each in (metrics, start)
     )
-    if drift > max(math.log(guards.length), before):
+    if drift > max(math.log(LENGTH_FACTOR), before):
         broken.append(f"length {metrics['length']:.1f} tokens, human {human_length:.1f}")
-    if metrics["entropy"] < guards.entropy * start["entropy"]:
+    if metrics["entropy"] < LEAST_ENTROPY * start["entropy"]:
         broken.append(
             f"entropy {metrics['entropy']:.3f} nats a token, at the start {start['entropy']:.3f}"
         )
-    if not metrics.get("human_nats", 0.0) <= (1 + guards.human_nats) * start["human_nats"]:
+    if not metrics.get("human_nats", 0.0) <= MOST_NATS * start["human_nats"]:
         broken.append(
             f"human texts cost {metrics['human_nats']:.3f} nats a token, "
             f"at the start {start['human_nats']:.3f}"
         )
-    if not metrics.get("kl", 0.0) <= guards.kl:
+    if not metrics.get("kl", 0.0) <= MOST_KL:
         broken.append(f"KL {metrics['kl']:.3f} nats a token from the phase before")
     return broken

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
 from dftfast.dft.collapse import collapse_metrics
-from dftfast.dft.settings import PhaseSettings
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
 from dftfast.model.policy import Policy
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import on_rank0
-from dftfast.optimise.fit import NO_HOOKS, FitSettings, LoopHooks, fit
+from dftfast.optimise.fit import LOSS_LIMIT, NO_HOOKS, FitSettings, LoopHooks, fit
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutBatch, RolloutEngine, Sampler
 from dftfast.runtime.errors import Diverged
+
+
+class PhaseSettings(Protocol):
+    """What phases and the loop over them read; `dftfast.config` says what each key means."""
+
+    phases: int
+    prompts: int
+    candidates: int
+    min_p: float
+    rank: int
+    learning_rate: float
+    batch_tokens: int
+    micro_tokens: int
 
 
 @dataclass
@@ -94,54 +107,46 @@ class PhaseContext:
     def sample(
         self,
         prompts: Sequence[Example],
-        temperatures: list[float],
+        count: int,
         seed: int,
         label: str,
-        folder: Path | None = None,
-        cut: bool = False,
     ) -> Rollouts:
-        """Sample one text for each prompt and temperature; empty ones are left out.
+        """Sample some texts for each prompt; empty ones are left out.
 
-        The samples are of the whole distribution, but for `settings.min_p`.
+        The samples are of the whole distribution at temperature 1, but for `settings.min_p`. Those
+        that the length limit cut are among them.
 
         Args:
             prompts: each with its human text; its samples are expected to be about as long.
-            temperatures: each prompt is answered once at each.
+            count: texts a prompt.
             seed: of the samples.
             label: names the rollout.
-            folder: where the samples are kept; while an adapter is live it must be one of that
-                adapter alone.
-            cut: keep the texts that the length limit cut, too.
 
         Raises:
             Diverged: fewer than two texts are neither empty nor cut off.
         """
-        folder = folder or self.rollouts / on_rank0(self.policy.fingerprint)
-        requests = self._requests(prompts, temperatures, seed)
-        lengths = [len(example.completion) for example in prompts for _ in temperatures]
+        folder = self.rollouts / on_rank0(self.policy.fingerprint)
+        sampler = Sampler(1.0, min_p=self.settings.min_p, max_tokens=self.max_tokens)
+        requests = [
+            Request(p * count + k, example.prompt, sampler, seed)
+            for p, example in enumerate(prompts)
+            for k in range(count)
+        ]
+        lengths = [len(example.completion) for example in prompts for _ in range(count)]
         batches = generate(self.engine, requests, folder, label, lengths)
         outputs = [batch.output(i) for batch in batches for i in range(len(batch))]
         reasons = [reason for batch in batches for reason in batch.finish_reason]
         texts = [self.tokenizer.decode(output).strip() for output in outputs]
         finished = [reason == "stop" for reason in reasons]
-        usable = [i for i, text in enumerate(texts) if text and (cut or finished[i])]
+        usable = [i for i, text in enumerate(texts) if text]
         whole = sum(finished[i] for i in usable)
         if whole < 2:
             raise Diverged(
                 f"{label}: of {len(texts)} samples {whole} are neither empty nor cut off"
             )
         kept = [texts[i] for i in usable]
-        prompt = [i // len(temperatures) for i in usable]
-        prompt_texts, prompt_embeddings = [self.tokenizer.decode(e.prompt) for e in prompts], None
-        if self.settings.weights.conditional_mmd:
-            prompt_embeddings = self.embed(prompt_texts)[prompt]
-        samples = Samples.of(
-            self.embed(kept),
-            [outputs[i] for i in usable],
-            kept,
-            prompt_embeddings,
-            [prompt_texts[p] for p in prompt],
-        )
+        prompt = [i // count for i in usable]
+        samples = Samples.of(self.embed(kept), [outputs[i] for i in usable], kept)
         logprobs = _logprobs(batches)
         return Rollouts(
             samples=samples,
@@ -152,26 +157,10 @@ class PhaseContext:
             collapse=collapse_metrics(batches, texts),
         )
 
-    def _requests(
-        self, prompts: Sequence[Example], temperatures: list[float], seed: int
-    ) -> list[Request]:
-        min_p = self.settings.min_p
-        samplers = [
-            Sampler(temperature, min_p=min_p, max_tokens=self.max_tokens)
-            for temperature in temperatures
-        ]
-        return [
-            Request(p * len(temperatures) + t, example.prompt, sampler, seed)
-            for p, example in enumerate(prompts)
-            for t, sampler in enumerate(samplers)
-        ]
-
-    def candidates(self, phase: int, prompts: list[Example], cut: bool = False) -> Rollouts:
-        """`settings.candidates` samples for each prompt, spread over the candidate temperatures."""
-        spread, count = self.settings.candidate_temperatures, self.settings.candidates
-        temperatures = [spread[k % len(spread)] for k in range(count)]
-        label, seed = f"dft {phase}: candidates", self.seed + phase
-        return self.sample(prompts, temperatures, seed, label, cut=cut)
+    def candidates(self, phase: int, prompts: list[Example]) -> Rollouts:
+        """`settings.candidates` samples for each prompt."""
+        label, count = f"dft {phase}: candidates", self.settings.candidates
+        return self.sample(prompts, count, self.seed + phase, label)
 
     def learn(self, phase: int, examples: list[Example], hooks: LoopHooks | None = None) -> None:
         """Train a fresh adapter on the examples and leave it live.
@@ -181,13 +170,12 @@ class PhaseContext:
                 loss then watches; the checkpoints are those of the phase.
         """
         settings, seed = self.settings, self.seed + phase
-        parameters = self.policy.begin_phase(settings.rank, settings.alpha, seed)
+        parameters = self.policy.begin_phase(settings.rank, settings.rank, seed)
         fit_settings = FitSettings(
             settings.learning_rate,
-            epochs=settings.epochs,
             batch_tokens=settings.batch_tokens,
             micro_tokens=settings.micro_tokens,
-            loss_limit=0 if hooks else settings.guards.loss,
+            loss_limit=0 if hooks else LOSS_LIMIT,
         )
         steps = self.log.steps(f"dft {phase}")
         hooks = replace(hooks or NO_HOOKS, checkpoints=self.checkpoints(f"phase-{phase}"))

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -44,32 +45,23 @@ NATS = 0.7  # standard deviation of the targets of all rounds together, within p
 LARGEST_WEIGHT = 5.0  # of a candidate, in units of the mean of its prompt
 
 
-def regression_phase(context: PhaseContext, phase: int) -> dict:
-    """Train one adapter and leave it live on the policy.
+class Critic(Protocol):
+    """What the candidates of a phase are credited by."""
 
-    Returns:
-        The reliability of each view, and a record of each round as of `Targets`, the last one of
-        where the adapter has come to.
-    """
-    prompts = context.phase_prompts(phase)
-    rollouts = context.candidates(phase, prompts, cut=True)
-    witnesses: list[Witnesses] = []  # of rank 0 alone
-    on_rank0(lambda: witnesses.append(_witnesses(context, prompts, rollouts, phase)))
-    samples = rollouts.samples
-    texts = [
-        Example(prompts[p].prompt, samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)
-    ]
-    targets = Targets(context, texts, rollouts, witnesses)
-    targets.train(context, phase)
-    return {
-        "candidates": len(texts),
-        "cut_or_empty": rollouts.left_out,
-        "reliability": on_rank0(lambda: witnesses[0].reliability),
-        "rounds": targets.records,
-    }
+    def reward(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [n], of each candidate, where the policy is the candidates so weighted."""
+        ...
+
+    def values(self, weights: np.ndarray) -> dict[str, float]:
+        """What there is to log of the candidates so weighted."""
+        ...
 
 
-def _witnesses(
+# (context, prompts, their candidates, phase) -> what credits these
+MakeCritic = Callable[[PhaseContext, Sequence[Example], Rollouts, int], Critic]
+
+
+def witnesses(
     context: PhaseContext, prompts: Sequence[Example], rollouts: Rollouts, phase: int
 ) -> Witnesses:
     """Of the candidates against the reference, the human text of their own prompt left out."""
@@ -80,16 +72,39 @@ def _witnesses(
         return Witnesses(rollouts.samples, human, rollouts.prompt, own, context.seed + phase)
 
 
+def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = witnesses) -> dict:
+    """Train one adapter and leave it live on the policy.
+
+    Returns:
+        A record of each round, as of `Targets`.
+    """
+    prompts = context.phase_prompts(phase)
+    rollouts = context.candidates(phase, prompts)
+    critics: list[Critic] = []  # of rank 0 alone
+    on_rank0(lambda: critics.append(critic(context, prompts, rollouts, phase)))
+    samples = rollouts.samples
+    texts = [
+        Example(prompts[p].prompt, samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)
+    ]
+    targets = Targets(context, texts, rollouts, critics)
+    targets.train(context, phase)
+    return {
+        "candidates": len(texts),
+        "cut_or_empty": rollouts.left_out,
+        "rounds": targets.records,
+    }
+
+
 class Targets:
     """The candidates of a phase and the log-ratios that they shall have.
 
     Args:
-        witnesses: on rank 0 those of the candidates.
+        critics: on rank 0 that of the candidates.
 
     Attributes:
         records: one a round: the share of the candidates that count (effective sample size), the
             standard deviation of their log-ratios, the share of the targets' variance that the
-            log-ratios explain, and the squared distances of the weighted population.
+            log-ratios explain, and what the critic makes of the weighted population.
     """
 
     def __init__(
@@ -97,9 +112,9 @@ class Targets:
         context: PhaseContext,
         texts: list[Example],
         rollouts: Rollouts,
-        witnesses: Sequence[Witnesses],
+        critics: Sequence[Critic],
     ):
-        self.texts, self.witnesses = texts, witnesses
+        self.texts, self.critics = texts, critics
         self.prompt = np.asarray(rollouts.prompt)
         self.decoder, self.micro_tokens = context.policy.decoder, context.settings.micro_tokens
         self.drawn = token_logprobs(self.decoder, texts, self.micro_tokens)
@@ -114,7 +129,7 @@ class Targets:
     def train(self, context: PhaseContext, phase: int) -> None:
         """Put a fresh adapter on the decoder and train it, one epoch over the candidates."""
         settings, seed = context.settings, context.seed + phase
-        parameters = context.policy.begin_phase(settings.rank, settings.alpha, seed)
+        parameters = context.policy.begin_phase(settings.rank, settings.rank, seed)
         steps = prompts_together(self.texts, self.prompt, settings.batch_tokens, seed)
         fit = FitSettings(
             settings.learning_rate,
@@ -129,7 +144,6 @@ class Targets:
         )
         log_step = context.log.steps(f"dft {phase}")
         train(self.decoder, parameters, self._plan(steps), len(steps), fit, log_step, hooks)
-        self._record(self._log_ratios())
 
     def _plan(self, steps: list[list[int]]) -> Iterator[list[Example]]:
         """The examples of every step, with their targets as the round has them."""
@@ -145,7 +159,7 @@ class Targets:
             self.ratios[round_] = torch.from_numpy(self._log_ratios())
         ratios = self.ratios[round_].numpy()
         weights = self._record(ratios)
-        credit = on_rank0(lambda: centred(self.witnesses[0].reward(weights), self.prompt, weights))
+        credit = on_rank0(lambda: centred(self.critics[0].reward(weights), self.prompt, weights))
         if self.scale is None:
             self.scale = NATS / ROUNDS / max(float(credit.std()), 1e-30)
         self.wanted += self.scale * credit
@@ -170,7 +184,7 @@ class Targets:
             "effective_share": effective_share(weights),
             "nats": float(ratios.std()),
             "explained": 1 - float(np.square(residual).sum()) / wanted if wanted else 0.0,
-            **on_rank0(lambda: self.witnesses[0].values(weights)),
+            **on_rank0(lambda: self.critics[0].values(weights)),
         }
         self.records.append(record)
         log.info(

@@ -27,7 +27,6 @@ class ValidationScorer:
 
     Attributes:
         records: those of the phases so far; record 0 is the start.
-        before: what the policy of the phase before answered.
     """
 
     def __init__(self, context: PhaseContext, records: list[dict]):
@@ -38,25 +37,22 @@ class ValidationScorer:
             view.fit(context.validation_human)
         self.unseen.fit(self.unseen_human)
         self.corpus = runs(example.completion for example in context.examples)
-        self.before: Rollouts | None = None
-        self.measured: dict[str, Rollouts] = {}  # since `remember`
+        self.last: Rollouts | None = None  # what the policy measured last answered
 
     def remember(self, phase: int) -> None:
-        """Take the policy as `phase` left it to compare with; its rollouts are on disk."""
-        name = rollout_name(phase, self.records[phase].get("scale"))
-        self.before, self.measured = self.measured.get(name) or self._rollouts(name), {}
+        """Take the policy as `phase` left it to compare the next with; its answers are on disk."""
+        self.last = self.last or self._answers(phase)
 
-    def measure(self, label: str) -> dict:
-        """Measure the policy as it stands, as far as its answers show it.
-
-        Args:
-            label: names the rollout of its answers.
+    def measure(self, phase: int) -> dict:
+        """Measure the policy as `phase` left it, also against the one before.
 
         Returns:
-            A record of its score, discrepancies and collapse metrics; of `dropped`, too, where
-            those are beyond `dft.guards`.
+            A record of its score, its discrepancies, how many standard deviations they are from
+            human text, and its collapse metrics; of `dropped`, too, where those are beyond the
+            guards.
         """
-        rollouts = self.measured[label] = self._rollouts(label)
+        rollouts = self._answers(phase)
+        before, self.last = self.last, rollouts
         texts = rollouts.samples
         unseen = self.context.unseen(texts)
         with stage("discrepancy"):
@@ -67,24 +63,26 @@ class ValidationScorer:
             (distance.value - first[name]) / max(abs(first[name]), distance.deviation, 1e-30)
             for name, distance in found.items()
         ]
-        copied_share = copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus)
-        return self._checked(
-            {
-                "score": sum(changes) / len(changes),
-                "validation": values,
-                "z": {name: distance.z for name, distance in found.items()},
-                "left_out": rollouts.left_out,
-                "collapse": {**rollouts.collapse, "copied": copied_share},
-            }
-        )
+        record = {
+            "score": sum(changes) / len(changes),
+            "validation": values,
+            "z": {name: distance.z for name, distance in found.items()},
+            "left_out": rollouts.left_out,
+            "collapse": {
+                **rollouts.collapse,
+                "copied": copied((texts.tokens_of(i) for i in range(len(texts))), self.corpus),
+                **self._likelihoods(before),
+            },
+        }
+        return record | self._broken(record["collapse"])
 
-    def with_likelihoods(self, record: dict) -> dict:
-        """Add what human texts cost, and the KL from the policy before.
+    def _answers(self, phase: int) -> Rollouts:
+        context = self.context
+        return context.sample(context.validation, 1, context.seed, f"dft {phase}: validation")
 
-        The KL is measured by what that one answered to the same prompts. Both cost half as much as
-        the answers, so a phase has them only of the scale that it would keep.
-        """
-        context, before, human = self.context, self.before, self.context.validation[:WATCHED]
+    def _likelihoods(self, before: Rollouts | None) -> dict[str, float]:
+        """What human texts cost, and the KL from the policy before, by what that one answered."""
+        context, human = self.context, self.context.validation[:WATCHED]
         drawn: list[Example] = []
         if before:
             drawn = [
@@ -98,16 +96,14 @@ class ValidationScorer:
         if before:
             now, then = nats(logprobs[len(human) :]), nats(before.logprobs[: len(drawn)])
             likelihoods["kl"] = now - then
-        return self._checked(record | {"collapse": record["collapse"] | likelihoods})
+        return likelihoods
 
-    def _checked(self, record: dict) -> dict:
-        """The record, with `dropped` where it breaks a guard."""
+    def _broken(self, collapse: dict[str, float]) -> dict[str, list[str]]:
         if not self.records:
-            return record
-        start = self.records[0]["collapse"]
+            return {}
         length = float(self.context.validation_human.lengths.float().mean())
-        broken = broken_guards(record["collapse"], start, length, self.context.settings.guards)
-        return record | ({"dropped": broken} if broken else {})
+        broken = broken_guards(collapse, self.records[0]["collapse"], length)
+        return {"dropped": broken} if broken else {}
 
     def _distances(
         self, texts: Samples, unseen: Samples, prompt: list[int]
@@ -120,18 +116,7 @@ class ValidationScorer:
             **{f"{n}-grams": paired_ngram_l2(n, texts, human) for n in NGRAMS},
         }
 
-    def _rollouts(self, label: str) -> Rollouts:
-        temperatures = [self.context.settings.temperature]
-        return self.context.sample(
-            self.context.validation, temperatures, self.context.seed, label, cut=True
-        )
-
 
 def like_human(record: dict) -> bool:
     """Whether validation sees no distance from human text any more."""
     return all(z < SEEN for z in record["z"].values())
-
-
-def rollout_name(phase: int, scale: float | None) -> str:
-    """Names the answers to the validation prompts at this scale of a phase's adapter."""
-    return f"dft {phase}: validation" + (f" at {scale:g}" if phase else "")

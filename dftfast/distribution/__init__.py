@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dftfast.distribution.classifier import DensityRatio
 from dftfast.distribution.energy import LengthEnergy
-from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
+from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.population import make_terms, select_population
 from dftfast.distribution.protocol import Discrepancy
@@ -16,7 +16,6 @@ from dftfast.distribution.samples import Samples
 
 __all__ = [
     "MMD",
-    "ConditionalMMD",
     "DensityRatio",
     "Discrepancy",
     "LengthEnergy",

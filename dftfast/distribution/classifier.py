@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,14 +40,21 @@ class DensityRatio:
         """Mean of −logit over the samples, an estimate of KL(q‖p) in nats: about 0 when alike."""
         return -float(self.witness(samples).mean())
 
-    def witness(self, samples: Samples) -> Tensor:
-        """fp32 [n]: cross-fitted logit of being human."""
+    def witness(self, samples: Samples, weights: np.ndarray | None = None) -> Tensor:
+        """fp32 [n]: cross-fitted logit of being human.
+
+        Args:
+            weights: float64 [n], how often each sample counts, relative to the others.
+        """
+        counts = np.ones(len(samples)) if weights is None else weights / weights.mean()
+        weight = np.concatenate([counts, np.ones(len(self.human))])
         rows = np.concatenate([self._standardised(samples), self.human])
         is_human = np.repeat([False, True], [len(samples), len(self.human)])
         rng = np.random.default_rng(self.seed)
         fold = np.concatenate([self._fold(len(samples), rng), self._fold(len(self.human), rng)])
-        attempts = [self._cross_fitted(rows, is_human, fold, ridge) for ridge in self.ridges]
-        best = min(attempts, key=lambda logits: _balanced_loss(logits, is_human))
+        fitted = partial(self._cross_fitted, rows, is_human, weight, fold)
+        attempts = [fitted(ridge) for ridge in self.ridges]
+        best = min(attempts, key=lambda logits: _balanced_loss(logits, is_human, weight))
         return torch.from_numpy(best[: len(samples)])
 
     def _features(self, samples: Samples) -> np.ndarray:
@@ -61,7 +70,12 @@ class DensityRatio:
         return (np.arange(count) // run + rng.integers(self.folds)) % self.folds
 
     def _cross_fitted(
-        self, rows: np.ndarray, is_human: np.ndarray, fold: np.ndarray, ridge: float
+        self,
+        rows: np.ndarray,
+        is_human: np.ndarray,
+        weight: np.ndarray,
+        fold: np.ndarray,
+        ridge: float,
     ) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
 
@@ -73,7 +87,7 @@ class DensityRatio:
             model = LogisticRegression(
                 C=1 / (ridge * len(train)), class_weight="balanced", max_iter=300
             )
-            model.fit(rows[train], is_human[train])
+            model.fit(rows[train], is_human[train], sample_weight=weight[train])
             if (fold == k).any():
                 logits[fold == k] = model.decision_function(rows[fold == k])
         return logits
@@ -83,6 +97,7 @@ def _some(index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return index if len(index) <= MOST else rng.choice(index, MOST, replace=False)
 
 
-def _balanced_loss(logits: np.ndarray, is_human: np.ndarray) -> float:
+def _balanced_loss(logits: np.ndarray, is_human: np.ndarray, weight: np.ndarray) -> float:
     losses = np.logaddexp(0, np.where(is_human, -logits, logits))
-    return float(losses[is_human].mean() + losses[~is_human].mean())
+    kinds = (is_human, ~is_human)
+    return sum(float(np.average(losses[kind], weights=weight[kind])) for kind in kinds)

@@ -115,34 +115,8 @@ class LexicalMMD(MMD):
         return torch.nn.functional.normalize(points, dim=1).to(samples.embeddings.device)
 
 
-class ConditionalMMD(MMD):
-    """MMD² between joint distributions of prompt and text: does the text fit the prompt?
-
-    The kernel is the product of a Gaussian over texts and one over prompts, which is the Gaussian
-    over their concatenation, each divided by its own median distance.
-    """
-
-    def fit(self, human: Samples) -> None:
-        self.text_scale = median_bandwidth(human.embeddings)
-        self.prompt_scale = median_bandwidth(_prompt_embeddings(human))
-        self.human = self.features(human)
-        self.bandwidths = torch.tensor(self.factors, device=self.human.device)
-        self.human_within = float(_within(self.human, self.bandwidths))
-
-    def features(self, samples: Samples) -> Tensor:
-        texts = samples.embeddings / self.text_scale
-        prompts = _prompt_embeddings(samples) / self.prompt_scale
-        return torch.cat([texts, prompts], dim=1)
-
-
 def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
     return rbf_witness(x, x, bandwidths, True).mean()
-
-
-def _prompt_embeddings(samples: Samples) -> Tensor:
-    if samples.prompt_embeddings is None:
-        raise ValueError("conditional MMD needs Samples with prompt_embeddings")
-    return samples.prompt_embeddings
 
 
 def _project(counts: Any) -> np.ndarray:

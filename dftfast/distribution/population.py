@@ -1,30 +1,21 @@
 """Population selection: of each prompt's candidates choose one, so that the chosen are human-like.
 
-The chosen population S minimises `J(S) = Σ_m w_m (D_m(S) + o ⟨S, D_m'(q)⟩)` by coordinate descent,
-prompt after prompt, on exact costs of exchanging one text. Each D_m is quadratic or linear in the
-empirical measure of S, so an exchange costs a few sums (kernel herding, Chen et al. 2010,
-https://arxiv.org/abs/1203.3472, under a one-per-prompt constraint). `D_m'(q)` is the first
-variation at the distribution q of all candidates. For a quadratic D_m the minimum over all
-distributions is `p + o (p − q)`: the overshoot o aims beyond human text p by o times what q lacks.
+The chosen population S minimises `J(S) = Σ_m w_m D_m(S)` by coordinate descent, prompt after
+prompt, on exact costs of exchanging one text. Each D_m is quadratic or linear in the empirical
+measure of S, so an exchange costs a few sums (kernel herding, Chen et al. 2010,
+https://arxiv.org/abs/1203.3472, under a one-per-prompt constraint). The population is used as it
+is: nothing is trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
 
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.distribution.energy import (
-    AskedLengthEnergy,
-    CoverageEnergy,
-    Energy,
-    LengthEnergy,
-    PhraseEnergy,
-    RepetitionEnergy,
-)
-from dftfast.distribution.mmd import MMD, ConditionalMMD, LexicalMMD, StyleMMD
+from dftfast.distribution.energy import Energy, LengthEnergy
+from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.protocol import Discrepancy
 from dftfast.distribution.samples import Samples
@@ -34,17 +25,14 @@ from dftfast.runtime.profile import stage
 BLOCK = 512  # candidates whose kernel sums are brought up to date at once
 # Bandwidths of a kernel term, in units of the median distance between human texts.
 FACTORS = (0.5, 1.0, 2.0)
+# How much each discrepancy has to say.
+WEIGHTS = {"mmd": 1.0, "lexical": 1.0, "ngram": 1.0, "style": 0.5, "length": 0.5, "classifier": 0.5}
 # The discrepancies that score whole texts.
 KINDS: dict[str, Callable[[], Discrepancy]] = {
     "mmd": lambda: MMD(FACTORS),
-    "conditional_mmd": lambda: ConditionalMMD(FACTORS),
     "lexical": lambda: LexicalMMD(FACTORS),
     "style": lambda: StyleMMD(FACTORS),
     "length": LengthEnergy,
-    "asked_length": AskedLengthEnergy,
-    "repetition": RepetitionEnergy,
-    "phrases": PhraseEnergy,
-    "coverage": CoverageEnergy,
     "classifier": DensityRatio,
 }
 
@@ -54,7 +42,7 @@ def make_terms(
     candidates: Samples,
     human: Samples,
     vocab: int,
-    weights: Mapping[str, float] | Iterable[tuple[str, float]],
+    weights: Mapping[str, float] = WEIGHTS,
 ) -> dict[str, tuple[float, Term]]:
     """Name -> (weight, term) for the discrepancies whose weight is not zero, fitted on `human`.
 
@@ -63,7 +51,7 @@ def make_terms(
     ValueError for another name.
     """
     terms: dict[str, tuple[float, Term]] = {}
-    for name, weight in dict(weights).items():
+    for name, weight in weights.items():
         if not weight:
             continue
         if name in KINDS:
@@ -93,10 +81,7 @@ def select_population(
     prompt: Sequence[int],
     terms: Mapping[str, tuple[float, Term]],
     seed: int,
-    overshoot: float = 0.0,
-    weights: Mapping[str, float] | None = None,
     sweeps: int = 4,
-    among: np.ndarray | None = None,
 ) -> tuple[list[int], list[dict[str, float]]]:
     """Choose one candidate for each prompt.
 
@@ -107,15 +92,7 @@ def select_population(
     Args:
         prompt: the prompt of each candidate, in any numbering.
         terms: from `make_terms`.
-        overshoot: 0 aims at human text, for a population that is used as it is. Training on a
-            population moves the policy a part of the way to it, so a population to learn from aims
-            beyond. −2 − o aims as far from q as o does, on the other side: at `q − (1 + o)(p − q)`.
-        weights: by which each term's value enters J, as an earlier record has them: J is then the
-            same for both choices, where scaling anew would raise the say of a term that has little
-            left to correct.
         sweeps: passes over the prompts at most; it stops when a pass changes nothing.
-        among: the candidates that may be chosen; None is all. The others count as texts of q all
-            the same.
 
     Returns:
         The chosen candidates in the order of their prompts, and a record for the random start and
@@ -123,52 +100,36 @@ def select_population(
         value enters J.
     """
     rng = np.random.default_rng(seed)
-    prompts = np.asarray(prompt)
-    among = np.arange(len(prompts)) if among is None else among
-    groups = [among[group] for group in _groups(prompts[among])]
+    groups = _groups(np.asarray(prompt))
     chosen = np.array([rng.choice(group) for group in groups])
     blocks = _blocks(groups, rng.permutation(len(groups)))
     for _, term in terms.values():
         term.start(chosen)
-    if weights is None:
-        weights = {
-            name: weight / _scale(term, groups, blocks[0], chosen)
-            for name, (weight, term) in terms.items()
-        }
+    weights = {
+        name: weight / _scale(term, groups, blocks[0], chosen)
+        for name, (weight, term) in terms.items()
+    }
     weighted = [(weights[name], term) for name, (_, term) in terms.items()]
-    pull = _pull(weighted, overshoot, chosen) if overshoot else None
-    if pull is not None:
-        weighted.append((1.0, pull))
-    records = [_record(terms, weights, pull, chosen, 0)]
+    records = [_record(terms, weights, chosen, 0)]
     while len(records) <= sweeps:
         exchanges = sum(
             _visit(number, block, groups, weighted, chosen) for number, block in enumerate(blocks)
         )
-        records.append(_record(terms, weights, pull, chosen, exchanges))
+        records.append(_record(terms, weights, chosen, exchanges))
         if not exchanges:
             break
     return chosen.tolist(), records
 
 
-def _pull(weighted: list[tuple[float, Term]], overshoot: float, chosen: np.ndarray) -> LinearTerm:
-    """The term that aims beyond human text, `o Σ_m w_m ⟨S, D_m'(q)⟩`."""
-    slope = overshoot * sum(weight * term.slope() for weight, term in weighted)
-    pull = LinearTerm(torch.from_numpy(slope))
-    pull.start(chosen)
-    return pull
-
-
 def _record(
     terms: Mapping[str, tuple[float, Term]],
     weights: Mapping[str, float],
-    pull: LinearTerm | None,
     chosen: np.ndarray,
     exchanges: int,
 ) -> dict[str, float]:
     """J, each term's value and weight, and the exchanges that led here."""
     values = {name: term.value(chosen) for name, (_, term) in terms.items()}
-    objective = sum(weights[name] * value for name, value in values.items())
-    objective = float(objective + (0.0 if pull is None else pull.value(chosen)))
+    objective = float(sum(weights[name] * value for name, value in values.items()))
     entered = {f"weight_{name}": weight for name, weight in weights.items()}
     return {"J": objective, **values, "exchanges": exchanges, **entered}
 

@@ -21,17 +21,12 @@ class Samples:
         tokens: int64 [Σ], each text closed by its end token; offsets: int64 [n + 1]; both on the
             CPU.
         texts: n strings.
-        prompt_embeddings: fp32 [n, e] of the prompt that each text answers, for `ConditionalMMD`;
-            None if unused.
-        prompts: n strings, the prompt that each text answers, for `CoverageEnergy`; None if unused.
     """
 
     embeddings: Tensor
     tokens: Tensor
     offsets: Tensor
     texts: list[str]
-    prompt_embeddings: Tensor | None = None
-    prompts: list[str] | None = None
 
     @classmethod
     def of(
@@ -39,12 +34,10 @@ class Samples:
         embeddings: Tensor,
         tokens: Sequence[Sequence[int]],
         texts: Sequence[str],
-        prompt_embeddings: Tensor | None = None,
-        prompts: list[str] | None = None,
     ) -> Samples:
         flat = torch.tensor([token for sequence in tokens for token in sequence], dtype=torch.int64)
         offsets = torch.tensor([0, *map(len, tokens)], dtype=torch.int64).cumsum(0)
-        return cls(embeddings.float(), flat, offsets, list(texts), prompt_embeddings, prompts)
+        return cls(embeddings.float(), flat, offsets, list(texts))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -70,32 +63,20 @@ class Samples:
         place = torch.arange(int(offsets[-1])) + (
             self.offsets[index] - offsets[:-1]
         ).repeat_interleave(lengths)
-        rows = index.to(self.embeddings.device)
-        chosen = index.tolist()
         return Samples(
-            self.embeddings[rows],
+            self.embeddings[index.to(self.embeddings.device)],
             self.tokens[place],
             offsets,
-            texts=[self.texts[i] for i in chosen],
-            prompt_embeddings=None
-            if self.prompt_embeddings is None
-            else self.prompt_embeddings[rows],
-            prompts=None if self.prompts is None else [self.prompts[i] for i in chosen],
+            texts=[self.texts[i] for i in index.tolist()],
         )
 
     @staticmethod
     def concat(parts: Sequence[Samples]) -> Samples:
         """The texts of all parts, one part after the other."""
         lengths = torch.cat([part.lengths for part in parts])
-        embeddings = [
-            part.prompt_embeddings for part in parts if part.prompt_embeddings is not None
-        ]
-        prompts = [part.prompts for part in parts if part.prompts is not None]
         return Samples(
             torch.cat([part.embeddings for part in parts]),
             torch.cat([part.tokens for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             [text for part in parts for text in part.texts],
-            torch.cat(embeddings) if len(embeddings) == len(parts) else None,
-            [p for part in prompts for p in part] if len(prompts) == len(parts) else None,
         )

@@ -15,8 +15,6 @@ from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import rbf_witness
 
-OTHERS = 20_000  # candidates that stand for all in the slope of a kernel term
-
 
 class Term(Protocol):
     """One discrepancy while the population changes.
@@ -40,13 +38,6 @@ class Term(Protocol):
     def exchange(self, current: int, new: int) -> None: ...
 
     def value(self, chosen: np.ndarray) -> float: ...
-
-    def slope(self) -> np.ndarray:
-        """float64 [candidates]: the first variation at the distribution of all candidates.
-
-        That is minus the witness. A text does not meet itself in that distribution.
-        """
-        ...
 
 
 class KernelTerm:
@@ -102,13 +93,6 @@ class KernelTerm:
         within = float(rbf_witness(x, x, self.mmd.bandwidths, True).mean())
         return within - 2 * float(self.towards[chosen].mean()) + self.mmd.human_within
 
-    def slope(self) -> np.ndarray:
-        every = -(-len(self.x) // OTHERS)
-        others = self.x[::every]
-        mean = self._kernel_sum(self.x, others) / len(others)
-        mean[::every] -= (1 - mean[::every]) / (len(others) - 1)
-        return 2 * (mean - self.towards)
-
     def _rows(self, index) -> Tensor:
         return self.x[torch.as_tensor(index, device=self.x.device)]
 
@@ -143,10 +127,6 @@ class NGramTerm:
         shared = texts_with[grams] > 1
         columns, self.grams = np.unique(grams[shared], return_inverse=True)
         self.columns, self.counts = len(columns), counts[shared]
-        everyone = np.bincount(self.grams, self.counts, self.columns)
-        self.with_others = np.bincount(
-            text[shared], self.counts * (everyone[self.grams] - self.counts), len(candidates)
-        )
         starts = np.searchsorted(text[shared], np.arange(len(candidates) + 1)).tolist()
         self.rows = [slice(*ends) for ends in pairwise(starts)]
 
@@ -179,19 +159,6 @@ class NGramTerm:
         self.start(chosen)
         size = max(self.size, 1)  # of texts shorter than n there is none
         return self.squared / size**2 - 2 * self.dot_p / size + self.p_squared
-
-    def slope(self) -> np.ndarray:
-        """`2 (⟨f − p, c⟩ − |c| ⟨f − p, f⟩)` in units of the mean length.
-
-        f are the frequencies in the other candidates.
-        """
-        tokens = self.total.sum()
-        along_f = (
-            self.with_others.sum() / max(tokens**2 - (self.total**2).sum(), 1)
-            - self.with_p.sum() / tokens
-        )
-        along_text = self.with_others / np.maximum(tokens - self.total, 1) - self.with_p
-        return 2 * (along_text - self.total * along_f) * len(self.total) / tokens
 
     def _dot(self, i: int) -> float:
         row = self.rows[i]
@@ -240,11 +207,6 @@ class EnergyTerm:
     def value(self, chosen: np.ndarray) -> float:
         return self.energy.distance(self.feature[chosen])
 
-    def slope(self) -> np.ndarray:
-        place, n = self.place, len(self.place)
-        away = mean_distance(torch.from_numpy(self.grid), self.feature).numpy() * n / (n - 1)
-        return 2 * (self.towards - away)[place]
-
 
 class LinearTerm:
     """Mean of a score over the population, e.g. minus a classifier's logit."""
@@ -266,9 +228,6 @@ class LinearTerm:
 
     def value(self, chosen: np.ndarray) -> float:
         return float(self.score[chosen].mean())
-
-    def slope(self) -> np.ndarray:
-        return self.score
 
 
 def text_ngrams(samples: Samples, n: int, vocab: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

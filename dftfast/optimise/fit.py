@@ -23,6 +23,8 @@ from dftfast.runtime.profile import stage
 from dftfast.runtime.signals import held
 
 logger = logging.getLogger(__name__)
+# A loss of likelihood of this many times the usual one is an explosion.
+LOSS_LIMIT = 3.0
 Loss = Callable[[Decoder, PackedBatch, float], Tensor]  # (decoder, batch, scale) -> scalar
 Reweigh = Callable[[list[Example]], list[Example]]
 

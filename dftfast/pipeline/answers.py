@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dftfast.config import Config
 from dftfast.data import Document, load_corpus, prompt_messages
 from dftfast.data.generations import generation
 from dftfast.distribution.population import make_terms, select_population
@@ -84,22 +83,17 @@ def select(rows: list[dict], options: Namespace) -> list[dict]:
     tokenizer = Tokenizer.from_folder(resolve_model(options.model))
     embedder, end = Embedder(options.embedder), tokenizer.eos_ids[0]
 
-    def samples(texts: list[str], prompts: list[str]) -> Samples:
+    def samples(texts: list[str]) -> Samples:
         tokens = [[*ids, end] for ids in tokenizer.encode_batch(texts)]
-        return Samples.of(embedder.encode(texts), tokens, texts, prompts=prompts)
+        return Samples.of(embedder.encode(texts), tokens, texts)
 
     usable = [row for row in rows if row["finish_reason"] == "stop" and row["text"]]
     kept = {row["id"]: row for row in reversed(rows)}  # the first of each prompt
     if usable:
-        corpus = load_corpus([options.select])
-        human = samples(
-            [document.text for document in corpus],
-            [prompt_messages(d)[-1]["content"] for d in corpus],
-        )
-        candidates = samples([row["text"] for row in usable], [row["prompt"] for row in usable])
+        human = samples([document.text for document in load_corpus([options.select])])
+        candidates = samples([row["text"] for row in usable])
         prompts = {identifier: number for number, identifier in enumerate(kept)}
-        weights = Config().dft.weights.model_dump()
-        terms = make_terms(candidates, human, tokenizer.vocab_size, weights)
+        terms = make_terms(candidates, human, tokenizer.vocab_size)
         chosen, history = select_population(
             [prompts[row["id"]] for row in usable], terms, options.seed
         )

@@ -7,7 +7,7 @@ import platform
 from dftfast.model.device import pick_dtype
 from dftfast.optimise.distributed import world_size
 from dftfast.pipeline.environment import processor
-from dftfast.pipeline.pace import SCALES_TRIED, Work
+from dftfast.pipeline.pace import Work
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_sft import variants
 from dftfast.runtime.version import __version__
@@ -57,13 +57,11 @@ def stage_work(run: Run) -> dict[str, Work]:
     texts, prompts = len(split.train[: run.max_texts]), len(run.held_out[: c.sweep.prompts])
     shares = [share for _, _, share in variants(run).values()]
     phase = min(c.dft.prompts, len(split.train))
-    validation, regression = len(run.validation), c.dft.method == "regression"
-    learnt = c.dft.candidates if regression else 2 * c.dft.epochs
+    candidates = c.dft.phases * phase * c.dft.candidates
     dft = Work(
-        trained=c.dft.phases * phase * learnt,
-        sampled=c.dft.phases
-        * (phase * c.dft.candidates + (1 if regression else SCALES_TRIED) * validation)
-        + validation
+        trained=candidates,
+        sampled=candidates
+        + (c.dft.phases + 1) * len(run.validation)
         + len(run.held_out) * c.evaluation.draws,
     )
     methods = len(c.baselines.methods)

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from dftfast.runtime.files import write_json
 
-SCALES_TRIED = 2  # answers to the validation prompts that a phase has on average
-
 
 class Work(NamedTuple):
     """Texts that a stage trains on and texts that it samples, each repetition counted."""

@@ -163,11 +163,7 @@ class Run:
     def samples(self, documents: list[Document]) -> Samples:
         """Human texts as the discrepancies see them: embedded, and as tokens with the end token."""
         texts, examples = [document.text for document in documents], self.examples(documents)
-        prompts = [self.tokenizer.decode(example.prompt) for example in examples]
-        about = self.embed(prompts) if self.config.dft.weights.conditional_mmd else None
-        return Samples.of(
-            self.embed(texts), [e.completion for e in examples], texts, about, prompts
-        )
+        return Samples.of(self.embed(texts), [e.completion for e in examples], texts)
 
     def embed(self, texts: list[str], embedder: Embedder | None = None) -> Tensor:
         """fp32 [texts, d] on the run's device; processes share the work."""

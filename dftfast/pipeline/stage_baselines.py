@@ -41,20 +41,15 @@ def selected_answers(run: Run, context: PhaseContext, draw: int) -> list[dict]:
 
     Each draw chooses among candidates of its own.
     """
-    c = context.settings
     rollouts = context.candidates(draw, run.examples(run.held_out))
-    vocab, weights = context.policy.decoder.config.vocab_size, c.weights.model_dump()
-    terms = make_terms(rollouts.samples, context.human, vocab, weights)
+    vocab = context.policy.decoder.config.vocab_size
+    terms = make_terms(rollouts.samples, context.human, vocab)
     chosen, _ = on_rank0(lambda: select_population(rollouts.prompt, terms, context.seed + draw))
     answer = {rollouts.prompt[i]: i for i in chosen}
-    how = {
-        "candidates": c.candidates,
-        "temperatures": c.candidate_temperatures,
-        "seed": context.seed + draw,
-    }
+    how = {"candidates": context.settings.candidates, "seed": context.seed + draw}
     rows = []
     for number, document in enumerate(run.held_out):
-        i = answer.get(number)  # none where every candidate was cut off or empty
+        i = answer.get(number)  # none where every candidate is empty
         text, tokens = (
             ("", []) if i is None else (rollouts.samples.texts[i], rollouts.samples.tokens_of(i))
         )

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
-from dftfast.dft.loop import SCALES, run_phases
-from dftfast.dft.policy_gradient import policy_gradient_phase
+from dftfast.dft.loop import run_phases
 from dftfast.dft.regression import regression_phase
-from dftfast.dft.selection import selection_phase
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
@@ -19,19 +17,10 @@ from dftfast.pipeline.stage_sft import fine_tuned
 from dftfast.rollout import Sampler
 from dftfast.runtime.files import write_json
 
-METHODS = {
-    "regression": regression_phase,
-    "selection": selection_phase,
-    "policy_gradient": policy_gradient_phase,
-}
-
 
 def dft(run: Run) -> None:
     context = phase_context(run, run.path / "dft")
-    method = run.config.dft.method
-    # a regression has its length from its targets
-    scales = (1.0,) if method == "regression" else SCALES
-    run_phases(context, METHODS[method], scales)
+    run_phases(context, regression_phase)
     on_rank0(lambda: context.policy.save(run.path / "merged"))
     # named by the weights, so that another number of phases answers anew
     policy = on_rank0(context.policy.fingerprint)
@@ -56,8 +45,8 @@ def drop_answers_of_another(policy: str, answers: Path, results: Path) -> None:
 
 
 def dft_sampler(run: Run) -> Sampler:
-    c = run.config.dft
-    return Sampler(c.temperature, min_p=c.min_p, max_tokens=run.max_tokens)
+    """The one sampler of the result: the whole distribution, but for `dft.min_p`."""
+    return Sampler(1.0, min_p=run.config.dft.min_p, max_tokens=run.max_tokens)
 
 
 def phase_context(run: Run, folder: Path) -> PhaseContext:

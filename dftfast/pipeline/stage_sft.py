@@ -8,7 +8,7 @@ import logging
 from dftfast.model.adapter import Adapter
 from dftfast.model.policy import Policy
 from dftfast.optimise.distributed import on_rank0
-from dftfast.optimise.fit import FitSettings, LoopHooks, fit
+from dftfast.optimise.fit import LOSS_LIMIT, FitSettings, LoopHooks, fit
 from dftfast.optimise.likelihood import nats_per_token
 from dftfast.pipeline.run import Run
 from dftfast.runtime.files import write_json
@@ -39,7 +39,7 @@ def fine_tune(run: Run) -> None:
             continue
         policy = run.policy(run.model_folder)
         if method == "lora":
-            parameters = policy.begin_phase(c.rank, c.alpha, seed)
+            parameters = policy.begin_phase(c.rank, c.rank, seed)
         else:
             parameters = list(policy.decoder.parameters())
             policy.decoder.requires_grad_()
@@ -48,10 +48,7 @@ def fine_tune(run: Run) -> None:
             epochs=c.epochs,
             batch_tokens=c.batch_tokens,
             micro_tokens=c.micro_tokens,
-            warmup=c.warmup,
-            weight_decay=c.weight_decay,
-            grad_clip=c.grad_clip,
-            loss_limit=c.loss_limit,
+            loss_limit=LOSS_LIMIT,
         )
         texts = train[: round(fraction * len(train))]
         hooks = LoopHooks(checkpoints=run.checkpoints(f"sft/{name}"))

@@ -13,7 +13,6 @@ from dftfast.dft.regression import ROUNDS
 from dftfast.dft.stored_rollouts import WAVES
 from dftfast.model.config import ModelConfig
 from dftfast.optimise.distributed import balanced_parts
-from dftfast.pipeline.pace import SCALES_TRIED
 from dftfast.pipeline.run import CPU_SEQUENCES, GPU_SEQUENCES
 from dftfast.planning.card_memory import CardMemory, card_memory
 from dftfast.planning.chips import Chip
@@ -124,27 +123,12 @@ class RunPlan:
         """Candidates, the update from them, and the answers to the validation prompts."""
         c = self.config.dft
         validation = self.sample(self.corpus.first(c.validation_prompts), 1)
-        if c.method == "regression":
-            prompts = self.train.first(min(c.prompts, len(self.train)))
-            how = Training(c.rank, c.batch_tokens, c.micro_tokens, 1)
-            work = self.sample(prompts, c.candidates)
-            work += self.learn(prompts, how, answers=c.candidates)
-            scored = self.score(prompts, c.candidates) * (ROUNDS + 1)
-            return replace(work + scored + validation, stage="phase")
-        if c.method == "selection":
-            prompts = self.train.first(min(c.prompts, len(self.train)))
-            how = Training(c.rank, c.batch_tokens, c.micro_tokens, c.epochs)
-            update = self.learn(prompts, how, answers=2 if c.contrast else 1)
-            work = self.sample(prompts, c.candidates) + update
-        else:
-            g = c.gradient
-            prompts = self.train.first(g.prompts)
-            whole = int((prompts.prompts + prompts.texts * c.candidates).sum())
-            how = Training(c.rank, whole, c.micro_tokens, g.reuse)
-            one = self.learn(prompts, how, answers=c.candidates)
-            one += self.score(prompts, c.candidates)
-            work = (self.sample(prompts, c.candidates) + one) * g.rounds
-        return replace(work + validation * SCALES_TRIED, stage="phase")
+        prompts = self.train.first(min(c.prompts, len(self.train)))
+        how = Training(c.rank, c.batch_tokens, c.micro_tokens, 1)
+        work = self.sample(prompts, c.candidates)
+        work += self.learn(prompts, how, answers=c.candidates)
+        work += self.score(prompts, c.candidates) * ROUNDS
+        return replace(work + validation, stage="phase")
 
     def learn(self, texts: TextLengths, how: Training, answers: int = 1) -> StagePlan:
         """Updates on texts, or on several answers to each prompt that share its computation."""

@@ -12,7 +12,6 @@ from distribution.texts import fitted, random_samples
 
 from dftfast.distribution.mmd import (
     MMD,
-    ConditionalMMD,
     LexicalMMD,
     median_bandwidth,
     mmd2_unbiased,
@@ -45,14 +44,6 @@ def test_mmd_equals_the_sums_of_its_definition(factors):
     assert mmd2_unbiased(x.embeddings, y.embeddings, mmd.bandwidths) == pytest.approx(
         expected, rel=1e-4
     )
-
-
-def test_conditional_mmd_is_that_of_the_product_kernel():
-    x, y = random_samples(9, 1, shift=0.5), random_samples(12, 2)
-    h, g = median_bandwidth(y.embeddings), median_bandwidth(y.prompt_embeddings)
-    pairs = [list(zip(s.embeddings.double(), s.prompt_embeddings.double())) for s in (x, y)]
-    expected = mmd2_by_loops(*pairs, lambda a, b: kernel(a[0], b[0], h) * kernel(a[1], b[1], g))
-    assert fitted(ConditionalMMD(), y).value(x) == pytest.approx(expected, rel=1e-4)
 
 
 def of_tokens(tokens):
@@ -98,23 +89,6 @@ def test_lexical_mmd_sees_what_repeats_within_a_text():
     ).value(plain)
     lexical = fitted(LexicalMMD(), human)
     assert lexical.value(twice) > 0.005 > 0.0008 > abs(lexical.value(plain))
-
-
-def test_conditional_mmd_sees_right_texts_at_wrong_prompts():
-    """Shuffling texts among prompts leaves their marginal as it is; the conditional MMD rises."""
-    rng = np.random.default_rng(0)
-    prompts = torch.from_numpy(rng.normal(size=(400, 3))).float()
-    texts = prompts + 0.3 * torch.from_numpy(rng.normal(size=(400, 3))).float()
-    of = lambda e, p: Samples.of(e, [[0]] * len(e), [""] * len(e), p)
-    human, right = of(texts[:200], prompts[:200]), of(texts[200:], prompts[200:])
-    wrong = of(texts[200:].roll(1, 0), prompts[200:])
-    assert fitted(MMD(), human).value(wrong) == pytest.approx(
-        fitted(MMD(), human).value(right), abs=1e-6
-    )
-    conditional = fitted(ConditionalMMD(), human)
-    assert conditional.value(wrong) > 10 * abs(conditional.value(right)) > 0
-    with pytest.raises(ValueError, match="prompt_embeddings"):
-        ConditionalMMD().fit(Samples.of(texts, [[0]] * 400, [""] * 400))
 
 
 def test_mmd_is_unbiased_between_halves_of_one_distribution():

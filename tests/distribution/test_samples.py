@@ -22,11 +22,6 @@ def test_selected_samples_keep_their_rows_together(index):
             and selected.texts[place] == samples.texts[i]
         )
         assert torch.equal(selected.embeddings[place], samples.embeddings[i])
-        assert torch.equal(selected.prompt_embeddings[place], samples.prompt_embeddings[i])
-        assert selected.prompts[place] == samples.prompts[i]
     both = Samples.concat([samples.select([i]) for i in index])
     assert torch.equal(both.tokens, selected.tokens) and torch.equal(both.offsets, selected.offsets)
-    assert both.texts == selected.texts and torch.equal(
-        both.prompt_embeddings, selected.prompt_embeddings
-    )
-    assert both.prompts == selected.prompts
+    assert both.texts == selected.texts and torch.equal(both.embeddings, selected.embeddings)

@@ -32,14 +32,8 @@ def random_samples(count, seed, shift=0.0, dimensions=6, vocab=VOCAB):
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(0, vocab, size=rng.integers(1, 12)).tolist() for _ in range(count)]
     embeddings = torch.from_numpy(rng.normal(shift, 1, size=(count, dimensions))).float()
-    prompts = torch.from_numpy(rng.normal(size=(count, 3))).float()
     words = lambda numbers: " ".join(f"{number:04}" for number in numbers)
-    brief = lambda: (
-        f"Prompt, {rng.integers(1, 12)} words: "
-        + words(rng.integers(0, vocab, size=rng.integers(1, 9)))
-    )
-    briefs = [brief() for _ in range(count)]
-    return Samples.of(embeddings, tokens, list(map(words, tokens)), prompts, briefs)
+    return Samples.of(embeddings, tokens, list(map(words, tokens)))
 
 
 def fitted(discrepancy, human):

@@ -14,8 +14,7 @@ from killed_runs import weights
 from safetensors.torch import load_file
 from tiny_run import fine_tuned, flags, interrupt, options, short_options
 
-from dftfast.pipeline import Run
-from dftfast.pipeline.stage_dft import METHODS
+from dftfast.pipeline import Run, stage_dft
 from dftfast.runtime.command import run
 from dftfast.train import main
 
@@ -42,13 +41,13 @@ def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):
 
 def test_more_phases_go_on_from_those_that_are_there(model, corpus, tmp_path, monkeypatch):
     """A run of one phase becomes that of two, and of one again; no phase is trained twice."""
-    trained, original = [], METHODS["selection"]
+    trained, original = [], stage_dft.regression_phase
 
     def counted(context, phase):
         trained.append(phase)
         return original(context, phase)
 
-    monkeypatch.setitem(METHODS, "selection", counted)
+    monkeypatch.setattr(stage_dft, "regression_phase", counted)
     out = tmp_path / "run"
     arguments = [*short_options(model, corpus), f"--run.folder={out}"]
     results = ("generations/dft.jsonl", "merged/model.safetensors")
@@ -89,7 +88,6 @@ def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(
         "evaluation.prompts": 20,
         "dft.prompts": 24,
         "dft.candidates": 2,
-        "dft.epochs": 1,
     }
     arguments = [*options(model, corpus, out), *flags(small)]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
@@ -119,18 +117,6 @@ def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(
     assert "By temperature" not in page
     # both embedders are the same here
     assert len(list((out / "embeddings").iterdir())) == 2 * len(systems) + 1  # two draws each
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_killed_policy_gradient_ends_in_the_same_weights(model, corpus, tmp_path):
-    small = {
-        "dft.method": "policy_gradient",
-        "dft.gradient.rounds": 12,
-        "dft.gradient.prompts": 4,
-        "dft.gradient.reuse": 2,
-    }
-    kill(8, model, corpus, tmp_path, *flags(small))
 
 
 @pytest.mark.slow

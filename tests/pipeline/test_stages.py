@@ -12,14 +12,10 @@ import transformers
 from tiny_run import flags, interrupt, options
 
 from dftfast.config import load_config, parse_command_line
-from dftfast.dft.selection import first_weights, selection_phase
 from dftfast.dft.validation import ValidationScorer
 from dftfast.distribution.mmd import MMD
 from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.population import make_terms, select_population
-from dftfast.model.lora import remove_adapter
-from dftfast.optimise.likelihood import nats_per_token
-from dftfast.optimise.packing import Example
 from dftfast.pipeline import Run
 from dftfast.pipeline.stage_dft import phase_context
 from dftfast.runtime.command import run
@@ -69,7 +65,7 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(
 ):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    arguments = [*options(model, corpus, out), "--dft.epochs=1"]
+    arguments = [*options(model, corpus, out), "--dft.rank=4"]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
         patch.setattr("dftfast.pipeline.stage_dft.run_phases", interrupt)
@@ -88,31 +84,20 @@ def test_validation_is_held_against_the_human_texts_of_the_same_prompts(finished
     job = Run(load_config(files=[out / "config.yaml"], overrides=[("run.folder", str(out))]))
     context = phase_context(job, job.path / "dft")
     scorer = ValidationScorer(context, [])
-    record = scorer.measure("start")
-    answers = scorer.measured["start"]
-    assert answers.prompt == sorted(set(answers.prompt))
+    record = scorer.measure(0)
+    answers = scorer.last
+    assert answers and answers.prompt == sorted(set(answers.prompt))
     assert record["score"] == 0 and record["z"].keys() == record["validation"].keys()
     people = context.validation_human
     found = scorer._distances(people, scorer.unseen_human, list(range(len(people))))
     assert all(abs(distance.value) < 1e-6 for distance in found.values())
 
 
-def test_policy_gradient_and_baselines(finished, model, corpus, tmp_path):
+def test_baselines(finished, model, corpus, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
-    names = ["best_of_k", "hidden_mmd", "iq_learn", "select", "spin", "target_kl", "textgail"]
-    small = {
-        "dft.method": "policy_gradient",
-        "dft.prompts": 24,
-        "dft.candidates": 3,
-        "dft.epochs": 1,
-        "dft.gradient.rounds": 2,
-        "dft.gradient.prompts": 8,
-        "dft.gradient.reuse": 2,
-        "dft.weights.conditional_mmd": 0.5,
-        "dft.weights.coverage": 0.5,
-        "baselines.methods": ",".join(names),
-    }
+    names = ["hidden_mmd", "iq_learn", "select", "target_kl", "textgail"]
+    small = {"dft.prompts": 24, "dft.candidates": 3, "baselines.methods": ",".join(names)}
     main([*options(model, corpus, out), *flags(small)])
     record = json.loads((out / "results.json").read_text())
     baselines = {f"baseline {name}" for name in names}
@@ -128,7 +113,7 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     with caplog.at_level("INFO", "dftfast"):
-        more = ["--dft.epochs=1", "--run.activation_checkpointing=0.5", "--profile"]
+        more = ["--dft.rank=4", "--run.activation_checkpointing=0.5", "--profile"]
         main([*options(model, corpus, out), *more])
     table = (out / "profile" / "stages.txt").read_text()
     rows = dict(line.split()[:2] for line in table.splitlines())
@@ -139,15 +124,11 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
     assert after.st_mtime_ns == before.st_mtime_ns
 
 
-def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_policy(
-    finished, model, corpus
-):
+def test_selection_lowers_the_discrepancy_to_unseen_texts(finished, model, corpus):
     job = Run(parse_command_line(options(model, corpus, finished)))
     context = phase_context(job, finished / "dft")
     prompts = context.phase_prompts(1)
-    rollouts = context.sample(
-        prompts, [1.0] * context.settings.candidates, context.seed + 1, "again"
-    )
+    rollouts = context.sample(prompts, 6, context.seed + 1, "again")
     vocabulary = context.policy.decoder.config.vocab_size
     aims = {"mmd": 1.0, "ngram": 1.0}
     terms = make_terms(rollouts.samples, context.human, vocabulary, aims)
@@ -160,31 +141,6 @@ def test_selection_lowers_the_discrepancy_to_unseen_texts_and_a_phase_moves_the_
         discrepancy.fit(unseen)
         random_values = [discrepancy.value(rollouts.samples.select(draw())) for _ in range(5)]
         assert discrepancy.value(rollouts.samples.select(chosen)) < min(random_values)
-
-    def nats(index):
-        examples = [
-            Example(prompts[rollouts.prompt[i]].prompt, rollouts.samples.tokens_of(i))
-            for i in index
-        ]
-        return nats_per_token(context.policy.decoder, examples)
-
-    # with a contrast of 1, or with a third of the passes, the chosen gain little more than what
-    # the order of threads makes of a run
-    settings = context.settings
-    weights = type(settings.weights)(classifier=0, style=0, length=0)
-    for name, value in {"weights": weights, "contrast": 0.2, "epochs": 9}.items():
-        object.__setattr__(settings, name, value)
-    weights, overshoot = first_weights(context), settings.overshoot
-    chosen, rejected = (
-        select_population(rollouts.prompt, terms, context.seed + 1, aim, weights)[0]
-        for aim in (overshoot, -2 - overshoot)
-    )
-    before = nats(chosen), nats(rejected)
-    selection_phase(context, 1)
-    after = nats(chosen), nats(rejected)
-    assert before[0] - after[0] > 0.02
-    assert before[0] - after[0] > before[1] - after[1] + 0.02
-    remove_adapter(context.policy.decoder)
 
 
 def groups_of(prompt):

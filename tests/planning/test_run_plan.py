@@ -95,13 +95,6 @@ def test_passes_are_as_large_as_memory_allows():
     assert kept == pytest.approx((whole.activations + none.activations) / 2, rel=1e-6)
 
 
-def test_policy_gradient_is_planned_too():
-    one = stages("Qwen/Qwen3-8B", 1, dft__method="policy_gradient", dft__gradient__rounds="10")
-    two = stages("Qwen/Qwen3-8B", 1, dft__method="policy_gradient", dft__gradient__rounds="20")
-    grown = two["phase"].seconds - one["phase"].seconds
-    assert 0 < grown < one["phase"].seconds and one["sft"] == two["sft"]
-
-
 def test_lengths():
     texts = assumed_lengths(5000, 80, 300)
     assert len(texts) == 5000 and texts.texts.mean() == pytest.approx(300, rel=0.01)
