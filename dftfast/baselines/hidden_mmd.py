@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dftfast.baselines.learn import learn
 from dftfast.dft.context import PhaseContext
 from dftfast.kernels import linear_cross_entropy
 from dftfast.model.decoder import Decoder
@@ -35,7 +36,7 @@ def hidden_mmd(context: PhaseContext, phase: int) -> dict:
         return [text for example in batch for text in (example, own[id(example)])]
 
     hooks = LoopHooks(loss=penalised_likelihood, reweigh=beside_own)
-    context.learn(phase, answered, hooks)
+    learn(context, phase, answered, hooks)
     return {"cut_or_empty": rollouts.left_out}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dftfast.baselines.learn import learn
 from dftfast.dft.context import PhaseContext
 from dftfast.kernels import linear_logprob
 from dftfast.model.decoder import Decoder
@@ -23,7 +24,7 @@ PENALTY = 0.01  # 1 / 4α of the χ² regulariser
 
 def iq_learn(context: PhaseContext, phase: int) -> dict:
     """Learn the human texts of the phase by inverse soft-Q learning."""
-    context.learn(phase, context.phase_prompts(phase), LoopHooks(loss=inverse_soft_q))
+    learn(context, phase, context.phase_prompts(phase), LoopHooks(loss=inverse_soft_q))
     return {}
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dftfast.baselines.expected_reward import expected_reward
+from dftfast.baselines.learn import learn
 from dftfast.dft.context import PhaseContext
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import linear_cross_entropy, ngram_counts
@@ -33,7 +34,7 @@ def target_kl(context: PhaseContext, phase: int) -> dict:
         )
         return ACCURACY * accuracy - (1 - ACCURACY) * scale * gap
 
-    context.learn(phase, context.phase_prompts(phase), LoopHooks(loss=loss))
+    learn(context, phase, context.phase_prompts(phase), LoopHooks(loss=loss))
     return {}
 
 

@@ -7,22 +7,20 @@ them by now. The update is that of DFT, so that the two differ by what they rewa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.dft.regression import regression_phase
 from dftfast.distribution.classifier import DensityRatio
-from dftfast.optimise.packing import Example
+from dftfast.distribution.samples import Samples
 
 
 class Discriminator:
     """Rewards candidates by their logit of being human."""
 
-    def __init__(self, context: PhaseContext, rollouts: Rollouts, seed: int):
-        self.samples, self.seed, self.ratio = rollouts.samples, seed, DensityRatio(seed=seed)
-        self.ratio.fit(context.human)
+    def __init__(self, human: Samples, rollouts: Rollouts, seed: int):
+        self.samples, self.ratio = rollouts.samples, DensityRatio(seed=seed)
+        self.ratio.fit(human)
 
     def reward(self, weights: np.ndarray) -> np.ndarray:
         return self.ratio.witness(self.samples, weights).double().numpy()
@@ -33,10 +31,7 @@ class Discriminator:
 
 def textgail(context: PhaseContext, phase: int) -> dict:
     """One phase towards what the discriminator takes for human."""
-
-    def critic(
-        context: PhaseContext, prompts: Sequence[Example], rollouts: Rollouts, phase: int
-    ) -> Discriminator:
-        return Discriminator(context, rollouts, context.seed + phase)
-
+    critic = lambda context, prompts, rollouts, phase: Discriminator(
+        context.human, rollouts, context.seed + phase
+    )
     return regression_phase(context, phase, critic)

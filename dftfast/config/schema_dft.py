@@ -53,8 +53,24 @@ class DFT(Section):
 class Baselines(Section):
     """other methods in the same table, from the same start, with the prompts and phases of dft"""
 
-    methods: list[Literal["hidden_mmd", "iq_learn", "select", "target_kl", "textgail"]] = Field(
+    methods: list[
+        Literal[
+            "ebft",
+            "gad",
+            "hidden_mmd",
+            "iq_learn",
+            "select",
+            "sft_more",
+            "sft_witness",
+            "target_kl",
+            "textgail",
+        ]
+    ] = Field(
         default=[],
-        description="MMD of hidden states; inverse soft-Q; population selection without training; "
-        "KL to a corpus-derived distribution; a discriminator as the reward",
+        description="feature matching; a Bradley-Terry discriminator; MMD of hidden states; "
+        "inverse soft-Q; population selection without training; more human texts, plain or "
+        "weighted by their witness; KL to a corpus-derived distribution; a discriminator as the reward",
+    )
+    learning_rate: Positive = Field(
+        default=1e-3, description="peak learning rate of those that learn human texts"
     )

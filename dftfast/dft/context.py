@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,6 @@ from dftfast.model.policy import Policy
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import on_rank0
-from dftfast.optimise.fit import LOSS_LIMIT, NO_HOOKS, FitSettings, LoopHooks, fit
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutBatch, RolloutEngine, Sampler
@@ -80,6 +79,7 @@ class PhaseContext:
         unseen: the same texts, embedded by an embedder that no phase follows.
         max_tokens: length limit of a rollout.
         settings: the `dft` section of the configuration.
+        human_learning_rate: of the baselines that learn human texts.
         seed: of everything random.
         folder: where phases are kept.
         log: where the run's figures go.
@@ -98,6 +98,7 @@ class PhaseContext:
     unseen: Callable[[Samples], Samples]
     max_tokens: int
     settings: PhaseSettings
+    human_learning_rate: float
     seed: int
     folder: Path
     log: RunLog
@@ -161,25 +162,6 @@ class PhaseContext:
         """`settings.candidates` samples for each prompt."""
         label, count = f"dft {phase}: candidates", self.settings.candidates
         return self.sample(prompts, count, self.seed + phase, label)
-
-    def learn(self, phase: int, examples: list[Example], hooks: LoopHooks | None = None) -> None:
-        """Train a fresh adapter on the examples and leave it live.
-
-        Args:
-            hooks: another loss or other weights than those of likelihood, which no limit of the
-                loss then watches; the checkpoints are those of the phase.
-        """
-        settings, seed = self.settings, self.seed + phase
-        parameters = self.policy.begin_phase(settings.rank, settings.rank, seed)
-        fit_settings = FitSettings(
-            settings.learning_rate,
-            batch_tokens=settings.batch_tokens,
-            micro_tokens=settings.micro_tokens,
-            loss_limit=0 if hooks else LOSS_LIMIT,
-        )
-        steps = self.log.steps(f"dft {phase}")
-        hooks = replace(hooks or NO_HOOKS, checkpoints=self.checkpoints(f"phase-{phase}"))
-        fit(self.policy.decoder, parameters, examples, fit_settings, seed, steps, hooks)
 
     def phase_prompts(self, phase: int) -> list[Example]:
         """The prompts of a phase: the next ones in the training set, around and around."""

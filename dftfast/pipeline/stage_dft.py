@@ -73,6 +73,7 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         unseen=unseen,
         max_tokens=run.max_tokens,
         settings=c,
+        human_learning_rate=run.config.baselines.learning_rate,
         seed=run.config.run.seed if c.seed is None else c.seed,
         folder=folder,
         log=run.log,

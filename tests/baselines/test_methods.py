@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from families import save_random_model
 
+from dftfast.baselines.ebft import FeatureMatching
 from dftfast.baselines.expected_reward import TOKENS, expected_reward
+from dftfast.baselines.gad import BradleyTerry
 from dftfast.baselines.hidden_mmd import mmd2, penalised_likelihood
 from dftfast.baselines.iq_learn import PENALTY, inverse_soft_q
 from dftfast.baselines.target_kl import PRIOR, SmoothedBigrams
+from dftfast.baselines.textgail import Discriminator
+from dftfast.dft.context import Rollouts
 from dftfast.distribution.samples import Samples
 from dftfast.model.attention import packed_causal
 from dftfast.model.lora import adapter_off, adapter_tensors
@@ -111,3 +116,40 @@ def test_adapter_off_and_back(policy):
     assert all(
         torch.equal(a, b) for a, b in zip(before.values(), adapter_tensors(policy.decoder).values())
     )
+
+
+def rollouts_of(embeddings, prompt):
+    texts = [f"Text {i}, one of {len(embeddings)}." for i in range(len(embeddings))]
+    drawn = Samples.of(embeddings, [[1, 2]] * len(embeddings), texts)
+    return Rollouts(drawn, list(prompt), [True] * len(prompt), [], 0.0, {})
+
+
+def test_feature_matching_by_loops():
+    rng = np.random.default_rng(0)
+    human, x = (torch.from_numpy(rng.normal(size=(n, 3))) for n in (6, 12))
+    prompt, weights = np.repeat(np.arange(6), 2), rng.uniform(0.5, 2, 12)
+    found = FeatureMatching(human, rollouts_of(x, prompt)).reward(weights)
+    whitening = np.linalg.inv(np.cov(human.numpy().T, bias=True))  # φ(a)·φ(b) = aᵀ Σ⁻¹ b
+    center = human.mean(0)
+    dot = lambda a, b: float((a - center).numpy() @ whitening @ (b - center).numpy())
+    for i in range(12):
+        sibling = i ^ 1
+        wanted = 2 * dot(x[i], human[prompt[i]]) - 2 * dot(x[i], x[sibling])
+        assert found[i] == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+
+
+def test_discriminators_score_what_is_human_higher():
+    rng = np.random.default_rng(1)
+    human = torch.from_numpy(rng.normal(size=(200, 4))).float()
+    shift = torch.tensor(rng.uniform(0, 2, size=(600, 1))).float()  # how far a sample is off
+    x = torch.from_numpy(rng.normal(size=(600, 4))).float()
+    x[:, :1] += shift
+    people = rollouts_of(human, range(200)).samples
+    rollouts = rollouts_of(x, np.repeat(np.arange(200), 3))
+    for critic in (BradleyTerry(people, rollouts, 0), Discriminator(people, rollouts, 0)):
+        reward = critic.reward(np.ones(600))
+        assert np.corrcoef(reward, x[:, 0].numpy())[0, 1] < -0.5
+        # where only what is like human text weighs, there is less to tell apart
+        near = np.where(shift[:, 0].numpy() < 0.3, 1.0, 1e-3)
+        slope = lambda reward: -np.polyfit(x[:, 0].numpy(), reward, 1)[0]
+        assert slope(critic.reward(near)) < 0.7 * slope(reward)
