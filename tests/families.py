@@ -20,6 +20,12 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 FAMILIES = {
     "qwen3": lambda: transformers.Qwen3Config(
         **SIZES, num_key_value_heads=2, head_dim=16, tie_word_embeddings=True
@@ -30,6 +36,15 @@ FAMILIES = {
     "qwen2": lambda: transformers.Qwen2Config(**SIZES, num_key_value_heads=2),
     "llama": lambda: transformers.LlamaConfig(
         **SIZES, num_key_value_heads=2, tie_word_embeddings=True
+    ),
+    "mistral": lambda: transformers.MistralConfig(
+        **SIZES, num_key_value_heads=2, head_dim=16, sliding_window=512
+    ),
+    "smollm3": lambda: transformers.SmolLM3Config(
+        **SIZES, num_key_value_heads=2, no_rope_layer_interval=2, pad_token_id=0
+    ),
+    "qwen3-yarn": lambda: transformers.Qwen3Config(
+        **SIZES, num_key_value_heads=2, head_dim=16, rope_parameters=YARN
     ),
     "llama3-rope": lambda: transformers.LlamaConfig(
         **SIZES, num_key_value_heads=6, max_position_embeddings=512, rope_parameters=LLAMA3_ROPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import textwrap
 import types
 import typing
@@ -25,7 +26,10 @@ COMMON = {  # what most people set, in the order in which they meet it
     "dft.prompts": "training prompts a phase",
     "evaluation.prompts": "prompts to report on; none is all",
 }
-_WORDS = {float: "number", int: "integer", str: "text", bool: "true|false", type(None): "none"}
+_WORDS = {
+    **{float: "number", int: "integer", str: "text", bool: "true|false", type(None): "none"},
+    datetime.date: "date",
+}
 _SHORT = {key: short for short, key in SHORTHANDS.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
 import yaml
@@ -44,6 +45,11 @@ class Model(Section):
         default="none",
         description="nf4 holds the layers' frozen weights in four bits (QLoRA): a quarter of the "
         "memory; adapters only, and it needs bitsandbytes",
+    )
+    date: datetime.date | None = Field(
+        default=None,
+        description="the day in the prompts of chat templates that write one (Llama 3), as "
+        "2026-01-31; none is the day on which the run began",
     )
 
 

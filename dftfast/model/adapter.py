@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +21,19 @@ from dftfast.model.weights import save_tensors
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_folder
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 EMBEDDING, HEAD = "base_model.model.model.embed_tokens", "base_model.model.lm_head"
-REFUSED = (
-    "use_dora",
-    "rank_pattern",
-    "alpha_pattern",
-    "modules_to_save",
-    "layer_replication",
-    "fan_in_fan_out",
-)
+# Fields of a LoraConfig that say how an adapter came to be, or where it is, and not what it adds.
+HARMLESS = {
+    *("peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path"),
+    *("revision", "inference_mode", "r", "lora_alpha", "use_rslora", "lora_dropout"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
+    *("megatron_config", "megatron_core", "runtime_config", "qalora_group_size"),
+    *("eva_config", "arrow_config", "init_lora_weights", "bias"),
+}
+# Those that leave the base's weights alone: A is drawn at random, or along the data, B is zero.
+STARTS = (True, False, None, "gaussian", "eva", "orthogonal", "true", "false")
+# Of a rank pattern and its like: how PEFT's other forms of the same adapter are made plain.
+CURE = "merge it into its base with PEFT (merge_and_unload, save_pretrained) and give that model"
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,28 @@ class Adapter:
     rank: int
     scale: float
 
-    def save(self, folder: str | Path, base: str | Path) -> None:
-        """Write a folder for `peft.PeftModel.from_pretrained`; it appears only when complete."""
+    def save(self, folder: str | Path, base: str | Path, temperature: float | None = None) -> None:
+        """Write a folder for `peft.PeftModel.from_pretrained`; it appears only when complete.
+
+        Args:
+            base: of the adapter; a snapshot in the hub's cache is named by its id and revision.
+            temperature: that the adapter with its base is to be sampled at, where it is known.
+        """
+        modules = {name.rpartition(".lora_")[0].rpartition(".")[2] for name in self.tensors}
+        name, revision = hub_name(base)
         config = {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": str(base),
+            "base_model_name_or_path": name,
+            **({"revision": revision} if revision else {}),
             "r": self.rank,
             "lora_alpha": self.scale * self.rank,
-            "target_modules": list(TARGETS),
+            "target_modules": sorted(modules),
             "lora_dropout": 0.0,
             "bias": "none",
             "inference_mode": True,
+            # the one field that PEFT leaves to others
+            **({"auto_mapping": {"sampling_temperature": temperature}} if temperature else {}),
         }
         with atomic_folder(folder) as partial:
             (partial / "adapter_config.json").write_text(
@@ -81,9 +96,7 @@ class Adapter:
             raise UserError(
                 f"{path}: peft_type {config.get('peft_type')!r} is not supported (LORA is)"
             )
-        for field in REFUSED:
-            if config.get(field):
-                raise UserError(f"{path}: {field} = {config[field]!r} is not supported")
+        check_plain(config, path)
         try:
             rank, alpha = int(config["r"]), float(config["lora_alpha"])
             scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
@@ -96,7 +109,8 @@ class Adapter:
             tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
         except FileNotFoundError:
             raise UserError(
-                f"{weights}: not found (adapters in pickled .bin files are not read)"
+                f"{weights}: not found (adapters in pickled .bin files are not read: load it with "
+                "PEFT and save_pretrained)"
             ) from None
         except (
             SafetensorError,
@@ -156,3 +170,64 @@ class Adapter:
                     f"adapter tensor {name} has shape {tuple(tensor.shape)}; "
                     f"expected {expected[name]}"
                 )
+            other = name.translate(str.maketrans("AB", "BA"))
+            if ".lora_" in name and other not in self.tensors:
+                raise UserError(
+                    f"adapter tensor {other} is missing beside {name}: the adapter is incomplete; "
+                    "save it again"
+                )
+            if not tensor.isfinite().all():
+                raise UserError(f"adapter tensor {name} holds values that are not finite")
+
+
+def check_plain(config: dict, path: Path) -> None:
+    """Raise UserError unless an adapter_config.json is of LoRA as it was first described.
+
+    Every other field that is set changes what is computed, by the base's weights, further weights
+    or at certain tokens, and what PEFT will add next is not known here: so all are refused that are
+    not known to be harmless.
+    """
+    for field, value in config.items():
+        if field not in HARMLESS and value:
+            raise UserError(f"{path}: {field} = {value!r} is not supported; {CURE}")
+    start = config.get("init_lora_weights", True)
+    if not isinstance(start, (bool, str, type(None))) or start not in STARTS:
+        raise UserError(
+            f"{path}: init_lora_weights = {start!r} changes the base's weights, which are not in "
+            f"the adapter; {CURE}, or save the adapter converted (path_initial_model_for_weight_"
+            "conversion)"
+        )
+    if config.get("bias", "none") != "none":
+        raise UserError(f"{path}: bias = {config['bias']!r} is not supported; {CURE}")
+
+
+def combined(adapters: Sequence[Adapter]) -> Adapter:
+    """One adapter whose product is the sum of those of several: their ranks side by side.
+
+    B = [s₁B₁ s₂B₂ ...] and A = [A₁; A₂; ...], at scale 1. A layer that one of them leaves alone has
+    zeros in its place.
+    """
+    shapes = {name: t.shape for adapter in adapters for name, t in adapter.tensors.items()}
+    tensors = {}
+    for name, shape in shapes.items():
+        low = name.replace("lora_embedding_", "lora_")
+        if ".lora_" not in low:  # the base's own weight, which PEFT keeps beside an embedding's
+            tensors[name] = next(a.tensors[name] for a in adapters if name in a.tensors)
+            continue
+        dim = 0 if ".lora_A" in low else 1
+        parts = []
+        for adapter in adapters:
+            empty = list(shape)
+            empty[dim] = adapter.rank
+            part = adapter.tensors.get(name, torch.zeros(empty))
+            parts.append(part if dim == 0 else adapter.scale * part)
+        tensors[name] = torch.cat(parts, dim).contiguous()
+    return Adapter(tensors, sum(adapter.rank for adapter in adapters), 1.0)
+
+
+def hub_name(base: str | Path) -> tuple[str, str | None]:
+    """(id, revision) of a snapshot in the hub's cache, else (absolute path, None)."""
+    found = re.search(r"models--([^/]+)/snapshots/([0-9a-f]+)/?$", Path(base).as_posix())
+    if found:
+        return found[1].replace("--", "/"), found[2]
+    return str(Path(base).absolute()), None

@@ -7,7 +7,6 @@ padding, and is told how to attend: over the packed documents (training) or over
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -20,6 +19,7 @@ from dftfast.kernels import add_rms_norm, qk_norm_rope, rms_norm, swiglu
 from dftfast.model.attention import Attend
 from dftfast.model.config import ModelConfig
 from dftfast.model.lora import LoRALinear
+from dftfast.model.rope import rope_frequencies, rope_magnitude
 
 
 class DecoderLayer(nn.Module):
@@ -92,6 +92,7 @@ class Decoder(nn.Module):
         self.head = (
             None if tied else nn.Parameter(torch.empty(shape, **factory), requires_grad=False)
         )
+        self.magnitude = rope_magnitude(config)
         self.register_buffer(
             "inverse_frequencies", rope_frequencies(config).to(device), persistent=False
         )
@@ -112,13 +113,16 @@ class Decoder(nn.Module):
     def rope(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the rotary angles, fp32 [T, head_dim / 2] each."""
         angles = positions[:, None].float() * self.inverse_frequencies
-        return angles.cos(), angles.sin()
+        cos, sin = angles.cos(), angles.sin()
+        return (cos, sin) if self.magnitude == 1 else (cos * self.magnitude, sin * self.magnitude)
 
     def forward(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Final hidden states [T, hidden], after the last norm, of int64[T] tokens at positions."""
-        cos, sin = self.rope(positions)
+        rotary = self.rope(positions)
+        still = tuple(map(torch.full_like, rotary, (1.0, 0.0))) if self.config.no_rope else rotary
         h = F.embedding(tokens, self.embed)
         for index, layer in enumerate(self.layers):
+            cos, sin = still if index in self.config.no_rope else rotary
             if layer.activation_checkpointing and torch.is_grad_enabled():
                 h = checkpoint(
                     layer, index, h, cos, sin, attend, use_reentrant=False, preserve_rng_state=False
@@ -126,25 +130,3 @@ class Decoder(nn.Module):
             else:
                 h = layer(index, h, cos, sin, attend)
         return rms_norm(h, self.norm, self.config.rms_norm_eps)
-
-
-def rope_frequencies(config: ModelConfig) -> Tensor:
-    """Inverse frequencies, fp32 [head_dim / 2], long wavelengths stretched where Llama 3 asks.
-
-    Su et al. 2021, https://arxiv.org/abs/2104.09864; Llama 3.1's scaling interpolates between the
-    stretched and the original frequency for wavelengths between `original / high` and `original
-    / low`.
-    """
-    exponents = torch.arange(0, config.head_dim, 2, dtype=torch.int64).float() / config.head_dim
-    frequencies = 1.0 / config.rope_theta**exponents
-    if config.rope_scaling is None:
-        return frequencies
-    s = config.rope_scaling
-    low, high, original = (
-        s["low_freq_factor"],
-        s["high_freq_factor"],
-        s["original_max_position_embeddings"],
-    )
-    wavelengths = 2 * math.pi / frequencies
-    smooth = ((original / wavelengths - low) / (high - low)).clamp(0, 1)
-    return (1 - smooth) * frequencies / s["factor"] + smooth * frequencies

@@ -18,7 +18,9 @@ from dftfast.model.adapter import EMBEDDING, HEAD, Adapter
 from dftfast.model.decoder import Decoder
 from dftfast.model.lora import LoRALinear, adapter_tensors, add_adapter, lora_layers, remove_adapter
 from dftfast.model.shard import put
-from dftfast.model.weights import fingerprint, load_decoder, open_weights, save_decoder
+from dftfast.model.tokenizer import Tokenizer
+from dftfast.model.weight_files import open_weights
+from dftfast.model.weights import fingerprint, load_decoder, save_decoder
 
 
 class Policy:
@@ -115,17 +117,23 @@ class Policy:
             self.decoder.norm.copy_(norm / self.temperature)
         self.decoder.version += 1
 
-    def save(self, folder: str | Path) -> None:
-        """Write the effective weights in Hugging Face format.
+    def save(
+        self, folder: str | Path, tokenizer: Tokenizer | None = None, min_p: float = 0.0
+    ) -> None:
+        """Write the effective weights in Hugging Face format, as `save_decoder` does.
 
         Sharded ones are computed again, whole, on the CPU.
+
+        Args:
+            tokenizer: whose prompts the policy was trained on; None is the base's own.
+            min_p: of the sampler, whose other settings are off and whose temperature is 1.
         """
         whole = self
         if self.decoder.sharded:
             whole = Policy(self.folder, self.decoder.embed.dtype)
             whole.adapters, whole.temperature = self.adapters, self.temperature
             whole.merge_weights()
-        save_decoder(whole.decoder, folder, self.folder)
+        save_decoder(whole.decoder, folder, self.folder, tokenizer, min_p)
 
 
 def add_finished(decoder: Decoder, adapters: list[Adapter]) -> None:

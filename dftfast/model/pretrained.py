@@ -83,11 +83,10 @@ def _folder_or_hub(name: str, kind: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not any((folder / file).is_file() for file in ("config.json", "modules.json")):
-            raise UserError(
-                f"{kind} folder {name}: no config.json in it; a folder in Hugging Face format has "
-                "one"
-            )
+            raise UserError(f"{kind} folder {name}: no config.json in it; {_what_it_is(folder)}")
         return folder
+    if folder.is_file():
+        raise UserError(f"{kind} {name!r} is a file; {_what_it_is(folder)}")
     if folder.exists() or not _HUB_ID.fullmatch(name):
         raise UserError(
             f"{kind} {name!r}: there is no such folder, and it is not a Hugging Face id "
@@ -108,6 +107,18 @@ def _folder_or_hub(name: str, kind: str) -> Path:
             "or leave it out for the default"
         ) from error
     return Path(snapshot)
+
+
+def _what_it_is(path: Path) -> str:
+    """What was given in place of a model folder, and what to give."""
+    holds = lambda pattern: path.match(pattern) or any(path.glob(pattern))
+    if holds("adapter_config.json"):
+        return "it holds an adapter: give its base as the model, and merge the two with PEFT first"
+    if holds("*.gguf"):
+        return "GGUF is not read: give the safetensors checkpoint that it was made from"
+    if holds("params.json") or holds("consolidated*"):
+        return "it has the maker's own format: give the Hugging Face files of the same checkpoint"
+    return "a folder in Hugging Face format has one, beside *.safetensors and tokenizer.json"
 
 
 def _unpack(wheel: _Wheel, folder: Path) -> None:

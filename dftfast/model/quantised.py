@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dftfast.model.decoder import Decoder, rope_frequencies
+from dftfast.model.decoder import Decoder
 from dftfast.model.lora import LoRALinear, lora_layers
+from dftfast.model.rope import rope_frequencies
 
 
 def hold_in_nf4(decoder: Decoder, device: str | torch.device) -> None:

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dftfast.model.decoder import Decoder, rope_frequencies
+from dftfast.model.decoder import Decoder
+from dftfast.model.rope import rope_frequencies
 
 
 def shard(decoder: Decoder, device: str | torch.device) -> None:

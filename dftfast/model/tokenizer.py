@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 from pathlib import Path
 
 import tokenizers
 
-from dftfast.model.chat_template import compile_template, render
+from dftfast.model.chat_template import compile_template, on_day, render, without_thinking
 from dftfast.model.config import read_json
 from dftfast.runtime.errors import UserError
 
+log = logging.getLogger(__name__)
 _SPECIAL_NAMES = (
     "bos_token",
     "eos_token",
@@ -30,6 +33,8 @@ class Tokenizer:
         special_tokens: the named ones, such as `{"eos_token": "<|im_end|>"}`.
         vocab_size: number of ids the tokenizer knows (a model's embedding may be padded beyond it).
         has_chat_template: False for a plain base model, whose chats are joined by blank lines.
+        chat_template: its source as it is rendered: without thinking, and on the day that is asked
+            for. None without one.
     """
 
     def __init__(
@@ -43,7 +48,16 @@ class Tokenizer:
         core.no_truncation()
         core.no_padding()
         self._core = core
-        self._template = compile_template(chat_template, where) if chat_template else None
+        self.chat_template = chat_template or None
+        if chat_template:
+            self.chat_template, opened = without_thinking(chat_template, where)
+            if opened:
+                log.warning(
+                    "%s: the chat template opens <think> in front of every answer; it is closed at "
+                    "once, in training and in what is exported",
+                    where,
+                )
+        self._template = compile_template(self.chat_template, where) if self.chat_template else None
         self.special_tokens = special_tokens
         self.eos_ids = eos_ids
         self.special_ids = tuple(
@@ -53,20 +67,14 @@ class Tokenizer:
         self.has_chat_template = self._template is not None
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Read the tokenizer's files, the chat template and the generation config's end tokens."""
+    def from_folder(cls, folder: str | Path, day: datetime.date | None = None) -> Tokenizer:
+        """Read the tokenizer's files, the chat template and the generation config's end tokens.
+
+        Args:
+            day: the date in the prompts of a template that writes one; None is today's.
+        """
         folder = Path(folder)
-        file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise UserError(
-                f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one"
-            )
-        try:
-            core = tokenizers.Tokenizer.from_file(str(file))
-        except (
-            Exception
-        ) as error:  # the library raises bare Exception for every kind of malformed file
-            raise UserError(f"{file}: not a readable tokenizer: {error}") from error
+        core = _core(folder)
         config = _read_json(folder / "tokenizer_config.json")
         special = _special_tokens({**_read_json(folder / "special_tokens_map.json"), **config})
         eos_ids = _eos_ids(core, special, folder)
@@ -75,7 +83,21 @@ class Tokenizer:
                 f"{folder}: no end token: neither tokenizer_config.json (eos_token) nor "
                 "generation_config.json or config.json (eos_token_id) names one"
             )
-        return cls(core, special, _chat_template(folder, config), eos_ids, where=str(folder))
+        template = _chat_template(folder, config)
+        if template and day:
+            template = on_day(template, day)
+        return cls(core, special, template, eos_ids, where=str(folder))
+
+    def check_fits(self, rows: int) -> None:
+        """Raise UserError unless every id has a row in the model's embedding of this many."""
+        last = max(self._core.get_vocab(with_added_tokens=True).values(), default=-1)
+        if last >= rows:
+            token = self._core.id_to_token(last)
+            raise UserError(
+                f"the tokenizer has {last + 1} ids (the last is {token!r}), the model's embedding "
+                f"{rows} rows (vocab_size of config.json): tokens were added without resizing the "
+                "embedding; take the tokenizer that the weights came with"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text.
@@ -138,6 +160,41 @@ class Tokenizer:
         ]
 
 
+def _core(folder: Path) -> tokenizers.Tokenizer:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        if (folder / "tokenizer.model").is_file():
+            return _converted(folder)
+        raise UserError(
+            f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one"
+        )
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception for every malformed file
+        raise UserError(f"{file}: not a readable tokenizer: {error}") from error
+
+
+def _converted(folder: Path) -> tokenizers.Tokenizer:
+    """The tokenizer.json that transformers makes of a sentencepiece tokenizer.model (Llama 2)."""
+    try:
+        import sentencepiece  # noqa: F401
+    except ImportError:
+        raise UserError(
+            f"{folder}: its tokenizer is sentencepiece's (tokenizer.model, no tokenizer.json): "
+            "pip install 'dftfast[sentencepiece]'"
+        ) from None
+    from transformers import AutoTokenizer
+
+    try:
+        fast = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return tokenizers.Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    except Exception as error:  # of transformers, sentencepiece or protobuf
+        raise UserError(
+            f"{folder / 'tokenizer.model'}: cannot be converted ({type(error).__name__}: {error}); "
+            "save the model's fast tokenizer beside it (tokenizer.json)"
+        ) from error
+
+
 def _read_json(file: Path) -> dict:
     return read_json(file) if file.is_file() else {}
 
@@ -162,7 +219,13 @@ def _chat_template(folder: Path, config: dict) -> str | None:
     template = config.get("chat_template")
     try:
         if isinstance(template, list):  # several named templates
-            template = {entry["name"]: entry["template"] for entry in template}.get("default")
+            named = {entry["name"]: entry["template"] for entry in template}
+            if "default" not in named:
+                raise UserError(
+                    f"{folder}: of the chat templates {', '.join(map(str, named))} none is called "
+                    "default; put the one to use into chat_template.jinja"
+                )
+            template = named["default"]
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder}: chat_template: a named template lacks its name or its text ({error!r})"
@@ -174,7 +237,14 @@ def _chat_template(folder: Path, config: dict) -> str | None:
 
 def _eos_ids(core: tokenizers.Tokenizer, special: dict[str, str], folder: Path) -> tuple[int, ...]:
     """The tokenizer's own end token first, then the generation (or else the model) config's."""
-    ids = [core.token_to_id(special["eos_token"])] if "eos_token" in special else []
+    ids = []
+    if "eos_token" in special:
+        ids = [core.token_to_id(special["eos_token"])]
+        if ids == [None]:
+            raise UserError(
+                f"{folder}: eos_token {special['eos_token']!r} of tokenizer_config.json is not a "
+                "token of tokenizer.json; one of the two is of another model"
+            )
     listed = _read_json(folder / "generation_config.json").get("eos_token_id")
     if listed is None:
         listed = _read_json(folder / "config.json").get("eos_token_id")

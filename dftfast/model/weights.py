@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,11 +21,21 @@ from dftfast.model.config import ModelConfig
 from dftfast.model.decoder import Decoder
 from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.quantised import hold_in_nf4, matrices_in_nf4
+from dftfast.model.serving import write_companions
 from dftfast.model.shard import put, shard
+from dftfast.model.tokenizer import Tokenizer
+from dftfast.model.weight_files import open_weights
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_folder
 
-FLOATS = ("BF16", "F16", "F32", "F64")
+FLOATS = {
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+}
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+log = logging.getLogger(__name__)
 SHARD_BYTES = 4 << 30
 IGNORED = ("rotary_emb.inv_freq",)  # buffers that old checkpoints carry
 
@@ -48,7 +59,7 @@ def load_decoder(
     """
     check_model(folder)  # before anything of the sizes that config.json names is allocated
     nf4 = quantization == "nf4"
-    decoder = Decoder(ModelConfig.from_folder(folder), dtype, "meta" if sharded or nf4 else device)
+    decoder = Decoder(read_config(folder), dtype, "meta" if sharded or nf4 else device)
     if nf4:
         check_bitsandbytes()
         hold_in_nf4(decoder, device)
@@ -60,9 +71,31 @@ def load_decoder(
 
 def check_model(folder: str | Path) -> None:
     """Raise the UserErrors of `load_decoder` from config and file headers alone."""
-    decoder = Decoder(ModelConfig.from_folder(folder), device="meta")
+    config = ModelConfig.from_folder(folder)
     with ExitStack() as stack:
-        check_names(hf_shapes(decoder), open_weights(Path(folder), stack), Path(folder))
+        files = open_weights(Path(folder), stack)
+        check_names(hf_shapes(Decoder(config, device="meta")), files, Path(folder))
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """The model's config, untied where the files have a head of their own.
+
+    A checkpoint whose embedding and head were trained apart may still say that they are tied.
+    """
+    config = ModelConfig.from_folder(folder)
+    with ExitStack() as stack:
+        files = open_weights(Path(folder), stack)
+        if not config.tie_word_embeddings or not {HEAD, EMBEDDING} <= files.keys():
+            return config
+        head, embedding = (files[name].get_tensor(name) for name in (HEAD, EMBEDDING))
+        if torch.equal(head, embedding):
+            return config
+    log.warning(
+        "%s: config.json ties the head to the embedding, but the weights have another lm_head; it "
+        "is kept",
+        folder,
+    )
+    return replace(config, tie_word_embeddings=False)
 
 
 def fingerprint(folder: Path) -> str:
@@ -92,6 +125,11 @@ def read_weights(decoder: Decoder, folder: str | Path) -> None:
             except (SafetensorError, OSError) as wrong:
                 raise UserError(f"{folder}: tensor {names[0]}: {wrong}") from None
             value = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if not value.isfinite().all():
+                raise UserError(
+                    f"{folder}: tensor {names[0]} holds values that are not finite: the checkpoint "
+                    "is damaged, or is of a training that diverged; take another"
+                )
             if parameter in in_nf4:
                 in_nf4[parameter].quantise(value.to(decoder.embed.device))
             else:
@@ -105,7 +143,7 @@ def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, 
     def single(name: str, parameter: nn.Parameter) -> tuple[list[str], nn.Parameter, list[int]]:
         return [name], parameter, [len(parameter)]
 
-    yield single("model.embed_tokens.weight", decoder.embed)
+    yield single(EMBEDDING, decoder.embed)
     for index, layer in enumerate(decoder.layers):
         prefix = f"model.layers.{index}."
         yield single(prefix + "input_layernorm.weight", layer.input_norm)
@@ -119,7 +157,7 @@ def packed_weights(decoder: Decoder) -> Iterator[tuple[list[str], nn.Parameter, 
                 yield [f"{prefix}{name}.bias" for name in module.names], module.bias, module.splits
     yield single("model.norm.weight", decoder.norm)
     if decoder.head is not None:
-        yield single("lm_head.weight", decoder.head)
+        yield single(HEAD, decoder.head)
 
 
 def hf_shapes(decoder: Decoder) -> dict[str, tuple[int, ...]]:
@@ -141,39 +179,19 @@ def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
         yield from zip(names, whole.split(splits))
 
 
-def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
-    """Tensor name -> the open safetensors file that holds it."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        try:
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            paths = sorted({folder / Path(file).name for file in weight_map.values()})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as wrong:
-            raise UserError(
-                f"{index}: not a safetensors index ({type(wrong).__name__}: {wrong})"
-            ) from None
-    else:
-        paths = [folder / "model.safetensors"]
-    files = {}
-    for path in paths:
-        try:
-            opened = stack.enter_context(safe_open(path, framework="pt"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such weight file") from None
-        except (SafetensorError, OSError, ValueError) as wrong:
-            raise UserError(f"{path}: damaged or truncated safetensors file ({wrong})") from None
-        files.update(dict.fromkeys(opened.keys(), opened))
-    return files
-
-
 def check_names(
     expected: dict[str, tuple[int, ...]], files: dict[str, safe_open], folder: Path
 ) -> None:
-    tied_head = {"lm_head.weight"} - expected.keys()
+    tied_head = {HEAD} - expected.keys()
     extra = [
         n for n in files if n not in expected and n not in tied_head and not n.endswith(IGNORED)
     ]
     missing = [n for n in expected if n not in files]
+    if missing == [HEAD]:
+        raise UserError(
+            f"{folder}: tensor {HEAD} is missing; where the head is the embedding, config.json "
+            "says so: tie_word_embeddings = true"
+        )
     for names, fault in ((missing, "is missing"), (extra, "is not part of this architecture")):
         if names:
             others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
@@ -195,44 +213,47 @@ def check_names(
             )
 
 
-def save_decoder(decoder: Decoder, folder: str | Path, source: str | Path) -> None:
-    """Write `folder` in Hugging Face format: weights, and `source`'s config and tokenizer files.
+def save_decoder(
+    decoder: Decoder,
+    folder: str | Path,
+    source: str | Path,
+    tokenizer: Tokenizer | None = None,
+    min_p: float = 0.0,
+) -> None:
+    """Write `folder` in Hugging Face format: weights in the dtype of those in `source`, and its
+    config and tokenizer files, settled as `write_companions` does.
 
     The folder appears under its name only when it is complete. An adapter in training is not
     included.
     """
     folder, source = Path(folder), Path(source)
+    dtype = stored_dtype(source)
     with atomic_folder(folder) as partial:
-        copy_companions(source, partial, decoder.embed.dtype)
-        write_weights(decoder, partial)
+        name = str(dtype).removeprefix("torch.")
+        changed = {"dtype": name, "tie_word_embeddings": decoder.head is None}
+        write_companions(source, partial, changed, tokenizer, min_p)
+        write_weights(decoder, partial, dtype)
 
 
-def copy_companions(source: Path, folder: Path, dtype: torch.dtype) -> None:
-    """Copy config and tokenizer files, noting the weights' type in the config."""
-    for path in sorted(source.iterdir()):
-        if (
-            path.is_file()
-            and path.suffix in (".json", ".jinja", ".txt", ".model")
-            and "safetensors" not in path.name
-        ):
-            shutil.copy(path, folder / path.name)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config.pop("torch_dtype", None)
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+def stored_dtype(folder: Path) -> torch.dtype:
+    """That of the embedding in the files of a model."""
+    with ExitStack() as stack:
+        files = open_weights(folder, stack)
+        return FLOATS[files[EMBEDDING].get_slice(EMBEDDING).get_dtype()]
 
 
-def write_weights(decoder: Decoder, folder: Path) -> None:
-    """Write the weights as one safetensors file, or as shards with an index."""
+def write_weights(decoder: Decoder, folder: Path, dtype: torch.dtype) -> None:
+    """Write the weights in this dtype as one safetensors file, or as shards with an index."""
     shards: list[dict[str, Tensor]] = [{}]
     size = total = 0
     for name, view in hf_views(decoder):
-        size += view.nbytes
-        total += view.nbytes
+        nbytes = view.numel() * dtype.itemsize
+        size += nbytes
+        total += nbytes
         if size > SHARD_BYTES and shards[-1]:
             shards.append({})
-            size = view.nbytes
-        shards[-1][name] = view.detach().cpu().clone()
+            size = nbytes
+        shards[-1][name] = view.detach().to("cpu", dtype, copy=True).contiguous()
     weight_map = {}
     for number, tensors in enumerate(shards, 1):
         file = (

@@ -15,11 +15,13 @@ from dftfast.data.generations import generation
 from dftfast.distribution.population import make_terms, select_population
 from dftfast.distribution.samples import Samples
 from dftfast.model.adapter import Adapter
+from dftfast.model.config import ModelConfig
 from dftfast.model.device import pick_device, pick_dtype
 from dftfast.model.embedder import Embedder
 from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
+from dftfast.model.weights import check_model
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,9 @@ def write_texts(
     device = pick_device(model.device)
     adapters = [Adapter.load(folder) for folder in model.adapters]
     folder = resolve_model(model.name)
+    check_model(folder)
     tokenizer = Tokenizer.from_folder(folder)
+    tokenizer.check_fits(ModelConfig.from_folder(folder).vocab_size)
     prompts = [tokenizer.chat(prompt_messages(document)) for document in documents]
     policy = Policy(folder, pick_dtype(model.dtype, device), device)
     for adapter in adapters:

@@ -23,6 +23,7 @@ from dftfast.data.generations import generation
 from dftfast.data.load import with_token_counts
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
+from dftfast.model.config import ModelConfig
 from dftfast.model.device import pick_dtype
 from dftfast.model.embedder import Embedder
 from dftfast.model.policy import Policy
@@ -80,7 +81,9 @@ class Run:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return Tokenizer.from_folder(self.model_folder)
+        tokenizer = Tokenizer.from_folder(self.model_folder, self.config.model.date)
+        tokenizer.check_fits(ModelConfig.from_folder(self.model_folder).vocab_size)
+        return tokenizer
 
     @cached_property
     def embedder(self) -> Embedder:

@@ -12,6 +12,7 @@ from dftfast.dft.regression import regression_phase
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
+from dftfast.pipeline.result import save_result
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_sft import fine_tuned
 from dftfast.rollout import Sampler
@@ -21,7 +22,7 @@ from dftfast.runtime.files import write_json
 def dft(run: Run) -> None:
     context = phase_context(run, run.path / "dft")
     run_phases(context, regression_phase)
-    on_rank0(lambda: context.policy.save(run.path / "merged"))
+    save_result(run, context.policy)
     # named by the weights, so that another number of phases answers anew
     policy = on_rank0(context.policy.fingerprint)
     answers, results = run.path / "generations" / "dft.jsonl", run.path / "dft" / "results.json"

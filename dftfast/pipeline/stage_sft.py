@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 from dftfast.model.adapter import Adapter
 from dftfast.model.policy import Policy
@@ -26,6 +27,11 @@ def variants(run: Run) -> dict[str, tuple[str, float, float]]:
         for r in rates[m]
         for f in c.fractions
     }
+
+
+def variant_folder(run: Run, name: str) -> Path:
+    """Where the variant is saved, by a name that any tool's command line takes as it is."""
+    return run.path / "sft" / name.replace(" ", "-").replace("=", "")
 
 
 def fine_tune(run: Run) -> None:
@@ -56,9 +62,9 @@ def fine_tune(run: Run) -> None:
         fit(policy.decoder, parameters, texts, settings, seed, steps, hooks)
         if method == "lora":
             adapter = policy.end_phase()
-            on_rank0(lambda: adapter.save(run.path / "sft" / name, run.model_folder))
+            on_rank0(lambda: adapter.save(variant_folder(run, name), run.model_folder))
         else:
-            on_rank0(lambda: policy.save(run.path / "sft" / name))
+            on_rank0(lambda: policy.save(variant_folder(run, name), run.tokenizer))
         results[name] = {
             "texts": len(texts),
             "validation_nats": nats_per_token(policy.decoder, validation),
@@ -73,7 +79,7 @@ def fine_tune(run: Run) -> None:
 
 def fine_tuned(run: Run, name: str, temperature: float = 1.0) -> Policy:
     """The variant of this name, with this temperature baked in."""
-    folder, lora = run.path / "sft" / name, variants(run)[name][0] == "lora"
+    folder, lora = variant_folder(run, name), variants(run)[name][0] == "lora"
     policy = run.policy(run.model_folder if lora else folder)
     if lora:
         policy.adapters.append(Adapter.load(folder))

@@ -6,6 +6,7 @@ that it depends on is unchanged.
 
 from __future__ import annotations
 
+import datetime
 import logging
 import time
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from dftfast.config import Config
+from dftfast.config import Config, load_config
 from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.weights import check_model
 from dftfast.optimise.distributed import on_rank0, rank, world_size
 from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
+from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.run import Run, has_tensorboard
 from dftfast.pipeline.run_folder import RunFolder
@@ -50,7 +52,7 @@ class Stage(NamedTuple):
 
 def run_pipeline(config: Config) -> Path:
     """Every stage that is not done yet, in order; the run's folder."""
-    run = Run(config)
+    run = Run(on_rank0(lambda: dated(config)))
     on_rank0(lambda: check_input(run))
     with stop_on_signals(), logging_redirect_tqdm(), ExitStack() as stack:
         on_rank0(lambda: take_folder(run, stack))
@@ -65,6 +67,18 @@ def run_pipeline(config: Config) -> Path:
     if rank() == 0:
         print(ending(run, dft_sampler(run)))
     return run.path
+
+
+def dated(config: Config) -> Config:
+    """With the day that prompts show: a run that goes on tomorrow has the prompts of today."""
+    if config.model.date is not None:
+        return config
+    try:
+        before = load_config(files=[Path(config.run.folder) / "config.yaml"]).model.date
+    except UserError:  # no run there, or not one of this version
+        before = None
+    day = {"date": before or datetime.date.today()}
+    return config.model_copy(update={"model": config.model.model_copy(update=day)})
 
 
 def stages(c: Config) -> list[Stage]:
@@ -82,8 +96,15 @@ def stages(c: Config) -> list[Stage]:
         Stage("sweep", sampled, ["generations/sft"], sweep, draws),
         Stage("dft", trained, of_dft, dft, f"{c.dft.phases} {draws}"),
         *([Stage("baselines", others, of_others, baselines, draws)] if c.baselines.methods else []),
-        Stage("report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], report),
+        Stage(
+            "report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], measure
+        ),
     ]
+
+
+def measure(run: Run) -> None:
+    report(run)
+    on_rank0(lambda: write_cards(run))
 
 
 def check_input(run: Run) -> None:

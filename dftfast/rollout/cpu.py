@@ -28,7 +28,8 @@ class PackedDecoder(PagedDecoder):
     def supports(decoder, block_size: int) -> bool:
         c = decoder.config
         fits = CPUDecoder.supports(c.hidden_size, c.intermediate_size, c.head_dim)
-        return decoder.embed.device.type == "cpu" and block_size == BLOCK and fits
+        one_rope = not c.no_rope  # its one call takes the same angles for all layers
+        return decoder.embed.device.type == "cpu" and block_size == BLOCK and fits and one_rope
 
     def update(self) -> None:
         if self.version != self.decoder.version:

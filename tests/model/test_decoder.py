@@ -91,7 +91,7 @@ def test_truncated_file_is_named(tmp_path):
         ("model_type", "mamba", "model_type 'mamba' is not supported"),
         ("hidden_size", None, "wrong type"),
         ("hidden_act", "gelu", "hidden_act 'gelu'"),
-        ("rope_parameters", {"rope_type": "yarn"}, "rope type 'yarn'"),
+        ("rope_parameters", {"rope_type": "dynamic"}, "rope type 'dynamic'"),
     ],
 )
 def test_unsupported_configuration_is_refused(tmp_path, field, value, message):

@@ -75,7 +75,7 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(
     assert "dft" not in json.loads((out / "stages.json").read_text())
     main(arguments)
     assert json.loads((out / "stages.json").read_text()).keys() == {"sft", "sweep", "dft", "report"}
-    same = "sft/full lr=0.01 data=1/model.safetensors"
+    same = "sft/full-lr0.01-data1/model.safetensors"
     assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
 
 
