@@ -69,7 +69,8 @@ class Baselines(Section):
         default=[],
         description="feature matching; a Bradley-Terry discriminator; MMD of hidden states; "
         "inverse soft-Q; population selection without training; more human texts, plain or "
-        "weighted by their witness; KL to a corpus-derived distribution; a discriminator as the reward",
+        "weighted by their witness; KL to a corpus-derived distribution; a discriminator as the "
+        "reward",
     )
     learning_rate: Positive = Field(
         default=1e-3, description="peak learning rate of those that learn human texts"
