@@ -19,7 +19,7 @@ from dftfast.kernels import add_rms_norm, qk_norm_rope, rms_norm, swiglu
 from dftfast.model.attention import Attend
 from dftfast.model.config import ModelConfig
 from dftfast.model.lora import LoRALinear
-from dftfast.model.rope import rope_frequencies, rope_magnitude
+from dftfast.model.rotary import rope_frequencies, rope_magnitude
 
 
 class DecoderLayer(nn.Module):

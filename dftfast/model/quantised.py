@@ -7,7 +7,7 @@ from torch import nn
 
 from dftfast.model.decoder import Decoder
 from dftfast.model.lora import LoRALinear, lora_layers
-from dftfast.model.rope import rope_frequencies
+from dftfast.model.rotary import rope_frequencies
 
 
 def hold_in_nf4(decoder: Decoder, device: str | torch.device) -> None:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dftfast.model.decoder import Decoder
-from dftfast.model.rope import rope_frequencies
+from dftfast.model.rotary import rope_frequencies
 
 
 def shard(decoder: Decoder, device: str | torch.device) -> None:

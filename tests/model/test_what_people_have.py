@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from dftfast.model.config import ModelConfig
 from dftfast.model.pretrained import resolve_model
-from dftfast.model.rope import rope_frequencies, rope_magnitude
+from dftfast.model.rotary import rope_frequencies, rope_magnitude
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.model.weights import check_model, load_decoder, save_decoder
 from dftfast.runtime.errors import UserError
