@@ -12,12 +12,14 @@ from dftfast.runtime.errors import UserError
 from dftfast.runtime.version import __version__
 
 COMMANDS = {
+    "prepare": "make a corpus with briefs from folders of documents",
     "train": "fine-tune on human texts, then towards their distribution, and report",
     "generate": "write a text for every prompt of a file",
     "evaluate": "measure how far texts are from human ones",
     "plan": "say what a run will take on cards that are not here",
     "config": "print every key of `train` as a page, or with its options the keys they resolve to",
 }
+ROOMS = {"config", "prepare"}  # commands that are packages
 
 
 def main() -> NoReturn:
@@ -36,9 +38,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         raise UserError(f"command line: no command is called {name!r}; {hint}")
     else:
-        import_module("dftfast.config.__main__" if name == "config" else f"dftfast.{name}").main(
-            rest
-        )
+        import_module(f"dftfast.{name}.__main__" if name in ROOMS else f"dftfast.{name}").main(rest)
 
 
 def usage() -> str:

@@ -23,6 +23,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
     "data": set(),
     "endpoint": {"data"},
     "evaluation": {"kernels", "model", "rollout", "distribution", "data", "endpoint"},
+    "prepare": {"model", "rollout", "data", "endpoint"},
     "optimise": {"kernels", "model"},
     "dft": {"kernels", "model", "rollout", "distribution", "optimise"},
     "baselines": {"kernels", "model", "distribution", "optimise", "dft"},

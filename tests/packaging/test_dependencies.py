@@ -16,10 +16,13 @@ else:
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OWN_NAME = {  # module -> distribution, where they differ
+    "charset_normalizer": "charset-normalizer",
+    "docx": "python-docx",
     "huggingface_hub": "huggingface-hub",
     "mauve": "mauve-text",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
+    "stdnum": "python-stdnum",
     "yaml": "pyyaml",
 }
 BY_TORCH = {"tensorboard"}  # torch.utils.tensorboard imports it

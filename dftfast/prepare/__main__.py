@@ -1,0 +1,11 @@
+"""`python -m dftfast.prepare SOURCES... --out corpus.jsonl`."""
+
+from __future__ import annotations
+
+from dftfast.prepare.options import main
+from dftfast.runtime.command import run
+
+__all__ = ["main"]
+
+if __name__ == "__main__":
+    run(main)

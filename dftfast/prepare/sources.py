@@ -1,0 +1,110 @@
+"""The arguments of the command to pieces, in an order that depends on nothing but the files."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dftfast.prepare.formats import READERS, Raw, read_documents
+from dftfast.prepare.piece import Piece, Skip, lines_of
+from dftfast.prepare.settings import Settings
+from dftfast.prepare.split_long import split_long
+from dftfast.runtime.errors import UserError
+
+log = logging.getLogger(__name__)
+HUB = "hub:"
+Skipped = Callable[[str, str], object]  # told the origin and why
+
+
+class SourceFile(NamedTuple):
+    number: int
+    source: str  # as the command names it
+    path: Path
+
+
+def find_files(sources: Sequence[str]) -> list[SourceFile]:
+    """The files of all sources, each folder and pattern in the order of names.
+
+    Raises:
+        UserError: a source names nothing.
+    """
+    found: dict[Path, str] = {}
+    for source in sources:
+        paths = _paths(source)
+        if not paths:
+            raise UserError(f"{source}: there is no such file, and no file of this pattern")
+        for path in paths:
+            found.setdefault(path, source)
+    return [SourceFile(i, source, path) for i, (path, source) in enumerate(found.items())]
+
+
+def _paths(source: str) -> list[Path]:
+    path = _hub_folder(source) if source.startswith(HUB) else Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        inner = (each for each in path.rglob("*") if each.is_file())
+        hidden = lambda each: any(p.startswith(".") for p in each.relative_to(path).parts)
+        return sorted(each for each in inner if not hidden(each))
+    named = glob.glob(str(path), recursive=True)
+    return sorted(each for each in map(Path, named) if each.is_file())
+
+
+def _hub_folder(source: str) -> Path:
+    """The data files of `hub:owner/name[@revision]`, fetched into the hub's cache."""
+    import huggingface_hub
+
+    name, _, revision = source.removeprefix(HUB).partition("@")
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name,
+            repo_type="dataset",
+            revision=revision or None,
+            allow_patterns=[f"*{ending}" for ending in READERS],
+        )
+    except Exception as error:  # the hub client raises errors of several unrelated libraries
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{source}: the Hugging Face hub did not provide it ({reason})") from error
+    return Path(folder)
+
+
+def read_pieces(
+    files: Sequence[SourceFile], settings: Settings, skipped: Skipped
+) -> Iterator[Piece]:
+    """The pieces of the files; `skipped` is told of each document that is left out."""
+    for file in files:
+        number = 0
+        try:
+            for raw in read_documents(file.path, settings):
+                for piece in _pieces(file, raw, settings, skipped, number):
+                    number += 1
+                    yield piece
+        except Skip as skip:
+            skipped(str(file.path), str(skip))
+
+
+def _pieces(
+    file: SourceFile, raw: Raw | Skip, settings: Settings, skipped: Skipped, number: int
+) -> Iterator[Piece]:
+    if isinstance(raw, Skip):
+        skipped(str(file.path), str(raw))
+        return
+    place = str(file.path) + (f", {raw.place}" if raw.place else "")
+    lines = lines_of(raw.text)
+    if not any(lines):
+        skipped(place, "empty")
+        return
+    try:
+        parts = split_long(lines, settings.max_words)
+    except Skip as skip:
+        skipped(place, str(skip))
+        return
+    title = " ".join(" ".join(lines_of(raw.title)).split())
+    for i, part in enumerate(parts):
+        of = f", part {i + 1} of {len(parts)}" if len(parts) > 1 else ""
+        key = file.number << 32 | (number + i)
+        text = "\n".join(part).strip("\n")
+        yield Piece(key, file.source, place + of, text, title, raw.given or {})
