@@ -17,4 +17,4 @@ def adherence(s: TwoSamples) -> dict[str, Estimate]:
     if s.y.briefs is None or not s.paired:
         return {}
     x, y = brief_checks.per_text(s.x.texts, s.y.briefs), s.reference.adherence
-    return {name: s.mean(x[name], y[name], test=False) for name in x if np.isfinite(y[name]).any()}
+    return {name: s.mean(x[name], y[name]) for name in x if np.isfinite(y[name]).any()}

@@ -9,10 +9,12 @@ from scipy import sparse
 
 from dftfast.distribution.mmd import signed_root
 from dftfast.evaluation import embedding, ngrams, quadratic
+from dftfast.evaluation.classifier import Classifier, balanced, right
 from dftfast.evaluation.estimate import Estimate, Permutations, estimate, interval, undefined
 from dftfast.evaluation.two_samples import TwoSamples
 
 NGRAM_ORDERS = (1, 2, 3)
+FRECHET_ROUNDS = 12  # permutations: each takes the eigenvalues of a matrix
 
 
 def embedding_mmd(s: TwoSamples) -> dict[str, Estimate]:
@@ -52,19 +54,21 @@ def _mmd(
         return {root: undefined(problem), square: undefined(problem)}
     assert x is not None and y is not None
     h = bandwidth()
-    yy = embedding.rbf(y, y, h)
-    floor = s.reference.mmd2_floor(root, yy)
-    statistic = quadratic.UStatistic(embedding.rbf(x, x, h), yy, embedding.rbf(x, y, h), s.paired)
-    value, rounds = statistic.value(), statistic.resample(s.w, s.v)
-    test = Permutations(value, statistic.permuted(s.rounds, s.seed))
-    squared = estimate(value, rounds, test=test, human=(float(floor.mean()), *interval(floor)))
-    value, low, high = _roots(squared.value, squared.low, squared.high)
-    human, human_low, human_high = _roots(squared.human, squared.human_low, squared.human_high)
-    drawn = signed_root(squared.rounds)
-    rooted = Estimate(
-        value, low, high, test.p, human, human_low, human_high, rounds=drawn, test=test
+    statistic = quadratic.UStatistic(
+        embedding.rbf(x, x, h), embedding.rbf(y, y, h), embedding.rbf(x, y, h), s.paired
     )
-    return {root: rooted, square: squared}
+    value = statistic.value()
+    test = Permutations(value, statistic.permuted(s.exchanged))
+    squared = estimate(value, statistic.resample(s.w, s.v), test=test)
+    value, low, high = _roots(squared.value, squared.low, squared.high)
+    level, level_low, level_high = _roots(*test.human)
+    drawn = signed_root(squared.rounds)
+    return {
+        root: Estimate(
+            value, low, high, test.p, level, level_low, level_high, rounds=drawn, test=test
+        ),
+        square: squared,
+    }
 
 
 def _roots(*squares: float | None) -> list[float]:
@@ -72,7 +76,7 @@ def _roots(*squares: float | None) -> list[float]:
 
 
 def token_distances(s: TwoSamples) -> dict[str, Estimate]:
-    names = [f"token_l2_{n}" for n in NGRAM_ORDERS] + ["jsd"]
+    names = [f"token_{kind}_{n}" for n in NGRAM_ORDERS for kind in ("l2", "sq")] + ["jsd"]
     if s.x.token_ids is None or s.y.token_ids is None:
         return {name: undefined("no token ids") for name in names}
     documents = [*s.x.token_ids, *s.y.token_ids]
@@ -83,44 +87,71 @@ def token_distances(s: TwoSamples) -> dict[str, Estimate]:
         counts, _ = ngrams.count_matrix(keys, document, len(documents))
         totals = np.asarray(counts.sum(1)).ravel()
         enough = totals[:n].sum() and totals[n:].sum()
-        out[f"token_l2_{order}"] = (
-            _token_l2(s, counts, totals) if enough else undefined(f"no {order}-grams")
-        )
+        root, square = f"token_l2_{order}", f"token_sq_{order}"
+        if enough:
+            out |= dict(zip((root, square), _token_l2(s, counts, totals)))
+        else:
+            out |= {name: undefined(f"no {order}-grams") for name in (root, square)}
         if order == 1:
-            out["jsd"] = _jsd(s, counts[:n], counts[n:]) if enough else undefined("no tokens")
+            out["jsd"] = _jsd(s, counts) if enough else undefined("no tokens")
     return out
 
 
-def _token_l2(s: TwoSamples, counts: sparse.csr_matrix, totals: np.ndarray) -> Estimate:
+def _token_l2(
+    s: TwoSamples, counts: sparse.csr_matrix, totals: np.ndarray
+) -> tuple[Estimate, Estimate]:
+    """The distance of the frequencies, and its square without the part that chance adds."""
     n, gram = len(s.x), ngrams.gram(counts)
 
-    def squared(
-        x: np.ndarray, y: np.ndarray, gram: np.ndarray = gram, totals: np.ndarray = totals
-    ) -> np.ndarray:
+    def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         z = x / (x @ totals)[:, None] - y / (y @ totals)[:, None]
         return np.maximum(quadratic.forms(z, gram, z), 0)
 
     value = float(np.linalg.norm(ngrams.frequencies(counts[:n]) - ngrams.frequencies(counts[n:])))
+    null = squared(s.exchanged, 1 - s.exchanged)
     drawn = squared(np.pad(s.w, ((0, 0), (0, len(s.y)))), np.pad(s.v, ((0, 0), (n, 0))))
-    test = Permutations(value, np.sqrt(squared(s.exchanged, 1 - s.exchanged)))
-    halves = s.reference.halves
-    # halves: twice the variance of n with n
-    floor = np.sqrt(squared(halves, 1 - halves, gram[n:, n:], totals[n:]) / 2)
     on_square = estimate(value**2, drawn)  # centred where the plug-in bias is additive
     rounds = np.sqrt(np.maximum(on_square.rounds, 0)) if on_square.rounds is not None else None
     low, high = interval(rounds) if rounds is not None else (None, None)
-    human = (float(floor.mean()), *interval(floor))
-    return Estimate(value, low, high, test.p, *human, rounds=rounds, test=test)
-
-
-def _jsd(s: TwoSamples, x: sparse.csr_matrix, y: sparse.csr_matrix) -> Estimate:
-    pooled = lambda counts: np.asarray(counts.sum(0)).ravel()
-    floor = s.reference.split_floor("jsd", lambda a, b: ngrams.jsd(pooled(y[a]), pooled(y[b])))
-    return estimate(
-        float(ngrams.jsd(pooled(x), pooled(y))),
-        ngrams.jsd_rounds(x, y, s.w, s.v),
-        human=_spread(floor),
+    test = Permutations(value, np.sqrt(null))
+    rooted = Estimate(value, low, high, test.p, *test.human, rounds=rounds, test=test)
+    chance = _chance(s, gram, totals)
+    unbiased = estimate(
+        value**2 - chance,
+        drawn - drawn.mean() + value**2 - chance,
+        test=Permutations(value**2 - chance, null - null.mean()),
     )
+    return rooted, unbiased
+
+
+def _chance(s: TwoSamples, gram: np.ndarray, totals: np.ndarray) -> float:
+    """What the chance of which texts were drawn adds to the squared distance, to first order.
+
+    A frequency is a ratio of sums; text i moves it by (c_i - t_i f) / Σt for counts c_i, total t_i
+    and frequencies f (Cochran, Sampling Techniques, 1977, eq. 6.9).
+    """
+    n, size = len(s.x), len(totals)
+    moves = []  # of each set, the weights [n + m] of the texts in each move, as rows
+    for own in (np.arange(n), np.arange(n, size)):
+        total = totals[own].sum()
+        rows = np.zeros((len(own), size))
+        rows[:, own] -= totals[own][:, None] / total
+        rows[np.arange(len(own)), own] += 1
+        moves.append(rows / total)
+    norms = lambda rows: quadratic.forms(rows, gram, rows).sum() * len(rows) / (len(rows) - 1)
+    if s.paired:
+        return float(norms(moves[0] - moves[1]))
+    return float(norms(moves[0]) + norms(moves[1]))
+
+
+def _jsd(s: TwoSamples, counts: sparse.csr_matrix) -> Estimate:
+    n = len(s.x)
+    pooled = lambda part: np.asarray(part.sum(0)).ravel()
+    value = float(ngrams.jsd(pooled(counts[:n]), pooled(counts[n:])))
+    several, single = ngrams.one_sided(counts)
+    again = lambda w, v: ngrams.jsd_rounds(several, single, w, v)
+    drawn = again(np.pad(s.w, ((0, 0), (0, len(s.y)))), np.pad(s.v, ((0, 0), (n, 0))))
+    return estimate(value, drawn, test=Permutations(value, again(s.exchanged, 1 - s.exchanged)))
 
 
 def frechet(s: TwoSamples) -> Estimate:
@@ -129,31 +160,35 @@ def frechet(s: TwoSamples) -> Estimate:
     if problem:
         return undefined(problem)
     assert x is not None and y is not None
-    human = None
-    if len(y) >= 4 * y.shape[1]:  # with fewer texts it does not fall as a power of their number
-        human = _spread(
-            s.reference.split_floor("frechet", lambda a, b: embedding.frechet(y[a], y[b]))
-        )
-    return estimate(embedding.frechet(x, y), embedding.frechet_rounds(x, y, s.w, s.v), human=human)
+    value, few = embedding.frechet(x, y), s.exchanged[:FRECHET_ROUNDS]
+    test = Permutations(value, embedding.frechet_null(np.concatenate([x, y]), few))
+    return estimate(value, embedding.frechet_rounds(x, y, s.w, s.v), test=test)
 
 
 def c2st(s: TwoSamples) -> dict[str, Estimate]:
-    out = {"c2st": _c2st(s, "c2st", s.x.embeddings, s.y.embeddings)}
+    out = {"c2st": _c2st(s, s.x.embeddings, s.y.embeddings)}
     if s.has_unseen:
-        out["c2st_unseen"] = _c2st(s, "c2st_unseen", s.x.unseen_embeddings, s.y.unseen_embeddings)
+        out["c2st_unseen"] = _c2st(s, s.x.unseen_embeddings, s.y.unseen_embeddings)
     return out
 
 
-def _c2st(s: TwoSamples, name: str, x: np.ndarray | None, y: np.ndarray | None) -> Estimate:
+def _c2st(s: TwoSamples, x: np.ndarray | None, y: np.ndarray | None) -> Estimate:
     problem = s.embedding_problem(x, y)
     if problem:
         return undefined(problem)
     assert x is not None and y is not None
     if min(len(x), len(y)) < 20:
         return undefined("fewer than 20 texts")
-    correct, n = embedding.c2st_correct(x, y, s.paired, s.seed), len(x)
-    accuracy = (s.w @ correct[:n] + s.v @ correct[n:]) / (s.w.sum(1) + s.v.sum(1))
-    return estimate(float(correct.mean()), accuracy, human=_spread(s.reference.c2st_floor(name, y)))
+    n, labels = len(x), np.r_[np.ones(len(x)), np.zeros(len(y))]
+    model = Classifier(np.concatenate([x, y]), n, s.paired, s.seed)
+    correct = right(model.scores(labels[None])[0], labels)
+    value = float(balanced(correct, labels))
+    test = Permutations(value, model.null(s.exchanged))
+    drawn = (s.w @ correct[:n] / s.w.sum(1) + s.v @ correct[n:] / s.v.sum(1)) / 2
+    # The rounds keep the classifiers. Other texts would train others: where that moves the figure
+    # more, as it does near one half, the spread is that of the permutations, which train anew.
+    wider = max(1.0, test.null.std() / max(drawn.std(), 1e-9))
+    return estimate(value, np.clip(value + (drawn - drawn.mean()) * wider, 0, 1), test=test)
 
 
 def mauve(s: TwoSamples) -> Estimate:
@@ -188,9 +223,7 @@ def mauve(s: TwoSamples) -> Estimate:
         ) / 2
 
     score = estimate(float(result.mauve), np.array([again() for _ in range(s.rounds)]))
+    if score.low is not None and score.high is not None:
+        score.low, score.high = max(score.low, 0.0), min(score.high, 1.0)
     score.rounds = None  # not drawn by prompt: no paired comparison
     return score
-
-
-def _spread(values: np.ndarray) -> tuple[float, float, float]:
-    return float(values.mean()), float(values.min()), float(values.max())

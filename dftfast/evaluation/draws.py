@@ -64,17 +64,21 @@ def _mean(metric: str, draws: list[Estimate]) -> Estimate:
         return undefined(next(each.reason for each in draws if each.value is None) or "undefined")
     average = _mean_square if metric in ROOTS else lambda parts: np.mean(parts, axis=0)
     rounds = _together([each.rounds for each in draws], average)
-    texts = _together([each.texts for each in draws], lambda parts: np.nanmean(parts, axis=0))
+    texts = _together([each.texts for each in draws], _mean_of_known)
     low, high = _limits(metric, draws, rounds, texts)
     test, first = _test([each.test for each in draws]), draws[0]
+    human, human_low, human_high = first.human, first.human_low, first.human_high
+    if test is not None:
+        level = np.array(test.human)
+        human, human_low, human_high = (signed_root(level) if metric in ROOTS else level).tolist()
     return Estimate(
         float(average(np.array(values))),
         low,
         high,
         test.p if test else None,
-        first.human,
-        first.human_low,
-        first.human_high,
+        human,
+        human_low,
+        human_high,
         draws=values,
         rounds=rounds,
         test=test,
@@ -117,7 +121,13 @@ def _test(tests: list[Permutations | None]) -> Permutations | None:
         return None
     statistic = float(np.mean([test.statistic for test in known]))
     null = np.mean([test.null for test in known], axis=0)
-    return Permutations(statistic, null, known[0].two_sided)
+    return Permutations(statistic, null, known[0].level)
+
+
+def _mean_of_known(parts: np.ndarray) -> np.ndarray:
+    """Mean over the first axis; NaN where no part is known."""
+    known = np.isfinite(parts).sum(0)
+    return np.where(known > 0, np.nansum(parts, axis=0) / np.maximum(known, 1), np.nan)
 
 
 def _mean_square(roots: np.ndarray) -> np.ndarray:

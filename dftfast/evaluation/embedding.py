@@ -1,8 +1,6 @@
-"""Metrics of embeddings: kernel matrices of MMD, Fréchet distance, classifier two-sample test."""
+"""Metrics of embeddings: kernel matrices of MMD, and the Fréchet distance."""
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import torch
@@ -71,6 +69,27 @@ def frechet_rounds(x: np.ndarray, y: np.ndarray, w: np.ndarray, v: np.ndarray) -
     return frechet(x, y) + (w - 1) @ of_x + (v - 1) @ of_y
 
 
+def frechet_null(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Fréchet distance between the rows marked 1 in `first` [rounds, n] and the others.
+
+    The nuclear norm is the sum of the square roots of the eigenvalues of Σx Σy, taken from a
+    symmetric matrix of the smaller of dimensions and texts.
+    """
+    out = np.empty(len(first))
+    for k, marked in enumerate(first):
+        (mx, cx), (my, cy) = (_centred(rows[marked == side]) for side in (1, 0))
+        if min(len(cx), len(cy)) > rows.shape[1]:
+            root = torch.linalg.cholesky_ex(cx.T @ cx)[0]
+            product = (cy @ root).T @ (cy @ root)
+        else:
+            product = cx @ cy.T
+            product = product @ product.T if len(cx) <= len(cy) else product.T @ product
+        cross = torch.linalg.eigvalsh(product).clamp_(min=0).sqrt_().sum()
+        spread = (cx**2).sum() + (cy**2).sum()
+        out[k] = float(((mx - my) ** 2).sum() + spread - 2 * cross)
+    return out
+
+
 def _centred(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean, and the rows centred and divided by sqrt(n - 1), in float64.
 
@@ -78,34 +97,3 @@ def _centred(x: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """
     rows = torch.from_numpy(np.asarray(x, np.float64)).to(pick_device())
     return rows.mean(0), (rows - rows.mean(0)) / np.sqrt(len(rows) - 1)
-
-
-def c2st_correct(
-    x: np.ndarray, y: np.ndarray, paired: bool, seed: int = 0, folds: int = 5
-) -> np.ndarray:
-    """Whether a classifier that did not train on it tells each text right: float64 [n + m].
-
-    The texts of x come first.
-
-    Logistic regression on standardised embeddings, cross-fitted. Texts of one prompt are always in
-    the same fold: a classifier that has seen the human text of a prompt would take the model's for
-    human as well. Classifier two-sample test: Lopez-Paz and Oquab, ICLR 2017.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    features = np.concatenate([x, y]).astype(np.float64)
-    label = np.r_[np.zeros(len(x)), np.ones(len(y))]
-    rng = np.random.default_rng([seed, 2])
-    deal = lambda n: rng.permutation(np.arange(n) % folds)
-    first = deal(len(x))
-    fold = np.r_[first, first if paired else deal(len(y))]
-    correct = np.empty(len(label))
-    for k in range(folds):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model.fit(features[fold != k], label[fold != k])
-        correct[fold == k] = model.predict(features[fold == k]) == label[fold == k]
-    return correct

@@ -8,27 +8,69 @@ from dataclasses import dataclass, field
 import numpy as np
 
 LEVEL = 0.95  # of every interval
+FEW_ROUNDS, FEWEST_ROUNDS = 200, 20
 
 
 @dataclass(frozen=True)
 class Permutations:
     """A statistic, and what it is with the labels of outputs and human texts permuted.
 
+    Where a permutation is so costly that there are but a few, p is of a normal fit to them.
+
     Attributes:
         statistic: under the labels as they are.
         null: in every permutation, float64 [rounds].
-        two_sided: far below 0 is as extreme as far above.
+        level: of a difference of means, the mean of the human texts. Far below 0 is then as extreme
+            as far above. None of a distance.
     """
 
     statistic: float
     null: np.ndarray
-    two_sided: bool = False
+    level: float | None = None
+
+    @property
+    def two_sided(self) -> bool:
+        return self.level is not None
 
     @property
     def p(self) -> float:
+        if len(self.null) < FEWEST_ROUNDS:
+            from scipy.stats import t
+
+            spread = float(self.null.std(ddof=1)) * math.sqrt(1 + 1 / len(self.null))
+            standard = (self.statistic - float(self.null.mean())) / max(spread, 1e-300)
+            return float(t.sf(standard, len(self.null) - 1))
         if self.two_sided:
             return p_value(abs(self.statistic), np.abs(self.null))
         return p_value(self.statistic, self.null)
+
+    @property
+    def extremity(self) -> tuple[float, np.ndarray]:
+        """How many standard deviations the statistic, and each permutation, is from the mean."""
+        centre, spread = self.null.mean(), max(float(self.null.std()), 1e-300)
+        standard = (np.r_[self.statistic, self.null] - centre) / spread
+        # equal up to rounding is as extreme
+        standard = np.round(np.abs(standard) if self.two_sided else standard, 9)
+        return float(standard[0]), standard[1:]
+
+    @property
+    def human(self) -> tuple[float, float, float]:
+        """What human texts in place of the outputs would give: the middle of it and 95% of it.
+
+        A mean of something that is never negative is not either.
+        """
+        low, high = interval(self.null)
+        if (
+            len(self.null) < FEW_ROUNDS
+        ):  # quantiles of few lie inside: Student's prediction interval
+            from scipy.stats import t
+
+            spread = float(self.null.std(ddof=1)) * math.sqrt(1 + 1 / len(self.null))
+            reach = float(t.ppf((1 + LEVEL) / 2, len(self.null) - 1)) * spread
+            low, high = float(self.null.mean()) - reach, float(self.null.mean()) + reach
+        if self.level is None:
+            return float(self.null.mean()), low, high
+        return self.level, max(self.level + low, 0.0), self.level + high
 
 
 @dataclass
@@ -40,9 +82,9 @@ class Estimate:
         low, high: 95% bootstrap interval over prompts.
         p: p-value of the permutation test that outputs and reference are exchangeable, where the
             metric has one.
-        human, human_low, human_high: the same metric of human texts. A metric of two sets (MMD,
-            token L2, ...) is taken between disjoint halves of the reference, one of a single set
-            (length, self-BLEU, ...) on the reference itself.
+        human, human_low, human_high: the human level: what the metric would be of as many
+            human texts in place of the outputs, and the limits of 95% of it, from the permutations
+            of `test`. Without a test it is the metric of the reference itself.
         draws: the metric of each draw, of a system with several answers to every prompt, whose
             other fields are then those of the mean over the draws; None of a single draw.
         rounds: the metric in every bootstrap round, without their bias. Estimates of two systems
@@ -64,6 +106,13 @@ class Estimate:
     rounds: np.ndarray | None = field(default=None, repr=False, compare=False)
     test: Permutations | None = field(default=None, repr=False, compare=False)
     texts: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def within_human(self) -> bool:
+        """Whether the value is inside the human level."""
+        if self.value is None or self.human_low is None or self.human_high is None:
+            return False
+        return self.human_low <= self.value <= self.human_high
 
     @property
     def spread(self) -> float | None:
@@ -94,7 +143,7 @@ def estimate(
         value: the metric.
         rounds: the metric in every bootstrap round; None where it is not drawn again.
         test: its permutations, for p.
-        human: the metric of human texts and its interval.
+        human: the metric of human texts and its interval, where there is no test.
     """
     if not np.isfinite(value):
         return undefined("not finite")
@@ -103,7 +152,8 @@ def estimate(
         low, high = interval(rounds)
     else:
         rounds = low = high = None
-    of_human, human_low, human_high = (optional(h) for h in human or (None, None, None))
+    level = test.human if test else human or (None, None, None)
+    of_human, human_low, human_high = (optional(h) for h in level)
     p = test.p if test else None
     return Estimate(
         float(value), low, high, p, of_human, human_low, human_high, rounds=rounds, test=test
@@ -139,7 +189,8 @@ def wilson(x: np.ndarray) -> tuple[float, float]:
         n = n / max(float(x.var()) / (p * (1 - p)), 1 / n)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = 0.0 if p == 0 else max(0.0, centre - half)  # rounding would leave 1e-19
+    return low, 1.0 if p == 1 else min(1.0, centre + half)
 
 
 def optional(x) -> float | None:

@@ -14,6 +14,8 @@ class Metric:
         better: "lower", "higher", or "human": as close as possible to the value of human texts.
         digits: after the decimal point, of a metric that is no share.
         percent: the value is a share.
+        compared: whether one system can be better in it than another: not where no figure of human
+            texts says what is good.
     """
 
     title: str
@@ -21,6 +23,7 @@ class Metric:
     definition: str
     digits: int = 4
     percent: bool = False
+    compared: bool = True
 
     def format(self, value: float | None) -> str:
         if value is None:
@@ -32,8 +35,15 @@ class Metric:
 
 _L2 = (
     "Euclidean distance between the relative frequencies of {0} in the outputs and in the human "
-    "texts, over the model's own tokens. Exact counts; special tokens left out; n-grams do not "
-    "cross texts."
+    "texts. Tokens are those of the tokenizer that the page names at its foot, or words and marks; "
+    "n-grams do not cross texts. Grows as the number of texts falls: the human level has the same "
+    "number."
+)
+
+_SQ = (
+    "Square of the distance between the frequencies of {0}, less what the chance of the texts adds "
+    "to it: 0 for human texts, and comparable between sets of different size. Negative values are "
+    "noise around zero."
 )
 
 _JUDGED = (
@@ -68,6 +78,9 @@ METRICS: dict[str, Metric] = {
     "token_l2_1": Metric("Token L2", "lower", _L2.format("single tokens")),
     "token_l2_2": Metric("Token L2, pairs", "lower", _L2.format("pairs of tokens")),
     "token_l2_3": Metric("Token L2, triples", "lower", _L2.format("triples of tokens")),
+    "token_sq_1": Metric("Token L2²", "lower", _SQ.format("single tokens"), digits=6),
+    "token_sq_2": Metric("Token L2², pairs", "lower", _SQ.format("pairs of tokens"), digits=6),
+    "token_sq_3": Metric("Token L2², triples", "lower", _SQ.format("triples of tokens"), digits=6),
     "style_mmd": Metric(
         "Style MMD",
         "lower",
@@ -111,8 +124,8 @@ METRICS: dict[str, Metric] = {
     "c2st": Metric(
         "C2ST",
         "lower",
-        "Classifier two-sample test: how often a logistic regression on embeddings that has not "
-        "seen a prompt tells its human from its model text. 50% is indistinguishable.",
+        "Classifier two-sample test: how often a linear classifier on embeddings that has not seen "
+        "a text is right about it, mean over outputs and human texts. 50% is chance.",
         percent=True,
     ),
     "c2st_unseen": Metric(
@@ -133,12 +146,14 @@ METRICS: dict[str, Metric] = {
         "higher",
         "Character n-gram F-score with the human text of the same prompt (sacrebleu), 0 to 100.",
         digits=1,
+        compared=False,
     ),
     "bleu": Metric(
         "BLEU",
         "higher",
         "BLEU-4 with the human text of the same prompt (sacrebleu), 0 to 100.",
         digits=2,
+        compared=False,
     ),
     "self_bleu": Metric(
         "Self-BLEU",

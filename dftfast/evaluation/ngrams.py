@@ -91,20 +91,44 @@ def jsd(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """
     p = p / p.sum(-1, keepdims=True)
     q = q / q.sum(-1, keepdims=True)
-    m = (p + q) / 2
-    entropy = lambda f: -(f * np.log2(f, where=f > 0, out=np.zeros_like(f))).sum(-1)
-    return np.maximum(entropy(m) - (entropy(p) + entropy(q)) / 2, 0)
+    return np.maximum(_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2, 0)
+
+
+def one_sided(counts: sparse.csr_matrix) -> tuple[sparse.csr_matrix, np.ndarray]:
+    """The columns that several documents have, and of each document the counts of the others.
+
+    [documents, u'] and float64 [documents]. What one document alone has is on one side of every
+    split of the documents, where the divergence of a frequency f from 0 is f / 2: they need no
+    column of their own.
+    """
+    columns = counts.tocsc()
+    alone = np.diff(columns.indptr) == 1
+    single = np.asarray(columns[:, alone].sum(1)).ravel()
+    return columns[:, ~alone].tocsr(), single
 
 
 def jsd_rounds(
-    outputs: sparse.csr_matrix, reference: sparse.csr_matrix, w: np.ndarray, v: np.ndarray
+    counts: sparse.csr_matrix, single: np.ndarray, w: np.ndarray, v: np.ndarray
 ) -> np.ndarray:
-    """JSD of the pooled counts with documents drawn w and v times in each round."""
-    out = np.empty(len(w))
-    left, right = outputs.T.tocsr(), reference.T.tocsr()
+    """JSD of the pooled counts with documents drawn w and v times in each round.
+
+    Args:
+        counts, single: of `one_sided`, of all documents.
+        w, v: float64 [rounds, documents], what is on one side and what on the other.
+    """
+    out, transposed = np.empty(len(w)), counts.T.tocsr()
     for start in range(0, len(w), 64):
         part = slice(start, start + 64)
-        out[part] = jsd(
-            (left @ w[part].T).T.astype(np.float32), (right @ v[part].T).T.astype(np.float32)
-        )
-    return out
+        sides = [
+            np.c_[(transposed @ weights.T).T, weights @ single].astype(np.float32)
+            for weights in (w[part], v[part])
+        ]
+        p, q = (side / side.sum(1, keepdims=True) for side in sides)
+        alone = (p[:, -1] + q[:, -1]) / 2
+        middle = (p[:, :-1] + q[:, :-1]) / 2
+        out[part] = _entropy(middle) - (_entropy(p[:, :-1]) + _entropy(q[:, :-1])) / 2 + alone
+    return np.maximum(out, 0)
+
+
+def _entropy(f: np.ndarray) -> np.ndarray:
+    return -(f * np.log2(f, where=f > 0, out=np.zeros_like(f))).sum(-1, dtype=np.float64)

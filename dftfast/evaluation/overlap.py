@@ -71,10 +71,13 @@ def chrf(statistics: np.ndarray) -> np.ndarray:
     return 100 * (1 + BETA**2) * precision * recall / np.where(below > 0, below, 1)
 
 
-def self_bleu(texts: Sequence[str]) -> np.ndarray:
-    """BLEU-4, 0 to 1, of each text with all the others as references. float64 [n]
+def self_bleu(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """BLEU-4, 0 to 1, of each text with all the others as references, and the mean's influences.
 
-    Zhu et al., Texygen, SIGIR 2018.
+    Zhu et al., Texygen, SIGIR 2018. Two float64 [n]. A text moves the mean by its own score and as
+    a reference of the others. The influences are those of the jackknife (Efron and Stein, The
+    Jackknife Estimate of Variance, Annals of Statistics 1981), to first order in the matches, with
+    the scores' mean: their spread is that of the mean where texts are drawn.
 
     Exact in one pass: the clipping count of an n-gram is its largest count in another text, which
     is the largest of all unless this text holds it, and then the second largest. Smoothing and
@@ -89,20 +92,29 @@ def self_bleu(texts: Sequence[str]) -> np.ndarray:
         )
         for t in texts
     ]
-    lengths = np.array([len(d) for d in documents])
-    statistics = np.zeros((len(texts), 2 + 2 * ORDER))
+    lengths, count = np.array([len(d) for d in documents]), len(texts)
+    statistics = np.zeros((count, 2 + 2 * ORDER))
     statistics[:, 0], statistics[:, 1] = lengths, _closest_other(lengths)
-    tokens, document = np.concatenate(documents), np.repeat(np.arange(len(texts)), lengths)
+    tokens, document = np.concatenate(documents), np.repeat(np.arange(count), lengths)
     rank = tokens  # of the n-gram that starts at each token, among distinct n-grams
+    owed = []  # of each order: who loses matches without whom, and how many
     for n in range(1, ORDER + 1):
         if n > 1:
             rank = rank[:-1] * len(vocabulary) + tokens[n - 1 :]
         size = len(rank)
         inside = document[:size] == document[n - 1 : n - 1 + size]
         rank = np.unique(rank, return_inverse=True)[1]
-        statistics[:, 1 + n] = _clipped(rank[inside], document[:size][inside], len(texts))
+        matches, debts = _clipped(rank[inside], document[:size][inside], count)
+        owed.append(debts)
+        statistics[:, 1 + n] = matches
         statistics[:, 1 + ORDER + n] = np.maximum(lengths - n + 1, 0)
-    return bleu(statistics, effective_order=True) / 100
+    scores = bleu(statistics, effective_order=True) / 100
+    orders = np.maximum((statistics[:, 2 + ORDER :] > 0).sum(1), 1)
+    influences = scores.copy()
+    for n, (loser, giver, loss) in enumerate(owed):
+        each = scores[loser] * loss / (orders[loser] * statistics[loser, 2 + n])
+        influences += np.bincount(giver, each, minlength=count)
+    return scores, influences - influences.mean() + scores.mean()
 
 
 @cache
@@ -116,8 +128,15 @@ def _tokenizer():
     return Tokenizer13a()
 
 
-def _clipped(rank: np.ndarray, document: np.ndarray, texts: int) -> np.ndarray:
-    """For each text, the sum over its n-grams of min(count, largest count in another text)."""
+def _clipped(
+    rank: np.ndarray, document: np.ndarray, texts: int
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each text, the sum over its n-grams of min(count, largest count in another text).
+
+    And what texts owe one another: (who, to whom, how many of its matches). Without the text that
+    has most of an n-gram only the one with the second most loses matches, and the other way round:
+    down to the third most.
+    """
     pair, count = np.unique(rank.astype(np.int64) * texts + document, return_counts=True)
     gram, document = pair // texts, pair % texts
     order = np.lexsort((-count, gram))
@@ -125,11 +144,17 @@ def _clipped(rank: np.ndarray, document: np.ndarray, texts: int) -> np.ndarray:
     first[1:] = gram[order][1:] != gram[order][:-1]
     group = np.cumsum(first) - 1
     start = np.flatnonzero(first)
-    end = np.r_[start[1:], len(order)]
-    largest = count[order][start]
-    second = np.where(end - start > 1, count[order][np.minimum(start + 1, len(order) - 1)], 0)
+    size = np.diff(np.r_[start, len(order)])
+    most = lambda place: np.where(
+        size > place, count[order][np.minimum(start + place, len(order) - 1)], 0
+    )
+    largest, second, third = most(0), most(1), most(2)
     others = np.where(first, second[group], largest[group])
-    return np.bincount(document[order], np.minimum(count[order], others), minlength=texts)
+    matches = np.bincount(document[order], np.minimum(count[order], others), minlength=texts)
+    debt = second - third
+    owing = start[debt > 0]
+    one, other, debt = document[order][owing], document[order][owing + 1], debt[debt > 0]
+    return matches, (np.r_[one, other], np.r_[other, one], np.r_[debt, debt])
 
 
 def _closest_other(lengths: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ thousand rounds are one matrix product.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -52,30 +53,30 @@ class UStatistic:
         n, m = len(self.xx), len(self.yy)
         return float(self.resample(np.ones((1, n)), np.ones((1, m)))[0])
 
+    @cached_property
+    def _of_pairs(self) -> np.ndarray:
+        """Of each two prompts what they add, [n, n]; when paired."""
+        h = self.xx + self.yy - self.xy - self.xy.T
+        np.fill_diagonal(h, 0)
+        return h
+
     def resample(self, w: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """MMD² with texts x drawn w [rounds, n] times and y drawn v [rounds, m] times."""
-        between = forms(w, self.xy, v)
-        pairs = w.sum(1) * v.sum(1)
-        if self.paired:
-            between = between - (w * v) @ np.diag(self.xy).astype(np.float64)
-            pairs = pairs - (w * v).sum(1)
-        return within(self.xx, w) + within(self.yy, v) - 2 * between / pairs
+        """MMD² with texts x drawn w [rounds, n] times and y drawn v [rounds, m] times.
 
-    def permuted(self, rounds: int, seed: int) -> np.ndarray:
-        """MMD² with the labels x and y permuted. [rounds]
-
-        They are swapped within prompts when paired, else over all texts.
+        When paired, w and v are the same.
         """
-        rng = np.random.default_rng([seed, 1])
-        n, m = len(self.xx), len(self.yy)
         if self.paired:
-            h = self.xx + self.yy - self.xy - self.xy.T
-            np.fill_diagonal(h, 0)
-            signs = rng.choice([-1.0, 1.0], size=(rounds, n))
-            return forms(signs, h, signs) / (n * (n - 1))
-        pooled = np.block([[self.xx, self.xy], [self.xy.T, self.yy]])
-        first = random_subsets(rng, rounds, n + m, n)
-        return split_mmd2(pooled, first)
+            return within(self._of_pairs, w)
+        between = forms(w, self.xy, v) / (w.sum(1) * v.sum(1))
+        return within(self.xx, w) + within(self.yy, v) - 2 * between
+
+    def permuted(self, exchanged: np.ndarray) -> np.ndarray:
+        """MMD² with the labels x and y permuted (`TwoSamples.exchanged`). [rounds]"""
+        n = len(self.xx)
+        if self.paired:
+            signs = 2 * exchanged[:, :n] - 1
+            return forms(signs, self._of_pairs, signs) / (n * (n - 1))
+        return split_mmd2(np.block([[self.xx, self.xy], [self.xy.T, self.yy]]), exchanged)
 
 
 def within(gram: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -86,9 +87,16 @@ def within(gram: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 def split_mmd2(gram: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Unbiased MMD² between the texts marked 1 in `first` [rounds, n] and the others."""
-    other = 1 - first
-    between = forms(first, gram, other) / (first.sum(1) * other.sum(1))
-    return within(gram, first) + within(gram, other) - 2 * between
+    n, total = first.sum(1), gram.sum(1, dtype=np.float64)
+    m, own = gram.shape[0] - n, np.diag(gram).astype(np.float64)
+    inside, all_of_first = forms(first, gram, first), first @ total
+    outside = total.sum() - 2 * all_of_first + inside
+    own_first = first @ own
+    return (
+        (inside - own_first) / (n * (n - 1))
+        + (outside - (own.sum() - own_first)) / (m * (m - 1))
+        - 2 * (all_of_first - inside) / (n * m)
+    )
 
 
 def random_subsets(rng: np.random.Generator, rounds: int, n: int, size: int) -> np.ndarray:

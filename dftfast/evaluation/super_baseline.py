@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, overload
 
@@ -14,42 +14,69 @@ from dftfast.evaluation.metrics import METRICS
 # the names of systems that are shown beside the super-baseline but are no part of it begin so
 BASELINE = "baseline "
 
+BEYOND_HUMAN = frozenset(m for m in METRICS if m.startswith("jmq"))  # no limit to what is better
 Key = TypeVar("Key", bound=Hashable)
 Results = Mapping[str, Mapping[str, Estimate]]  # system -> key of METRICS -> Estimate
 
 
-@overload
-def loss(metric: str, value: float, estimate: Estimate) -> float: ...
+def human_figure(metric: str, estimates: Iterable[Estimate]) -> float | None:
+    """What human texts have in a metric of several systems; None where that is not known.
+
+    The human figure of a distance comes from each system's own permutations: the one furthest on
+    the better side is taken.
+    """
+    known = [each.human for each in estimates if each.human is not None]
+    if not known:
+        return None
+    return max(known) if METRICS[metric].better == "higher" else min(known)
 
 
 @overload
-def loss(metric: str, value: np.ndarray, estimate: Estimate) -> np.ndarray: ...
+def loss(metric: str, value: float, human: float | None) -> float: ...
 
 
-def loss(metric, value, estimate):
-    """How bad a value of this metric is, in its own units: the less the better.
+@overload
+def loss(metric: str, value: np.ndarray, human: float | None) -> np.ndarray: ...
+
+
+def loss(metric, value, human):
+    """How far a value of this metric is from the human figure, in its own units.
+
+    It is 0 beyond the human figure where less, or more, is better: nothing can be more like people
+    than people are.
 
     Args:
         value: a number, or one for each bootstrap round.
-        estimate: where the best value is that of human texts, it says which.
+        human: None where it is not known: the value counts by itself, the lower the better.
     """
     better = METRICS[metric].better
     if better == "human":
-        return abs(value - estimate.human)
-    return -value if better == "higher" else value
+        return abs(value - human)
+    signed = -1 if better == "higher" else 1
+    return signed * value if human is None else np.maximum(signed * (value - human), 0)
 
 
 def least_loss(metric: str, estimates: Mapping[Key, Estimate]) -> tuple[Key, Estimate] | None:
     """The best of several estimates of one metric; None where no value can be rated."""
-    losses = {
-        key: loss(metric, each.value, each)
-        for key, each in estimates.items()
-        if each.value is not None and (METRICS[metric].better != "human" or each.human is not None)
-    }
-    if not losses:
+    rated = {key: each for key, each in estimates.items() if _rated(metric, each)}
+    if not rated:
         return None
-    best = min(losses, key=losses.__getitem__)
-    return best, estimates[best]
+    human = None if metric in BEYOND_HUMAN else human_figure(metric, rated.values())
+
+    def rank(key: Key) -> tuple[float, float]:
+        value = rated[key].value
+        assert value is not None
+        # of two that are as good as people, the further one
+        own = loss(metric, value, human)
+        return own, own if METRICS[metric].better == "human" else loss(metric, value, None)
+
+    best = min(rated, key=rank)
+    return best, rated[best]
+
+
+def _rated(metric: str, each: Estimate) -> bool:
+    """Whether it can be said how good it is."""
+    return each.value is not None and (METRICS[metric].better != "human" or each.human is not None)
 
 
 def super_baseline_systems(results: Results, candidate: str | None) -> Results:
@@ -76,11 +103,12 @@ class Comparison:
     """Candidate against baseline in one metric.
 
     Attributes:
-        gain: how much better the candidate is, in the metric's units (positive: better).
+        gain: how much nearer to the human figure the candidate is, in the metric's units (positive:
+            better).
         low, high: 95% interval of the gain by paired bootstrap over prompts; None where there are
             no rounds.
         verdict: "better", "worse", or "level" when the interval holds 0 (without one: overlapping
-            intervals).
+            intervals) or when the one behind is itself at the human level.
     """
 
     gain: float
@@ -90,25 +118,29 @@ class Comparison:
 
 
 def compare(metric: str, candidate: Estimate, baseline: Estimate) -> Comparison | None:
-    """Two systems evaluated on the same prompts with the same seed. None where either is undefined.
+    """Two systems evaluated on the same prompts with the same seed.
+
+    None where either is undefined, or where the metric has no side that is better.
 
     The baseline of a super-baseline was chosen as the best of many by the same prompts, which
     flatters it; the interval does not correct for that, so that "better" is on the careful side.
     """
-    if (
-        candidate.value is None
-        or baseline.value is None
-        or (METRICS[metric].better == "human" and baseline.human is None)
-    ):
+    both = (candidate, baseline)
+    rated = METRICS[metric].compared and all(_rated(metric, each) for each in both)
+    if not rated or candidate.value is None or baseline.value is None:
         return None
-    gain = loss(metric, baseline.value, baseline) - loss(metric, candidate.value, baseline)
+    human = None if metric in BEYOND_HUMAN else human_figure(metric, both)
+    gain = loss(metric, baseline.value, human) - loss(metric, candidate.value, human)
     a, b = candidate.rounds, baseline.rounds
     if a is not None and b is not None and len(a) == len(b):
-        differences = loss(metric, b, baseline) - loss(metric, a, baseline)
+        differences = loss(metric, b, human) - loss(metric, a, human)
         low, high = interval(centred(differences, gain))
     else:
         low = high = None
-    return Comparison(float(gain), low, high, _verdict(gain, low, high, candidate, baseline))
+    behind = baseline if gain > 0 else candidate
+    human_like = behind.within_human
+    verdict = "level" if human_like else _verdict(gain, low, high, candidate, baseline)
+    return Comparison(float(gain), low, high, verdict)
 
 
 def _verdict(gain: float, low: float | None, high: float | None, a: Estimate, b: Estimate) -> str:

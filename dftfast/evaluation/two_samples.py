@@ -50,7 +50,8 @@ class TwoSamples:
     def exchanged(self) -> np.ndarray:
         """Indicator over [x; y] of the first group with labels permuted, [rounds, n + m].
 
-        Labels are permuted within prompts when the sets are paired.
+        Labels are permuted within prompts when the sets are paired. These permutations are those of
+        every figure, so that figures can be tested together.
         """
         rng = np.random.default_rng([self.seed, 4])
         if self.paired:
@@ -72,20 +73,14 @@ class TwoSamples:
             )
         return None
 
-    def mean(self, x: np.ndarray, y: np.ndarray, test: bool = True) -> Estimate:
-        """Mean over the texts that have the statistic.
+    def mean(self, x: np.ndarray, y: np.ndarray) -> Estimate:
+        """Mean over the texts that have the statistic, which is never negative.
 
-        Its p is that of a permutation test of the difference of means.
+        Its p is that of a permutation test of the difference of means, and so is the human level.
         """
         if not np.isfinite(x).any() or not np.isfinite(y).any():
             return undefined("the texts are too short")
-        human = mean_estimate(y, self.v)
-        return mean_estimate(
-            x,
-            self.w,
-            test=self.mean_difference(x, y) if test else None,
-            human=(human.value, human.low, human.high),
-        )
+        return mean_estimate(x, self.w, test=self.mean_difference(x, y))
 
     def mean_difference(self, x: np.ndarray, y: np.ndarray) -> Permutations:
         """Permutation test that the statistic [n], [m] has the same mean in both sets.
@@ -93,15 +88,16 @@ class TwoSamples:
         A pair of which a text lacks the statistic counts as equal, and where the sets are not
         paired a text without it as the mean: the labels change places alike in every draw.
         """
-        rng = np.random.default_rng([self.seed, 5])
+        level = float(np.nanmean(y))
         if self.paired:
             d = np.nan_to_num(x - y) / max(int(np.isfinite(x - y).sum()), 1)
-            null = rng.choice([-1.0, 1.0], size=(self.rounds, len(d))) @ d
-            return Permutations(float(d.sum()), null, two_sided=True)
-        pooled = np.r_[x, y]
-        pooled = np.nan_to_num(pooled - np.nanmean(pooled)) / len(x)
-        first = quadratic.random_subsets(rng, self.rounds, len(pooled), len(x))
-        return Permutations(float(pooled[: len(x)].sum()), first @ pooled, two_sided=True)
+            signs = 2 * self.exchanged[:, : len(d)] - 1
+            return Permutations(float(d.sum()), signs @ d, level)
+        pooled, n, m = np.r_[x, y], len(x), len(y)
+        # of n and m texts the difference of means is this sum over the n alone
+        scale = (n + m) / (n * m) / np.isfinite(pooled).mean()
+        pooled = np.nan_to_num(pooled - np.nanmean(pooled)) * scale
+        return Permutations(float(pooled[:n].sum()), self.exchanged @ pooled, level)
 
 
 def mean_estimate(
@@ -109,17 +105,14 @@ def mean_estimate(
     w: np.ndarray,
     *,
     test: Permutations | None = None,
-    human: tuple[float | None, float | None, float | None] | None = None,
 ) -> Estimate:
-    """Mean of the finite entries of x [n], with its rounds under w.
-
-    `test` and `human` are those of `estimate`.
+    """Mean of the finite entries of x [n], with its rounds under w. `test` is that of `estimate`.
 
     The interval of a share, whose entries are 0 and 1, is Wilson's: where no text has a property,
     or all have it, a bootstrap has no spread.
     """
     known = x[np.isfinite(x)]
-    mean = estimate(float(known.mean()), weighted_mean(x, w), test=test, human=human)
+    mean = estimate(float(known.mean()), weighted_mean(x, w), test=test)
     if np.isin(known, (0, 1)).all():
         mean.low, mean.high = wilson(known)
         mean.texts = x

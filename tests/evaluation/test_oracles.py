@@ -18,7 +18,9 @@ from dftfast.evaluation import (
     quadratic,
     text_stats,
 )
+from dftfast.evaluation.classifier import Classifier, right
 from dftfast.evaluation.estimate import p_value
+from dftfast.evaluation.slop.duplicates import near_duplicates
 from dftfast.evaluation.two_samples import TwoSamples
 
 
@@ -76,7 +78,8 @@ def test_swapping_pairs_is_the_statistic_of_the_swapped_sets():
         every.add(
             round(quadratic.UStatistic(kernel(a, a), kernel(b, b), kernel(a, b), True).value(), 12)
         )
-    assert {round(v, 12) for v in u.permuted(400, seed=0)} == every
+    labels = quadratic.swap_within_pairs(np.random.default_rng(0), 400, 5)
+    assert {round(v, 12) for v in u.permuted(labels)} == every
 
 
 def frechet_by_eigenvalues(x, y, w, v):
@@ -169,17 +172,53 @@ def test_bleu_chrf_self_bleu_are_those_of_sacrebleu(sets):
     )
     one = BLEU(effective_order=True)
     expected = [one.sentence_score(t, x[:i] + x[i + 1 :]).score / 100 for i, t in enumerate(x)]
-    assert overlap.self_bleu(x) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert overlap.self_bleu(x)[0] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_influences_of_self_bleu_and_duplicates_are_those_of_leaving_a_text_out(sets):
+    """n θ - (n - 1) θ without text i, but for its mean; the first to first order."""
+    x = list(sets(30, 7).texts)
+    x[3], x[9], x[10] = x[4], x[5], x[5]
+    for measure, least in ((overlap.self_bleu, 0.9), (near_duplicates, 1 - 1e-9)):
+        scores, influences = measure(x)
+        left = [measure(x[:i] + x[i + 1 :])[0].sum() for i in range(30)]
+        assert np.corrcoef(influences, scores.sum() - left)[0, 1] > least
+        assert influences.std() == pytest.approx(np.std(scores.sum() - left), rel=0.2)
+        assert influences.mean() == pytest.approx(scores.mean())
 
 
 def test_c2st_is_blind_to_prompts_it_shares():
     rng = np.random.default_rng(6)
     topic = rng.normal(size=(100, 10)) * 3
-    correct = embedding.c2st_correct(
-        topic + 0.1 * rng.normal(size=topic.shape), topic + 0.1 * rng.normal(size=topic.shape), True
-    )
-    assert stats.binomtest(int(correct.sum()), 200).pvalue > 0.01
-    assert embedding.c2st_correct(topic, topic + 5, True).mean() > 0.95
+    labels = np.r_[np.ones(100), np.zeros(100)]
+    noisy = lambda: topic + 0.1 * rng.normal(size=topic.shape)
+
+    def correct(x, y):
+        scores = Classifier(np.concatenate([x, y]), 100, True, 0).scores(labels[None])
+        return right(scores[0], labels)
+
+    assert stats.binomtest(int(correct(noisy(), noisy()).sum()), 200).pvalue > 0.01
+    assert correct(topic, topic + 5).mean() > 0.95
+
+
+def test_unbiased_token_l2_has_the_mean_of_the_truth(sets):
+    """Samples of documents from two known distributions: the plug-in square is too large by what
+    chance adds, the unbiased one by a tenth of that at most."""
+    rng = np.random.default_rng(10)
+    p, q = rng.dirichlet(np.ones(30)), rng.dirichlet(np.ones(30))
+    draw = lambda f, n: [list(rng.choice(30, size=rng.integers(5, 15), p=f)) for _ in range(n)]
+    truth, plain, unbiased = ((p - q) ** 2).sum(), [], []
+    for _ in range(150):
+        x, y = (
+            sets(n, 0, prefix=name, token_ids=draw(f, n))
+            for name, f, n in (("a", p, 30), ("b", q, 50))
+        )
+        figures = distances.token_distances(TwoSamples(x, Reference(y, rounds=20)))
+        plain.append(figures["token_l2_1"].value ** 2)
+        unbiased.append(figures["token_sq_1"].value)
+    excess = np.mean(plain) - truth
+    assert excess > 5 * np.std(plain) / math.sqrt(150)
+    assert abs(np.mean(unbiased) - truth) < max(0.1 * excess, 3 * np.std(unbiased) / math.sqrt(150))
 
 
 def test_statistics_of_texts_by_hand():

@@ -68,7 +68,8 @@ def test_mean_over_repeated_human_halves_is_zero(sets):
         embedding.rbf(human.embeddings, human.embeddings, reference.bandwidth),
         embedding.rbf(reference.style.human, reference.style.human, reference.style.bandwidth),
     ):
-        values = quadratic.split_mmd2(gram, reference.halves)
+        halves = quadratic.random_subsets(np.random.default_rng(0), 400, 80, 40)
+        values = quadratic.split_mmd2(gram, halves)
         assert abs(values.mean()) < 3 * values.std() / math.sqrt(len(values))
 
 
@@ -136,7 +137,6 @@ def test_a_share_has_an_interval_where_no_text_counts_and_where_a_mean_has_that_
     none, few = s.mean(np.zeros(1000), np.zeros(1000)), s.mean(some, np.zeros(1000))
     for (low, high), count, n in (
         ((none.low, none.high), 0, 1000),
-        ((none.human_low, none.human_high), 0, 1000),
         ((few.low, few.high), 30, 999),
     ):
         expected = binomtest(count, n).proportion_ci(method="wilson")
@@ -268,8 +268,7 @@ def test_mauve_without_the_extra_says_what_to_install(sets, monkeypatch):
 
 
 def test_self_bleu_and_ngram_counts_of_odd_sets():
-    assert overlap.self_bleu(["", ""]).tolist() == [0, 0] and overlap.self_bleu(
-        ["a b", "a b"]
-    ).tolist() == [1, 1]
+    assert overlap.self_bleu(["", ""])[0].tolist() == [0, 0]
+    assert overlap.self_bleu(["a b", "a b"])[0].tolist() == [1, 1]
     with pytest.raises(ValueError, match="do not fit"):
         ngrams.ngram_keys([[1, 2, 3]], 4, 2**20)

@@ -31,11 +31,18 @@ def shingle_similarity(texts: Sequence[str]) -> np.ndarray:
     return both / (size[:, None] + size[None, :] - both)
 
 
-def near_duplicates(texts: Sequence[str]) -> np.ndarray:
-    """Whether another text of the set has a similarity of at least 0.5: float64 [n]."""
-    similarity = shingle_similarity(texts)
-    np.fill_diagonal(similarity, 0)
-    return (similarity.max(1, initial=0) >= ALIKE).astype(np.float64)
+def near_duplicates(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether another text of the set has a similarity of at least 0.5, and the influences.
+
+    Two float64 [n]. A text moves the share by itself, and by each text of which it is the only
+    near-duplicate: the influences are those of the jackknife, with the share as their mean.
+    """
+    alike = shingle_similarity(texts) >= ALIKE
+    np.fill_diagonal(alike, False)
+    has: np.ndarray = np.asarray(alike.any(1), np.float64)
+    alone = alike.sum(1) == 1
+    influences = has + alike[:, alone].sum(1)
+    return has, np.asarray(influences - influences.mean() + has.mean())
 
 
 def closest_pairs(texts: Sequence[str], count: int = 10) -> list[tuple[int, int, float]]:

@@ -37,26 +37,28 @@ def phrases_of(text: str, orders: Sequence[int] = (1, 2, 3, 4)) -> set[str]:
     return phrases
 
 
-def overused(
+def compared_phrases(
     outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool, least_share: float = 0.02
 ) -> list[Overused]:
-    """Phrases in at least `least_share` of the outputs, most overused first.
+    """Phrases in at least `least_share` of one of the sets, overused ones and underused ones.
 
-    They are ordered by ratio among the significant ones, then the others.
+    The significant ones come first, then the others, each by how far the ratio is from 1.
+
+    Which phrases are examined is chosen by how many texts of both sets together hold them, so that
+    the choice says nothing of the difference.
 
     Args:
         outputs, human: the sets of `phrases_of`.
         paired: the i-th of both answer one prompt.
-        least_share: of the outputs that hold a phrase.
+        least_share: of the texts that hold a phrase.
     """
     from scipy import stats
 
     count = Counter(p for text in outputs for p in text)
     human_count = Counter(p for text in human for p in text)
     n, m = len(outputs), len(human)
-    phrases = [
-        p for p, c in count.items() if c >= max(least_share * n, 2) and c / n > human_count[p] / m
-    ]
+    least = max(least_share * min(n, m), 2)
+    phrases = [p for p in count | human_count if count[p] + human_count[p] >= least]
     if not phrases:
         return []
     c = np.array([count[p] for p in phrases])
@@ -64,16 +66,26 @@ def overused(
     if paired:
         both = Counter(p for x, y in zip(outputs, human) for p in x & y)
         b = np.array([both[p] for p in phrases])
-        raw = stats.binom.sf(c - b - 1, c + h - 2 * b, 0.5)
+        chance = stats.binom(c + h - 2 * b, 0.5)
+        more, less = chance.sf(c - b - 1), chance.cdf(c - b)
     else:
-        raw = stats.hypergeom.sf(c - 1, n + m, c + h, n)
-    adjusted = stats.false_discovery_control(np.minimum(2 * raw, 1))
+        chance = stats.hypergeom(n + m, c + h, n)
+        more, less = chance.sf(c - 1), chance.cdf(c)
+    adjusted = stats.false_discovery_control(np.minimum(2 * np.minimum(more, less), 1))
     ratio = ((c + 0.5) / n) / ((h + 0.5) / m)
     rows = [
         Overused(p, float(x / n), float(y / m), float(r), float(q))
         for p, x, y, r, q in zip(phrases, c, h, ratio, adjusted)
+        if max(x / n, y / m) >= least_share and max(x, y) >= 2
     ]
-    return sorted(rows, key=lambda o: (o.p > 0.05, -o.ratio, o.phrase))
+    return sorted(rows, key=lambda o: (o.p > 0.05, -abs(np.log(o.ratio)), o.phrase))
+
+
+def overused(
+    outputs: Sequence[set[str]], human: Sequence[set[str]], paired: bool
+) -> list[Overused]:
+    """Those of `compared_phrases` that the outputs hold more often."""
+    return [o for o in compared_phrases(outputs, human, paired) if o.outputs > o.human]
 
 
 def without_parts(rows: Sequence[Overused]) -> list[Overused]:
