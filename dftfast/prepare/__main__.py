@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dftfast.prepare.options import main
+from dftfast.prepare.arguments import main
 from dftfast.runtime.command import run
 
 __all__ = ["main"]

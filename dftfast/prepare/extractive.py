@@ -23,7 +23,8 @@ _PHRASE = (2, 4)  # words
 _TOKEN = re.compile(r"[^\W_]+(?:[.,'’-][^\W_]+)*")
 _GREETING = re.compile(
     r"^(dear|hi|hello|hey|good (morning|afternoon)|liebe[rs]?|sehr geehrte|hallo|bonjour|cher|"
-    r"chère|hola|estimad[oa]|querid[oa]|ciao|gentile|car[oa]|prezad[oa]|olá|beste|geachte)\b.{0,50}[,:!]?$",
+    r"chère|hola|estimad[oa]|querid[oa]|ciao|gentile|car[oa]|prezad[oa]|olá|beste|"
+    r"geachte)\b.{0,50}[,:!]?$",
     re.I,
 )
 _CLOSING = re.compile(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dftfast.data.split import hash_share
 from dftfast.prepare.clean import Removed, clean
-from dftfast.prepare.duplicates import Signatures, find_duplicates
+from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.lines import LineRules
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask

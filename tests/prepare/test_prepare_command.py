@@ -11,7 +11,7 @@ from prepare.stories import FRAME, story, write_stories
 
 from dftfast.data import load_corpus
 from dftfast.generate import main as generate
-from dftfast.prepare.options import main
+from dftfast.prepare.arguments import main
 from dftfast.runtime.errors import UserError
 
 

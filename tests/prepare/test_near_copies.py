@@ -6,7 +6,7 @@ import random
 
 from dftfast.data.split import near_duplicates
 from dftfast.prepare import Piece
-from dftfast.prepare.duplicates import Signatures, find_duplicates
+from dftfast.prepare.near_copies import Signatures, find_duplicates
 
 VOCABULARY = [a + b for a in "bcdfghklmnprst" for b in ("an", "er", "ing", "ow", "ate", "ish")]
 
