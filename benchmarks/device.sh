@@ -61,8 +61,11 @@ for stage in "$@"; do
       # kernels of several processes at a time
       export CUDA_MPS_PIPE_DIRECTORY=$work/mps CUDA_MPS_LOG_DIRECTORY=$work/mps
       mkdir -p "$work/mps" && nvidia-cuda-mps-control -d || echo "no MPS: processes take turns"
-      run dft env WORKERS=6 LIMIT="${LIMIT:-420}" benchmarks/experiments/run.sh \
-        "${EXPERIMENT:-all}" "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work"
+      python3 benchmarks/experiments/split.py \
+        "${CORPUS:?names the folder of train.jsonl and valid.jsonl}" "$work" \
+        --genre email --words 70 --share 0.23
+      run dft python3 benchmarks/experiments/side_by_side.py benchmarks/experiments/emails.yaml \
+        "$work"/{train,held_out}.jsonl "$work" --seconds "${LIMIT:-420}"
       (cd "$work" && tar cf - logs {fine-tuned/*,seed-*}/{generations,log.jsonl,report.html} \
         {fine-tuned/*,seed-*}/{,sft/,dft/}results.json {fine-tuned/*,seed-*}/dft/phases.json) \
         2>/dev/null |

@@ -21,17 +21,17 @@ from dftfast.evaluation.results import read_results
 from dftfast.evaluation.super_baseline import super_baseline, super_baseline_systems
 
 
-def main(paths: list[str]) -> None:
+def table(paths: list[str]) -> str:
+    """The rows as Markdown."""
     runs = [read_results(path) for path in paths]
     verdicts = [json.loads(Path(path).read_text(encoding="utf-8"))["verdicts"] for path in paths]
     systems = [super_baseline_systems(run, "dft") for run in runs]
     best = super_baseline({name: estimates for each in systems for name, estimates in each.items()})
     seeds = [run["dft"] for run in runs if "dft" in run]
-    print(
-        f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |"
-        + "\n|"
-        + "---|" * 6
-    )
+    lines = [
+        f"| | super-baseline | DFT, {len(seeds)} seeds | human | left | better, level, worse |",
+        "|" + "---|" * 6,
+    ]
     for metric, (name, figure) in best.items():
         values = [figures[metric].value for figures in seeds if metric in figures]
         if not values or None in values:
@@ -43,12 +43,13 @@ def main(paths: list[str]) -> None:
         left = f"{100 * distance(mean - floor) / away:.0f}%" if away else "–"
         human = "–" if figure.human is None else show(figure.human)
         count = Counter(each[metric]["verdict"] for each in verdicts if metric in each)
-        print(
+        lines.append(
             f"| {METRICS[metric].title} | {show(figure.value)} ({name}) "
             f"| {show(mean)} ({show(min(values))} to {show(max(values))}) | {human} | {left} "
             f"| {count['better']}, {count['level']}, {count['worse']} |"
         )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(table(sys.argv[1:]))

@@ -5,8 +5,7 @@
 
 Every model is fine-tuned in a process of its own; then come the phases of each seed and, behind
 them, the sweep of every model. OUT/fine-tuned/NAME and OUT/seed-K are run folders, OUT/logs has
-what each process says. With `--seconds` no phase is begun that would leave less than `ANSWERS`
-seconds for the held-out prompts. Started again after that time, or a failure, it goes on;
+what each process says. Started again after `--seconds`, or a failure, it goes on;
 `python -m dftfast.train --out OUT/seed-K` with the same configuration makes the report.
 """
 
@@ -34,7 +33,6 @@ from dftfast.pipeline.stages import check_input, run_stages, stages, take_folder
 from dftfast.runtime.files import write_json
 
 Part = tuple[str, Config, str]  # name, configuration, stage
-ANSWERS = 30  # seconds
 
 
 def main() -> None:
@@ -79,11 +77,7 @@ def main() -> None:
     side_by_side([(f"sft {name}", c, "sft") for name, c in alone.items()], out, o.workers, end)
     for c in seeds:
         run_stage(c, "sft", functools.partial(collect_models, alone))
-    minutes = max(end - time.time() - ANSWERS, 1.0) / 60 if o.seconds < float("inf") else None
-    timed = [
-        c.model_copy(update={"dft": c.dft.model_copy(update={"minutes": minutes})}) for c in seeds
-    ]
-    phases = [(f"dft {k}", c, "dft") for k, c in enumerate(timed)]
+    phases = [(f"dft {k}", c, "dft") for k, c in enumerate(seeds)]
     sweeps = [(f"sweep {name}", c, "sweep") for name, c in alone.items()]
     side_by_side(phases + sweeps, out, o.workers, end)
     for c in seeds:
