@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"command line: --n must be at least 1, not {options.n}")
     if options.endpoint:
         _check_endpoint(options)
-    documents = _documents(Path(options.prompts), options.limit)
+    documents = _documents(options)
     out = _output(options.out)
     rows, partial = (
         ask(documents, options, out) if options.endpoint else (_local(documents, options), None)
@@ -111,8 +111,9 @@ def _parser() -> ArgumentParser:
     add(
         "--prompts",
         required=True,
-        help="corpus or prompts (.jsonl, .jsonl.gz, .parquet), or .txt with a prompt a line",
+        help="corpus or prompts in any form of docs/corpus.md, or .txt with a prompt a line",
     )
+    add("--skip-bad-lines", action="store_true", help="leave bad lines out, each named")
     add("--out", required=True, help="file of generations to write (.jsonl)")
     _add_sampler_options(parser)
     add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
@@ -216,15 +217,22 @@ def _local(documents: list, options: Namespace) -> list[dict]:
     return write_texts(documents, model, sampler, options.seed, options.n)
 
 
-def _documents(path: Path, limit: int | None) -> list:
+def _documents(options: Namespace) -> list:
     from dftfast.data import load_corpus
+    from dftfast.data.rows import UTF16
+
+    path, limit = Path(options.prompts), options.limit
 
     if limit is not None and limit < 1:
         raise UserError(f"command line: --limit must be at least 1, not {limit}")
     if path.suffix != ".txt":
-        return load_corpus([path], limit=limit, needs_text=False)
+        skip = {"skip_bad_lines": options.skip_bad_lines, "skip_option": "--skip-bad-lines"}
+        return load_corpus([options.prompts], limit=limit, needs_text=False, **skip)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        raw = path.read_bytes()
+        if raw.startswith(UTF16):
+            raise UserError(f"{path}: UTF-16 (byte order mark); save it as UTF-8")
+        lines = raw.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     documents = documents_of(lines)

@@ -58,8 +58,8 @@ class Data(Section):
 
     train: list[str] = Field(
         default=[],
-        description="corpus files (.jsonl, .jsonl.gz, .parquet); none is docstrings of "
-        "a fixed list of Python packages",
+        description="corpus: files (.jsonl, .json, .csv, .tsv, .parquet, .gz), folders of them or "
+        "hf:NAME:SPLIT of the hub; none is docstrings of a fixed list of Python packages",
     )
     held_out: list[str] = Field(
         default=[],

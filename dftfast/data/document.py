@@ -1,8 +1,10 @@
 """One row of a corpus: what a person wrote, and the brief a model is given to write it.
 
-Three forms of row are read; other columns are ignored.
+Three forms of row are read, and what `dftfast.data.forms` makes of others; further columns are
+ignored.
 
-- corpus form: `text`, and `title` or `prompt`; optional `id`, `use_case`, `style`, `genre`,
+- corpus form: `text`, and `title` or `prompt` (shown as it is where nothing but it asks for the
+  text); optional `id`, `use_case`, `style`, `genre`,
   `outline` (list of strings)
 - chat form: `messages`, a list of `{"role", "content"}` that ends with the assistant's message
 - completion form: `prompt` and `completion`, both strings or both lists of messages
@@ -15,6 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dftfast.data.forms import PAGE, canonical, is_question, message_of, whole
 from dftfast.runtime.errors import UserError
 
 EM_DASH = "\u2014"
@@ -52,7 +55,7 @@ class Document:
     style: str | None = None
     genre: str | None = None
     outline: tuple[str, ...] = ()
-    messages: tuple[dict[str, str], ...] | None = None
+    messages: tuple[dict, ...] | None = None
     target_words: int | None = None
     em_dashes_allowed: bool = False
     target_tokens: int | None = None
@@ -69,22 +72,26 @@ def parse_row(row: object, needs_text: bool = True) -> Document:
     """
     if not isinstance(row, Mapping):
         raise UserError(f"expected a JSON object, found {_kind(row)}")
+    given, row = row, canonical(row)
     if "messages" in row:
         prompt, messages, text = _chat(_messages(row, "messages"), needs_text)
     elif "completion" in row or (row.get("text") is None and isinstance(row.get("prompt"), list)):
         prompt, messages, text = _completion(row, needs_text)
     else:
+        if not {"text", "title", "prompt"} & row.keys():
+            raise UserError(
+                "text: missing; a row has text and title or prompt, prompt and completion, "
+                "messages, conversations or an instruction, this one has "
+                f"{_columns(given)} ({PAGE})"
+            )
         text = _string(row, "text", needs_text) or ""
-        messages = None
-        prompt = _string(
-            row, "prompt" if row.get("prompt") is not None else "title", required=False
-        )
+        prompt = _string(row, "prompt" if "prompt" in row else "title", required=False)
         if not prompt:
-            raise UserError("title: missing or empty; a row has a `title` or a `prompt`")
+            raise UserError(f"title: missing or empty; a row has a title or a prompt ({PAGE})")
+        messages = ({"role": "user", "content": prompt},) if is_question(row) else None
     if needs_text and not text.strip():
-        raise UserError(
-            f"{'completion' if 'completion' in row else 'messages' if messages else 'text'}: empty"
-        )
+        named = next((name for name in ("text", "completion", "messages") if name in given), "text")
+        raise UserError(f"{named}: empty")
     return Document(
         id=_id(row, messages or prompt, text),
         text=text,
@@ -99,9 +106,7 @@ def parse_row(row: object, needs_text: bool = True) -> Document:
     )
 
 
-def _chat(
-    messages: tuple[dict[str, str], ...], needs_text: bool
-) -> tuple[str, tuple[dict[str, str], ...], str]:
+def _chat(messages: tuple[dict, ...], needs_text: bool) -> tuple[str, tuple[dict, ...], str]:
     text = ""
     if messages[-1]["role"] == "assistant":
         text, messages = messages[-1]["content"], messages[:-1]
@@ -109,12 +114,13 @@ def _chat(
         raise UserError(
             f"messages: the last one must be the assistant's, its role is {messages[-1]['role']!r}"
         )
-    if not messages or messages[-1]["role"] != "user":
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    if not asked or messages[-1]["role"] not in ("user", "tool"):
         raise UserError("messages: there must be a user's message to answer")
-    return messages[-1]["content"], messages, text
+    return asked[-1], messages, text
 
 
-def _completion(row: Mapping, needs_text: bool) -> tuple[str, tuple[dict[str, str], ...], str]:
+def _completion(row: Mapping, needs_text: bool) -> tuple[str, tuple[dict, ...], str]:
     if isinstance(row.get("prompt"), list):
         answer = (
             _messages(row, "completion") if needs_text or row.get("completion") is not None else ()
@@ -125,7 +131,7 @@ def _completion(row: Mapping, needs_text: bool) -> tuple[str, tuple[dict[str, st
     return prompt, messages, _string(row, "completion", needs_text) or ""
 
 
-def _messages(row: Mapping, field: str) -> tuple[dict[str, str], ...]:
+def _messages(row: Mapping, field: str) -> tuple[dict, ...]:
     value = row.get(field)
     if not isinstance(value, list) or not value:
         raise UserError(f"{field}: expected a list of messages, found {_kind(value)}")
@@ -136,9 +142,14 @@ def _messages(row: Mapping, field: str) -> tuple[dict[str, str], ...]:
                 f"{field}[{i}]: expected an object with role and content, found {_kind(message)}"
             )
         try:
-            messages.append({key: _required_string(message, key) for key in ("role", "content")})
+            if (plain := message_of(message)) is not None:
+                calls = bool(plain.get("tool_calls")) and not plain["content"]
+                plain["content"] = "" if calls else _required_string(plain, "content")
+                messages.append(plain)
         except UserError as error:
             raise UserError(f"{field}[{i}].{error}") from None
+    if not messages:
+        raise UserError(f"{field}: there must be a user's message to answer")
     return tuple(messages)
 
 
@@ -160,7 +171,7 @@ def _required_string(row: Mapping, field: str) -> str:
 
 
 def _value(row: Mapping, field: str, kind: type):
-    value = row.get(field)
+    value = whole(row.get(field)) if kind is int else row.get(field)
     if value is not None and type(value) is not kind:
         expected = "true or false" if kind is bool else "an integer"
         raise UserError(f"{field}: expected {expected}, found {_kind(value)}")
@@ -177,12 +188,22 @@ def _outline(row: Mapping) -> tuple[str, ...]:
 
 
 def _id(row: Mapping, brief: object, text: str) -> str:
-    value = row.get("id")
+    value = whole(row.get("id"))
     if value is None:
         return hashlib.sha256(f"{brief}\0{text}".encode()).hexdigest()[:16]
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(f"id: expected a string or an integer, found {_kind(value)}")
     return encodable(str(value), "id")
+
+
+def _columns(row: Mapping) -> str:
+    names = [str(name)[:40] for name in row][:8]
+    return ", ".join(names) if names else "no columns"
+
+
+def sample_number(identifier: str) -> int:
+    """The number that random draws for this document depend on: the same wherever its row is."""
+    return int.from_bytes(hashlib.sha256(identifier.encode()).digest()[:7], "big")
 
 
 def encodable(value: str, field: str) -> str:

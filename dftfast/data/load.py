@@ -1,27 +1,23 @@
-"""Corpus files to documents: .jsonl, .jsonl.gz and .parquet.
+"""Corpora to documents: files and folders of rows, and data sets of the hub.
 
 Every bad line is reported with file, line and field.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
-import math
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dftfast.data.arrow_rows import HUB, hub_rows
 from dftfast.data.document import Document, parse_row, words
+from dftfast.data.forms import PAGE, PLAIN_BRIEF
+from dftfast.data.rows import read_rows
 from dftfast.data.split import hash_share
 from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
-LONGEST_LINE = 4 * 2**20  # bytes; a longer line is some other format
-# Of a file's unpacked size to its own: text packs to a third, at most to a tenth.
-_LARGEST_RATIO = 100
 _REPORTED = 20
 
 
@@ -32,6 +28,7 @@ def load_corpus(
     max_words: int | None = None,
     limit: int | None = None,
     needs_text: bool = True,
+    skip_option: str = "data.skip_bad_lines=true",
 ) -> list[Document]:
     """Read the files in the order given.
 
@@ -41,6 +38,7 @@ def load_corpus(
         max_words: leave longer texts out (their number is logged).
         limit: keep this many documents, chosen by the hash of their ids, in file order.
         needs_text: False reads briefs for generation, which need no text.
+        skip_option: how the user asks for `skip_bad_lines`.
 
     Raises:
         UserError: a missing or unreadable file, a bad line (see `skip_bad_lines`), or no document
@@ -48,10 +46,10 @@ def load_corpus(
     """
     if not paths:
         raise UserError("no corpus file was given")
-    documents, bad = _read_all([Path(path) for path in paths], needs_text)
+    documents, bad = _read_all(paths, needs_text)
     if bad and not skip_bad_lines:
         others = f" (and {len(bad) - 1} more bad lines)" if len(bad) > 1 else ""
-        raise UserError(f"{bad[0]}{others}; to leave bad lines out, set data.skip_bad_lines=true")
+        raise UserError(f"{bad[0]}{others}; to leave bad lines out: {skip_option}")
     for complaint in bad[:_REPORTED]:
         log.warning("left out: %s", complaint)
     if bad:
@@ -81,13 +79,14 @@ def with_token_counts(documents: Sequence[Document], tokenizer) -> list[Document
     return [replace(document, target_tokens=n) for document, n in zip(documents, lengths)]
 
 
-def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list[str]]:
+def _read_all(paths: Sequence[str | Path], needs_text: bool) -> tuple[list[Document], list[str]]:
     documents: list[Document] = []
     bad: list[str] = []
     first_use: dict[str, str] = {}  # id -> where
     repeated = 0  # rows without an id that are the same as an earlier one
     for path in paths:
-        for number, row in read_rows(path):
+        rows = hub_rows(str(path)) if str(path).startswith(HUB) else read_rows(Path(path))
+        for number, row in rows:
             where = f"{path}, line {number}"
             try:
                 if isinstance(row, UserError):
@@ -108,85 +107,11 @@ def _read_all(paths: list[Path], needs_text: bool) -> tuple[list[Document], list
             documents.append(document)
     if repeated:
         log.warning("%d rows repeat an earlier row's prompt and text and are left out", repeated)
+    plain = sum(document.prompt == PLAIN_BRIEF for document in documents)
+    if plain:
+        log.warning(
+            "%d of %d rows have a text and nothing that asks for it: their brief is %r and the "
+            "length; with a title or a prompt for each the model can be asked for more (%s)",
+            *(plain, len(documents), PLAIN_BRIEF, PAGE),
+        )
     return documents, bad
-
-
-def read_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """Read a .jsonl, .jsonl.gz or .parquet file.
-
-    Yields:
-        Line number, and the decoded row or the UserError that decoding it gave.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
-    name = path.name.lower()
-    try:
-        if name.endswith(".parquet"):
-            yield from _parquet_rows(path)
-        elif name.endswith((".jsonl.gz", ".json.gz")):
-            yield from _json_rows(
-                path, gzip.open(path, "rb"), largest=_LARGEST_RATIO * path.stat().st_size
-            )
-        elif name.endswith((".jsonl", ".json")):
-            yield from _json_rows(path, open(path, "rb"))
-        else:
-            raise UserError(f"{path}: unknown kind of file; expected .jsonl, .jsonl.gz or .parquet")
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-
-
-def _json_rows(path: Path, file, largest: float = math.inf) -> Iterator[tuple[int, object]]:
-    with file:
-        number = size = 0
-        while line := file.readline(LONGEST_LINE + 1):
-            number, size = number + 1, size + len(line)
-            if size > max(largest, LONGEST_LINE):
-                raise UserError(
-                    f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text"
-                )
-            if len(line) > LONGEST_LINE:
-                while line and not line.endswith(b"\n"):
-                    line = file.readline(LONGEST_LINE)
-                limit = f"{LONGEST_LINE >> 20} MiB"
-                yield number, UserError(f"longer than {limit}; expected one JSON object a line")
-            elif line.strip():
-                yield number, _decode(line)
-
-
-def _decode(line: bytes) -> object:
-    try:
-        return json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return UserError(f"not valid UTF-8 (byte {error.start + 1} of the line)")
-    except json.JSONDecodeError as error:
-        return UserError(f"not valid JSON (column {error.colno}): {error.msg}")
-    except ValueError as error:  # an integer of thousands of digits
-        return UserError(f"not valid JSON for a row: {error}")
-    except RecursionError:
-        return UserError("not valid JSON for a row: nested too deeply")
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, object]]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading .parquet needs pyarrow: pip install 'dftfast[parquet]'"
-        ) from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
-            if sum(group.total_byte_size for group in groups) > max(
-                _LARGEST_RATIO * path.stat().st_size, LONGEST_LINE
-            ):
-                raise UserError(
-                    f"{path}: unpacks to more than {_LARGEST_RATIO} times its size; that is no text"
-                )
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (pyarrow.ArrowException, ValueError, OverflowError) as error:
-        raise UserError(f"{path}: not a readable parquet file: {error}") from error

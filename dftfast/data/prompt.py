@@ -7,7 +7,7 @@ from dftfast.data.document import Document
 _INSTRUCTION = "Write the text that this brief describes. Answer with the text alone."
 
 
-def prompt_messages(document: Document) -> list[dict[str, str]]:
+def prompt_messages(document: Document) -> list[dict]:
     """The conversation to answer.
 
     Rows in chat or completion form bring their own, given verbatim; for the others the brief states

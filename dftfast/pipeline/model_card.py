@@ -61,9 +61,8 @@ def card(run: Run, folder: str) -> str:
 def _use(run: Run, folder: str, cut: str) -> list[str]:
     """The sampler, and how a common tool gets it."""
     if folder == "merged":
-        temperature = f"{run.config.dft.temperature:g}"
         return [
-            f"Sample at temperature {temperature}, top-p 1, top-k off{cut}: generation_config.json "
+            f"Sample at temperature 1, top-p 1, top-k off{cut}: generation_config.json "
             "says so, and transformers and vLLM take it from there. Other settings are other "
             "distributions than the one measured below.",
             "",

@@ -25,7 +25,7 @@ def save_result(run: Run, policy: Policy) -> None:
         policy.save(run.path / "merged", run.tokenizer, c.min_p)
         if not policy.adapters:
             return
-        temperature = policy.temperature * c.temperature
+        temperature = policy.temperature
         combined(policy.adapters).save(run.path / "adapter", policy.folder, temperature)
         write_generation_config(run.path / "adapter", run.tokenizer.eos_ids, c.min_p, temperature)
 

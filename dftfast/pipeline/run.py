@@ -19,6 +19,7 @@ from dftfast.data import (
     prompt_messages,
     split_corpus,
 )
+from dftfast.data.document import sample_number
 from dftfast.data.generations import generation
 from dftfast.data.load import with_token_counts
 from dftfast.dft.stored_rollouts import generate
@@ -194,16 +195,16 @@ class Run:
         if not missing:
             return
         examples, seed = self.examples(documents), self.config.run.seed
-        paths, n = list(samplers), len(documents)
-        # the id of a request, and so its answer, does not depend on what else is missing
+        # the id of a request, and so its answer, depends on its document alone: not on what else
+        # is missing, nor on the rows around it
         requests = [
             Request(
-                (draw * n + i) * len(paths) + paths.index(path),
+                sample_number(f"{document.id}\0{path.stem}\0{draw}"),
                 example.prompt,
                 samplers[path],
                 seed + draw,
             )
-            for i, example in enumerate(examples)
+            for document, example in zip(documents, examples)
             for path, draw in missing
         ]
         lengths = [len(example.completion) for example in examples for _ in missing]

@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
-from dftfast.data import load as load_module
 from dftfast.data import load_corpus, prompt_messages
+from dftfast.data import rows as rows_module
 from dftfast.data.load import with_token_counts
 from dftfast.runtime.errors import UserError
 
@@ -58,7 +58,7 @@ def test_prompt_states_the_brief(tmp_path):
     path = write(
         tmp_path,
         {**GOOD, "use_case": "workplace email", "style": "plain", "outline": ["one", "two"]},
-        {"id": "b", "prompt": "Greet", "text": "word " * 63},
+        {"id": "b", "prompt": "Greet", "genre": None, "target_words": 63, "text": "word"},
     )
     first, second = load_corpus([path])
     (message,) = prompt_messages(first)
@@ -138,7 +138,7 @@ BAD_LINES = [
     ({"title": "t"}, "text: missing"),
     ({"title": "t", "text": "  \n"}, "text: empty"),
     ({"title": "t", "text": ["x"]}, "text: expected a string, found a list"),
-    ({"text": "x"}, "title: missing or empty"),
+    ({"title": "", "text": "x"}, "title: missing or empty"),
     ({"title": 3, "text": "x"}, "title: expected a string, found a number"),
     ({**GOOD, "id": "b", "outline": "one"}, "outline: expected a list of strings, found a string"),
     ({**GOOD, "id": 1.5}, "id: expected a string or an integer, found a number"),
@@ -186,7 +186,7 @@ def test_bad_line_is_named(tmp_path, caplog, line, complaint):
 
 
 def test_overlong_line_is_skipped_without_losing_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(load_module, "LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(rows_module, "LONGEST_LINE", 1 << 20)
     path = write(tmp_path, b"x" * (3 << 20), GOOD, b"{")
     with pytest.raises(UserError, match=r"line 1: longer than 1 MiB.*and 1 more bad lines"):
         load_corpus([path])
@@ -208,7 +208,7 @@ def test_rows_without_id_that_repeat_are_counted(tmp_path, caplog):
     "name, content, complaint",
     [
         ("corpus.jsonl", None, "no such file"),
-        ("corpus.csv", b"a,b\n", "unknown kind of file"),
+        ("corpus.xlsx", b"a,b\n", "unknown kind of file"),
         ("corpus.jsonl", b"\n\n", "no usable text"),
         ("corpus.jsonl.gz", b"not gzip", "cannot be read"),
         ("corpus.jsonl.gz", gzip.compress(json.dumps(GOOD).encode() * 50)[:-12], "cannot be read"),
