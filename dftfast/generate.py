@@ -219,7 +219,7 @@ def _local(documents: list, options: Namespace) -> list[dict]:
 
 def _documents(options: Namespace) -> list:
     from dftfast.data import load_corpus
-    from dftfast.data.rows import UTF16
+    from dftfast.data.row_files import UTF16
 
     path, limit = Path(options.prompts), options.limit
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dftfast.data.document import Document, encodable
 from dftfast.data.prompt import prompt_messages
-from dftfast.data.rows import read_rows
+from dftfast.data.row_files import read_rows
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file
 

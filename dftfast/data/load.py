@@ -13,7 +13,7 @@ from pathlib import Path
 from dftfast.data.arrow_rows import HUB, hub_rows
 from dftfast.data.document import Document, parse_row, words
 from dftfast.data.forms import PAGE, PLAIN_BRIEF
-from dftfast.data.rows import read_rows
+from dftfast.data.row_files import read_rows
 from dftfast.data.split import hash_share
 from dftfast.runtime.errors import UserError
 

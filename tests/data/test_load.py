@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from dftfast.data import load_corpus, prompt_messages
-from dftfast.data import rows as rows_module
+from dftfast.data import row_files as rows_module
 from dftfast.data.load import with_token_counts
 from dftfast.runtime.errors import UserError
 
