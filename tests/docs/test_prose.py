@@ -1,0 +1,103 @@
+"""Pages are read once, from top to end: short sentences, and none that says where on the page."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+
+import pytest
+from markdown_pages import ROOT, anchors, blocks, links, num_words, pages, sentences
+
+LONGEST = 45  # words
+LONG, MOST_LONG = 35, 0.04  # words; share of sentences beyond them
+USUAL = 17  # words; the median stays below
+FEW = 10  # sentences, of which no share is taken
+# Still to be edited: their sentences are not held to this.
+UNEDITED = {
+    "README.md",
+    "CHANGELOG.md",
+    "benchmarks/results/README.md",
+    "docs/corpus.md",
+    "docs/judge.md",
+    "docs/metrics.md",
+    "docs/prepare.md",
+    *(f"docs/{name}.md" for name in ("integrations", "recipes", "rollout", "scaling")),
+    "docs/kernels/README.md",
+    *(
+        f"docs/kernels/{name}.md"
+        for name in (
+            *("causal_attention", "linear_logprob", "lora_linear", "ngram", "packed_linear"),
+            *("rbf_witness", "sample_tokens"),
+        )
+    ),
+}
+# A reader who comes by a link or a search has not read what stood above.
+POSITIONAL = re.compile(
+    r"\b(?:as|see) (?:above|below)\b|\b(?:rule|table|section|figures?) (?:above|below)\b", re.I
+)
+
+
+def names() -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages()]
+
+
+@pytest.fixture(params=[name for name in names() if name not in UNEDITED])
+def prose(request) -> list[str]:
+    return sentences((ROOT / request.param).read_text(encoding="utf-8"))
+
+
+def test_pages_left_out_are_there():
+    assert set(names()) >= UNEDITED
+
+
+def test_no_sentence_is_too_long(prose):
+    long = [sentence for sentence in prose if num_words(sentence) > LONGEST]
+    assert not long, "\n".join(long)
+
+
+def test_sentences_are_short(prose):
+    lengths = [num_words(sentence) for sentence in prose]
+    if len(lengths) >= FEW:
+        assert median(lengths) < USUAL
+        long = [sentence for sentence in prose if num_words(sentence) > LONG]
+        assert len(long) < MOST_LONG * len(prose), "\n".join(long)
+
+
+def test_no_sentence_points_up_or_down_the_page(prose):
+    found = [sentence for sentence in prose if POSITIONAL.search(sentence)]
+    assert not found, "\n".join(found)
+
+
+PAGE = """# A page, by *two* hands
+
+One. Two, e.g. this. `A long span.` Is it (a link to
+[there](other.md#a-name "with a title")) one? Yes!
+
+- A bullet
+  goes on
+
+    D = 1. No prose.
+
+| a table | is none. |
+|---|---|
+
+```bash
+echo "[no](link)"  # none. Either.
+```
+The end of 3.5 days.
+"""
+
+
+def test_what_is_taken_from_a_page():
+    assert sentences(PAGE) == [
+        "One.",
+        "Two, e.g. this.",
+        "Code Is it (a link to there) one?",
+        "Yes!",
+        "A bullet goes on",
+        "The end of 3.5 days.",
+    ]
+    assert links(PAGE) == ["other.md#a-name"]
+    assert anchors(PAGE) == {"a-page-by-two-hands"}
+    assert [(block.language, block.line) for block in blocks(PAGE)] == [("bash", 14)]
+    assert num_words("One, two – three.") == 3
