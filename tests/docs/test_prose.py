@@ -21,7 +21,7 @@ UNEDITED = {
     "docs/judge.md",
     "docs/metrics.md",
     "docs/prepare.md",
-    *(f"docs/{name}.md" for name in ("integrations", "recipes", "rollout", "scaling")),
+    *(f"docs/{name}.md" for name in ("rollout", "scaling")),
     "docs/kernels/README.md",
     *(
         f"docs/kernels/{name}.md"
