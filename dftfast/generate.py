@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dftfast.endpoint import add_endpoint_options
+from dftfast.generate_options import MAX_TOKENS, check_choices, check_endpoint, make_parser
 from dftfast.runtime.callable_module import make_callable
-from dftfast.runtime.command import ArgumentParser, run
+from dftfast.runtime.command import run
 from dftfast.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from dftfast.data import Document
+    from dftfast.data.part_file import PartFile
     from dftfast.endpoint.cache import AnswerCache
+    from dftfast.pipeline.local_texts import Texts
     from dftfast.rollout import Sampler
 
 log = logging.getLogger(__name__)
 make_callable(__name__)  # dftfast.generate(prompts)
-MAX_TOKENS = 512  # of a text, unless asked otherwise
 
 
 def generate(
@@ -42,11 +43,13 @@ def generate(
         adapters: PEFT folders of LoRAs, applied in order.
         sampler: None samples the model's own distribution, at most 512 tokens of it.
     """
-    from dftfast.pipeline.answers import LocalModel, write_texts
+    from dftfast.pipeline.local_texts import LocalModel, Texts
     from dftfast.rollout import Sampler
 
-    sampler = sampler or Sampler(max_tokens=MAX_TOKENS)
-    return write_texts(documents_of(prompts), LocalModel(model, adapters), sampler, seed, n)
+    sampler, rows = sampler or Sampler(max_tokens=MAX_TOKENS), []
+    texts = Texts(documents_of(prompts), LocalModel(model, adapters), sampler, seed, n)
+    texts.write(set(), rows.append)
+    return in_order(rows, texts.documents.values())
 
 
 def documents_of(prompts: Sequence[str]) -> list[Document]:
@@ -62,21 +65,30 @@ def documents_of(prompts: Sequence[str]) -> list[Document]:
     ]
 
 
+def in_order(rows: Iterable[dict], documents: Iterable[Document]) -> list[dict]:
+    """The rows in the order of the documents and of their samples."""
+    place = {document.id: number for number, document in enumerate(documents)}
+    return sorted(rows, key=lambda row: (place[row["id"]], row.get("sample", 0)))
+
+
 def main(arguments: Sequence[str]) -> None:
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     if options.select and options.n < 2:
         raise UserError(
             "command line: --select chooses among several texts for each prompt; give --n as well"
         )
     if options.n < 1:
         raise UserError(f"command line: --n must be at least 1, not {options.n}")
+    check_choices(options)
     if options.endpoint:
-        _check_endpoint(options)
+        check_endpoint(options)
     documents = _documents(options)
-    out = _output(options.out)
-    rows, partial = (
-        ask(documents, options, out) if options.endpoint else (_local(documents, options), None)
-    )
+    if options.out is None:
+        _to_screen(documents, options)
+        return
+    out = _output(options.out, options.overwrite)
+    rows, kept = (ask if options.endpoint else _local)(documents, options, out)
+    there = len(rows)
     if options.select:
         from dftfast.pipeline.answers import select
 
@@ -84,99 +96,9 @@ def main(arguments: Sequence[str]) -> None:
     from dftfast.data.generations import write_generations
 
     write_generations(out, rows)
-    if partial is not None and len(rows) >= len(documents) * (1 if options.select else options.n):
-        partial.delete()
+    if there >= len(documents) * options.n or not options.endpoint:
+        kept.delete()
     log.info("%d generations are in %s", len(rows), out)
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m dftfast.generate", description="Write a text for every prompt."
-    )
-    add = parser.add_argument
-    add("--model", help="model folder or hub id; none is SmolLM2-135M-Instruct")
-    add(
-        "--adapter",
-        action="append",
-        default=[],
-        help="PEFT folder of a LoRA; several are applied in order",
-    )
-    add(
-        "--endpoint",
-        metavar="NAME=URL,MODEL[,IN,OUT]",
-        help="ask a model behind an OpenAI-compatible API instead (extra "
-        "dftfast[judge]); its key is read from NAME_API_KEY; IN and OUT are US dollars "
-        "for a million tokens",
-    )
-    add(
-        "--prompts",
-        required=True,
-        help="corpus or prompts in any form of docs/corpus.md, or .txt with a prompt a line",
-    )
-    add("--skip-bad-lines", action="store_true", help="leave bad lines out, each named")
-    add("--out", required=True, help="file of generations to write (.jsonl)")
-    _add_sampler_options(parser)
-    add("--n", type=int, default=1, help="texts for each prompt (default %(default)s)")
-    add(
-        "--select",
-        metavar="CORPUS",
-        help="of the --n texts for each prompt keep one, so that those kept are together "
-        "distributed like the human texts of this corpus",
-    )
-    add(
-        "--embedder",
-        help="sentence-transformers folder or hub id for --select; none is all-MiniLM-L6-v2",
-    )
-    add("--seed", type=int, default=0, help="seed of the sampler (default %(default)s)")
-    add("--limit", type=int, help="use only this many of the prompts")
-    add("--device", help="cpu, cuda or cuda:N; none is the GPU where there is one")
-    add(
-        "--dtype",
-        choices=["bfloat16", "float32"],
-        help="type of the weights; none is bfloat16 where that is faster, else float32",
-    )
-    add_endpoint_options(parser)
-    return parser
-
-
-def _add_sampler_options(parser: ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--temperature", type=float, default=1.0, help="0 is greedy (default %(default)s)")
-    add("--top-p", type=float, default=1.0, help="nucleus share; 1 is off (default %(default)s)")
-    add(
-        "--top-k",
-        type=int,
-        default=0,
-        help="most likely tokens kept; 0 is off (default %(default)s)",
-    )
-    add(
-        "--min-p",
-        type=float,
-        default=0.0,
-        help="least share of the likeliest token's probability; 0 is off (default %(default)s)",
-    )
-    add(
-        "--max-tokens",
-        type=int,
-        default=MAX_TOKENS,
-        help="longest text in tokens (default %(default)s)",
-    )
-
-
-def _check_endpoint(options: Namespace) -> None:
-    """Refuse what an endpoint cannot do."""
-    own = {
-        "--model": options.model,
-        "--adapter": options.adapter,
-        "--device": options.device,
-        "--top-k": options.top_k,
-        "--min-p": options.min_p,
-    }
-    for name, value in own.items():
-        if value:
-            raise UserError(
-                f"command line: {name} is for models on this machine; leave it out with --endpoint"
-            )
 
 
 def ask(documents: list, options: Namespace, out: Path) -> tuple[list[dict], AnswerCache]:
@@ -206,25 +128,59 @@ def ask(documents: list, options: Namespace, out: Path) -> tuple[list[dict], Ans
     return rows, partial
 
 
-def _local(documents: list, options: Namespace) -> list[dict]:
-    """Rows by the model on this machine that the options of the command name."""
-    from dftfast.pipeline.answers import LocalModel, write_texts
+def _local(documents: list, options: Namespace, out: Path) -> tuple[list[dict], PartFile]:
+    """Rows by the model on this machine that the options name, and the file that kept them."""
+    from dftfast.data import prompt_messages
+    from dftfast.data.part_file import PartFile
+    from dftfast.runtime.signals import stop_on_signals
+
+    texts = _texts(documents, options)
+    depends_on = ("model", "adapter", "dtype", "n", "seed", "temperature", "top_k", "top_p")
+    settings = {name: getattr(options, name) for name in (*depends_on, "min_p", "max_tokens")}
+    asked = [(each.id, prompt_messages(each)) for each in texts.documents.values()]
+    kept = PartFile(out, {**settings, "prompts": asked})
+    if kept.rows:
+        log.info("%d texts are there already, in %s", len(kept.rows), kept.path)
+    try:
+        with stop_on_signals():
+            texts.write(set(kept.rows), kept.add)
+    finally:
+        kept.close()
+    return in_order(kept.rows.values(), texts.documents.values()), kept
+
+
+def _texts(documents: list, options: Namespace) -> Texts:
+    from dftfast.pipeline.local_texts import LocalModel, Texts
     from dftfast.rollout import Sampler
 
     names = ("temperature", "top_k", "top_p", "min_p", "max_tokens")
     sampler = Sampler(**{name: getattr(options, name) for name in names})
-    model = LocalModel(options.model, options.adapter, options.device, options.dtype)
-    return write_texts(documents, model, sampler, options.seed, options.n)
+    sizes = (options.sequences, options.step_tokens, options.cache_tokens)
+    model = LocalModel(options.model, options.adapter, options.device, options.dtype, *sizes)
+    return Texts(documents, model, sampler, options.seed, options.n, options.skip_bad_lines)
+
+
+def _to_screen(documents: list, options: Namespace) -> None:
+    """The text of a single prompt, piece by piece as it is written."""
+    for piece in _texts(documents, options).stream():
+        print(piece, end="", flush=True)
+    print()
 
 
 def _documents(options: Namespace) -> list:
     from dftfast.data import load_corpus
     from dftfast.data.row_files import UTF16
 
-    path, limit = Path(options.prompts), options.limit
+    limit = options.limit
 
     if limit is not None and limit < 1:
         raise UserError(f"command line: --limit must be at least 1, not {limit}")
+    if options.prompt is not None:
+        documents = documents_of([options.prompt])
+        if not documents:
+            raise UserError("command line: --prompt is empty")
+        return documents
+    path = Path(options.prompts)
     if path.suffix != ".txt":
         skip = {"skip_bad_lines": options.skip_bad_lines, "skip_option": "--skip-bad-lines"}
         return load_corpus([options.prompts], limit=limit, needs_text=False, **skip)
@@ -241,11 +197,19 @@ def _documents(options: Namespace) -> list:
     return documents[:limit]
 
 
-def _output(name: str) -> Path:
+def _output(name: str, overwrite: bool) -> Path:
     """The path to write to, refused now rather than after the work."""
+    from dftfast.data.part_file import part_of
+
     path = Path(name)
     if path.is_dir():
         raise UserError(f"--out: {name} is a folder, not a file")
+    unfinished = (part_of(path), path.with_name(f"{path.name}.partial"))
+    if overwrite:
+        for file in unfinished:
+            file.unlink(missing_ok=True)
+    elif path.exists() and not any(file.exists() for file in unfinished):
+        raise UserError(f"--out: {name} is there already; name another file or give --overwrite")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -17,4 +17,9 @@ def save_prompts(path: Path) -> Path:
 
 
 def read(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def options(model: Path, prompts: Path, out: Path, *more: str) -> list[str]:
+    paths = ["--model", str(model), "--prompts", str(prompts), "--out", str(out)]
+    return [*paths, *"--max-tokens 12 --dtype float32 --device cpu".split(), *more]

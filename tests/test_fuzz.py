@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from byte_model import save_byte_model
 from families import save_random_model
 from mutations import mutated_bytes, mutated_json, mutated_lines, mutated_safetensors
 from safetensors import SafetensorError
@@ -24,7 +25,9 @@ from dftfast.config import load_config
 from dftfast.data import load_corpus, prompt_messages
 from dftfast.data.generations import read_generations
 from dftfast.model.adapter import Adapter
+from dftfast.model.config import ModelConfig
 from dftfast.model.policy import Policy
+from dftfast.model.tokenizer import Tokenizer
 from dftfast.model.weights import load_decoder
 from dftfast.optimise.checkpoint import read_state, write_state
 from dftfast.runtime.errors import UserError
@@ -48,6 +51,11 @@ def originals(tmp_path_factory):
         {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
     ]
     rows += [{"prompt": "p", "completion": "c"}]
+    shares = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    rows += [{"conversations": shares}, {"instruction": "i", "input": "", "output": "o"}]
+    (root / "corpus.json").write_text(json.dumps(rows))
+    (root / "corpus.csv").write_text('prompt,completion\np,"c, d"\nq,"e\nf"\n')
+    save_byte_model(root / "bytes")
     (root / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     sampler = {"temperature": 1.0, "seed": 0}
     row = {"id": "1", "prompt": "p", "text": "t", "token_ids": [1, 2], "finish_reason": "stop"}
@@ -76,6 +84,13 @@ def load_documents(path: Path) -> None:
         prompt_messages(document)[-1]["content"].encode()
 
 
+def load_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer.from_folder(folder)
+    tokenizer.check_fits(ModelConfig.from_folder(folder).vocab_size)
+    ids = tokenizer.chat([{"role": "user", "content": "Write a note."}])
+    assert isinstance(tokenizer.decode([*ids, *tokenizer.encode("It is.")]), str)
+
+
 def load_checkpoint(folder: Path) -> None:
     try:
         read_state(folder)
@@ -101,6 +116,10 @@ KINDS: dict[str, tuple[str, str, Callable, Callable]] = {
     "generations": ("generations.jsonl", "", None, read_generations),
     "packed corpus": ("corpus.jsonl", "", None, load_documents),
     "yaml": ("run.yaml", "", mutated_bytes, load_yaml),
+    "tokenizer": ("bytes", "tokenizer.json", mutated_json, load_tokenizer),
+    "tokenizer config": ("bytes", "tokenizer_config.json", mutated_json, load_tokenizer),
+    "table": ("corpus.csv", "", mutated_bytes, load_documents),
+    "array": ("corpus.json", "", mutated_json, load_documents),
 }
 
 

@@ -9,10 +9,11 @@ import sys
 import pytest
 import torch
 from byte_model import save_byte_model
-from generate_rows import read, save_prompts
+from generate_rows import options, read, save_prompts
 from tokenizers import Tokenizer
 
 from dftfast import generate
+from dftfast.generate_options import make_parser
 from dftfast.pipeline.answers import select
 from dftfast.runtime.command import run
 
@@ -25,11 +26,6 @@ def model(tmp_path_factory):
 @pytest.fixture
 def prompts(tmp_path):
     return save_prompts(tmp_path / "prompts.jsonl")
-
-
-def options(model, prompts, out, *more):
-    paths = ["--model", str(model), "--prompts", str(prompts), "--out", str(out)]
-    return [*paths, *"--max-tokens 12 --dtype float32 --device cpu".split(), *more]
 
 
 def test_rows(model, prompts, tmp_path):
@@ -113,12 +109,47 @@ def test_select_keeps_the_texts_that_are_together_like_the_corpus(model, tmp_pat
         for k in range(2)
     ]
     more = ["--n", "4", "--select", str(human), "--embedder", "character-ngrams"]
-    parsed = generate._parser().parse_args(options(model, human, "out", *more))
+    parsed = make_parser().parse_args(options(model, human, "out", *more))
     kept = select(rows, parsed)
     assert [row["id"] for row in kept] == [*map(str, range(20)), "cut"]
     assert kept[-1]["text"] == "cut 0"
     assert sum(row["text"].startswith("A person") for row in kept[:-1]) >= 18
     assert all("sample" not in row for row in kept)
+
+
+def test_lines_of_a_text_file_are_its_prompts(model, tmp_path):
+    text = "\ufeffWrite a poem\r\nOn\u2028two\x0clines\n"
+    (tmp_path / "prompts.txt").write_bytes(text.encode())
+    generate.main(options(model, tmp_path / "prompts.txt", tmp_path / "out.jsonl"))
+    rows = read(tmp_path / "out.jsonl")
+    assert [row["prompt"] for row in rows] == ["Write a poem", "On\u2028two\x0clines"]
+
+
+def test_an_answer_depends_on_the_id_not_on_the_row(model, tmp_path):
+    rows = [{"id": f"mail-{i}", "prompt": f"Write {i}"} for i in range(6)]
+    texts = []
+    for name, part in (("all", rows), ("some", [rows[4], rows[1]])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in part))
+        out = tmp_path / f"{name}.out.jsonl"
+        generate.main(options(model, tmp_path / f"{name}.jsonl", out))
+        texts.append({row["id"]: row["token_ids"] for row in read(out)})
+    assert texts[1] == {identifier: texts[0][identifier] for identifier in ("mail-4", "mail-1")}
+
+
+def test_a_prompt_without_room_is_left_out_on_request(model, tmp_path):
+    rows = [{"id": "ok", "prompt": "Hi"}, {"id": "long", "prompt": "Hi " * 2000}]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out.jsonl"
+    generate.main(options(model, tmp_path / "p.jsonl", out, "--skip-bad-lines"))
+    assert [row["id"] for row in read(out)] == ["ok"]
+
+
+def test_near_the_end_of_the_context_the_answer_is_cut(model, tmp_path):
+    (tmp_path / "p.txt").write_text("x" * 4085 + "\n")
+    out = tmp_path / "out.jsonl"
+    generate.main(options(model, tmp_path / "p.txt", out, "--max-tokens", "50"))
+    [row] = read(out)
+    assert len(row["token_ids"]) <= 4096 - 4087 and row["sampler"]["max_tokens"] < 50
 
 
 def truncated(model, tmp_path):
@@ -156,6 +187,26 @@ BAD = {  # name -> (what makes it so, of the model, the prompts and the folder; 
         lambda m, p, t: truncated(m, t),
         ["--model", "{t}/truncated"],
         "model.safetensors",
+    ),
+    "output is there": (
+        lambda m, p, t: (t / "old.jsonl").write_text("mine"),
+        ["--out", "{t}/old.jsonl"],
+        "is there already",
+    ),
+    "seed": (nothing, ["--seed", "9223372036854775808"], "--seed: 9223372036854775808"),
+    "both kinds of prompts": (nothing, ["--prompt", "Hi"], "--prompts FILE, or --prompt TEXT"),
+    "no room": (nothing, ["--cache-tokens", "0"], "--cache-tokens must be at least 1"),
+    "UTF-16": (
+        lambda m, p, t: p.write_bytes('{"title": "x"}'.encode("utf-16")),
+        [],
+        "UTF-16",
+    ),
+    "long prompt": (
+        lambda m, p, t: p.write_text(
+            '{"id": "ok", "prompt": "Hi"}\n{"id": "mail-7", "prompt": "' + "Hi " * 2000 + '"}\n'
+        ),
+        [],
+        "prompt 'mail-7': 6002 tokens leave no room for an answer in the model's context of 4096",
     ),
     "missing adapter": (nothing, ["--adapter", "{t}/absent"], "absent"),
     "adapter of nothing": (

@@ -206,7 +206,11 @@ def _special_tokens(config: dict) -> dict[str, str]:
         name: token.get("content") if isinstance(token, dict) else token
         for name, token in special.items()
     }
-    return {name: token for name, token in special.items() if isinstance(token, str)}
+    special = {name: token for name, token in special.items() if isinstance(token, str)}
+    for name, token in special.items():
+        if any("\ud800" <= character <= "\udfff" for character in token):
+            raise UserError(f"tokenizer_config.json: {name}: half of a surrogate pair, not text")
+    return special
 
 
 def _chat_template(folder: Path, config: dict) -> str | None:

@@ -6,15 +6,14 @@ import json
 from contextlib import ExitStack
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
+from dftfast.model.tensor_file import TensorFile
 from dftfast.runtime.errors import UserError
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs"
 
 
-def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
+def open_weights(folder: Path, stack: ExitStack) -> dict[str, TensorFile]:
     """Tensor name -> the open safetensors file that holds it.
 
     A single file is taken before the shards of an index, as transformers does.
@@ -29,10 +28,10 @@ def open_weights(folder: Path, stack: ExitStack) -> dict[str, safe_open]:
     files = {}
     for path in paths:
         try:
-            opened = stack.enter_context(safe_open(path, framework="pt"))
+            opened = stack.enter_context(TensorFile(path))
         except FileNotFoundError:
             raise UserError(f"{path}: no such weight file{_instead(folder)}") from None
-        except (SafetensorError, OSError, ValueError) as wrong:
+        except (OSError, ValueError) as wrong:
             raise UserError(f"{path}: {_what_it_is(path, wrong)}") from None
         files.update(dict.fromkeys(opened.keys(), opened))
     return files
@@ -77,7 +76,7 @@ def _what_it_is(path: Path, wrong: Exception) -> str:
     try:
         with open(path, "rb") as file:
             start = file.read(len(_POINTER))
-    except OSError:
+    except (OSError, ValueError):  # not a name of a file at all
         start = b""
     if start == _POINTER:
         return (

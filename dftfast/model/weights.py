@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -23,17 +23,12 @@ from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.quantised import hold_in_nf4, matrices_in_nf4
 from dftfast.model.serving import write_companions
 from dftfast.model.shard import put, shard
+from dftfast.model.tensor_file import FLOATS, TensorFile
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.model.weight_files import open_weights
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_folder
 
-FLOATS = {
-    "BF16": torch.bfloat16,
-    "F16": torch.float16,
-    "F32": torch.float32,
-    "F64": torch.float64,
-}
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 log = logging.getLogger(__name__)
 SHARD_BYTES = 4 << 30
@@ -85,8 +80,11 @@ def read_config(folder: str | Path) -> ModelConfig:
     config = ModelConfig.from_folder(folder)
     with ExitStack() as stack:
         files = open_weights(Path(folder), stack)
-        if not config.tie_word_embeddings or not {HEAD, EMBEDDING} <= files.keys():
+        pair = (HEAD, EMBEDDING)
+        if not config.tie_word_embeddings or not set(pair) <= files.keys():
             return config
+        if not all(files[name].dtype(name) in FLOATS for name in pair):
+            return config  # `read_weights` refuses the type
         head, embedding = (files[name].get_tensor(name) for name in (HEAD, EMBEDDING))
         if torch.equal(head, embedding):
             return config
@@ -122,7 +120,7 @@ def read_weights(decoder: Decoder, folder: str | Path) -> None:
         for names, parameter, _ in packed_weights(decoder):
             try:
                 parts = [files[name].get_tensor(name) for name in names]
-            except (SafetensorError, OSError) as wrong:
+            except (ValueError, OSError) as wrong:
                 raise UserError(f"{folder}: tensor {names[0]}: {wrong}") from None
             value = parts[0] if len(parts) == 1 else torch.cat(parts)
             if not value.isfinite().all():
@@ -180,7 +178,7 @@ def hf_views(decoder: Decoder) -> Iterator[tuple[str, Tensor]]:
 
 
 def check_names(
-    expected: dict[str, tuple[int, ...]], files: dict[str, safe_open], folder: Path
+    expected: dict[str, tuple[int, ...]], files: dict[str, TensorFile], folder: Path
 ) -> None:
     tied_head = {HEAD} - expected.keys()
     extra = [
@@ -200,11 +198,10 @@ def check_names(
                 "weights?"
             )
     for name, wanted in expected.items():
-        stored = files[name].get_slice(name)
-        shape = tuple(stored.get_shape())
-        if stored.get_dtype() not in FLOATS:
+        shape, dtype = files[name].shape(name), files[name].dtype(name)
+        if dtype not in FLOATS:
             raise UserError(
-                f"{folder}: tensor {name} is of type {stored.get_dtype()}; "
+                f"{folder}: tensor {name} is of type {dtype}; "
                 f"read are {', '.join(FLOATS)}"
             )
         if shape != wanted:
@@ -239,7 +236,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
     """That of the embedding in the files of a model."""
     with ExitStack() as stack:
         files = open_weights(folder, stack)
-        return FLOATS[files[EMBEDDING].get_slice(EMBEDDING).get_dtype()]
+        return FLOATS[files[EMBEDDING].dtype(EMBEDDING)]
 
 
 def write_weights(decoder: Decoder, folder: Path, dtype: torch.dtype) -> None:

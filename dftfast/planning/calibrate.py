@@ -28,7 +28,7 @@ from dftfast.planning.chips import Chip, Shares
 from dftfast.planning.model_sizes import KNOWN
 from dftfast.planning.work import causal_pairs
 from dftfast.rollout import Request, RolloutEngine, Sampler
-from dftfast.rollout.memory import free_memory
+from dftfast.rollout.free_memory import free_memory
 
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, RANK = 1024, 3072, 16, 8, 64, 32
 VOCABULARY, TOKENS = 32_768, 1024

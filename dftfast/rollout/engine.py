@@ -15,8 +15,9 @@ from dftfast.rollout.blocks import BlockPool
 from dftfast.rollout.cpu import PackedDecoder
 from dftfast.rollout.drawing import draw
 from dftfast.rollout.fp8 import Fp8Decoder, check_fp8
+from dftfast.rollout.free_memory import free_memory
 from dftfast.rollout.graphs import GraphedDecoder
-from dftfast.rollout.memory import cache_bytes_per_token, free_memory
+from dftfast.rollout.memory import cache_bytes_per_token
 from dftfast.rollout.paged import Inputs, PagedDecoder
 from dftfast.rollout.refusals import check_requests
 from dftfast.rollout.request import Request, Sequence, sequences_of
@@ -96,12 +97,16 @@ class RolloutEngine:
 
     @stage("rollout")
     def generate(
-        self, requests: Iterable[Request], progress: Callable[[int, int], None] | None = None
+        self,
+        requests: Iterable[Request],
+        progress: Callable[[int, int], None] | None = None,
+        on_sample: Callable[[Sequence], None] | None = None,
     ) -> RolloutBatch:
         """All samples of all requests.
 
         Args:
             progress: called with (finished samples, all samples) whenever that changes.
+            on_sample: called with every sample as soon as it is finished.
 
         Raises:
             UserError: a request that can never fit, an id used twice, a token outside the
@@ -112,10 +117,13 @@ class RolloutEngine:
         sequences = [sequence for request in requests for sequence in sequences_of(request)]
         with closing(self._run(requests, sequences)) as steps:
             for advanced in steps:
-                newly = sum(sequence.finish_reason is not None for sequence in advanced)
-                finished += newly
+                newly = [each for each in advanced if each.finish_reason is not None]
+                finished += len(newly)
                 if newly and progress:
                     progress(finished, len(sequences))
+                for sequence in newly:
+                    if on_sample:
+                        on_sample(sequence)
         batch = RolloutBatch.from_sequences(sequences, self.device)
         if self.agreement_samples:
             batch.agreement = agreement(self.decoder, batch, self.agreement_samples)

@@ -1,8 +1,7 @@
-"""Memory: what is free, what a cached token costs, and what a whole run will need."""
+"""Memory: what a cached token costs, and what a whole run will need."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -13,18 +12,6 @@ from dftfast.model.nf4 import BYTES_PER_WEIGHT
 from dftfast.runtime.errors import UserError
 
 GIB = 2**30
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be allocated now on the device (on a CPU: MemAvailable of /proc/meminfo)."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo") as lines:
-            kib = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-        return kib * 1024
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cache_bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:

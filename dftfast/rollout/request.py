@@ -30,6 +30,11 @@ class Request:
     def __post_init__(self):
         if not len(self.prompt):
             raise UserError(f"request {self.id}: the prompt is empty; it needs at least one token")
+        if not (-(2**63) <= self.id < 2**63 and 0 <= self.seed < 2**63):
+            raise UserError(
+                f"request {self.id}: seed = {self.seed} must be from 0 to 2**63 - 1 (and the id "
+                "an integer of 64 bits)"
+            )
         if self.n < 1:
             raise UserError(f"request {self.id}: n = {self.n} must be at least 1")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,10 @@ class Sampler:
     logit_bias: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self):
+        for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens", "min_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, np.generic):  # rows of generations hold Python's numbers
+                object.__setattr__(self, name, value.item())
         for name in ("stop_token_ids", "stop_strings", "banned_token_ids"):
             value = getattr(self, name)
             _require(not isinstance(value, str), name, value, "a list")
@@ -166,11 +171,13 @@ def bend_logits(
 
 
 def _finite(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Numbers of numpy are numbers too; booleans are not."""
+    number = isinstance(value, (int, float)) or isinstance(value, (np.integer, np.floating))
+    return number and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _require(condition: bool, name: str, value, wanted: str) -> None:
