@@ -1,4 +1,4 @@
-"""What is generated is kept as it comes: a start after a stop goes on, and nothing is overwritten."""
+"""What is generated is kept as it comes: a second start goes on, and nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -103,7 +103,11 @@ def render(template: jinja2.Template, **variables) -> str:
             the message says at which of its lines.
     """
     try:
-        return template.render(**variables)
+        text = template.render(**variables)
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        raise UserError("the chat template makes half of a surrogate pair, not text") from None
     except (jinja2.TemplateError, RecursionError) as error:
         raise UserError(f"the chat template refused the messages: {error}") from error
     except Exception as error:

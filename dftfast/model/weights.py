@@ -201,8 +201,7 @@ def check_names(
         shape, dtype = files[name].shape(name), files[name].dtype(name)
         if dtype not in FLOATS:
             raise UserError(
-                f"{folder}: tensor {name} is of type {dtype}; "
-                f"read are {', '.join(FLOATS)}"
+                f"{folder}: tensor {name} is of type {dtype}; read are {', '.join(FLOATS)}"
             )
         if shape != wanted:
             raise UserError(
