@@ -53,26 +53,16 @@ class Sampler:
     logit_bias: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        for name in ("temperature", "top_k", "top_p", "min_p", "max_tokens", "min_tokens"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             if isinstance(value, np.generic):  # rows of generations hold Python's numbers
                 object.__setattr__(self, name, value.item())
         for name in ("stop_token_ids", "stop_strings", "banned_token_ids"):
             value = getattr(self, name)
             _require(not isinstance(value, str), name, value, "a list")
             object.__setattr__(self, name, tuple(value))
-        _require(
-            _finite(self.temperature) and self.temperature >= 0,
-            "temperature",
-            self.temperature,
-            "at least 0",
-        )
-        _require(
-            _whole(self.top_k) and self.top_k >= 0,
-            "top_k",
-            self.top_k,
-            "0 (off) or a positive integer",
-        )
+        t, k = self.temperature, self.top_k
+        _require(_finite(t) and t >= 0, "temperature", t, "a number of at least 0")
+        _require(_whole(k) and k >= 0, "top_k", k, "0 (off) or a positive integer")
         _require(_finite(self.top_p) and 0 < self.top_p <= 1, "top_p", self.top_p, "in (0, 1]")
         _require(_finite(self.min_p) and 0 <= self.min_p <= 1, "min_p", self.min_p, "in [0, 1]")
         penalty = self.repetition_penalty

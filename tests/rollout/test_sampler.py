@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from dftfast.rollout.request import Request
 from dftfast.rollout.sampler import Sampler, bend_logits
 from dftfast.runtime.errors import UserError
 
@@ -76,3 +78,13 @@ def test_repetition_penalty_is_that_of_transformers():
     ]
     bend_logits(logits, Sampler(repetition_penalty=1.3), tokens, [])
     torch.testing.assert_close(logits, expected)
+
+
+def test_numbers_of_numpy_are_numbers():
+    sampler = Sampler(temperature=np.float32(0.5), top_k=np.int64(3), max_tokens=np.int32(7))
+    assert sampler == Sampler(0.5, 3, max_tokens=7)
+    assert all(type(value) in (int, float) for value in sampler.settings.values())
+    with pytest.raises(UserError, match="top_k = -1 must be 0"):
+        Sampler(top_k=np.int64(-1))
+    with pytest.raises(UserError, match="seed = 9223372036854775808 must be from 0"):
+        Request(0, [1], seed=2**63)
