@@ -49,4 +49,4 @@ def ebft(context: PhaseContext, phase: int) -> dict:
     """One phase of feature matching."""
     human = own_human(context, context.phase_prompts(phase)).embeddings
     critic = lambda context, prompts, rollouts, phase: FeatureMatching(human, rollouts)
-    return regression_phase(context, phase, critic)
+    return regression_phase(context, phase, critic, by_piece=False)

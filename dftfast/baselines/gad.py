@@ -54,7 +54,7 @@ def gad(context: PhaseContext, phase: int) -> dict:
     """One phase towards what the discriminator scores high."""
     human, seed = own_human(context, context.phase_prompts(phase)), context.seed + phase
     critic = lambda context, prompts, rollouts, phase: BradleyTerry(human, rollouts, seed)
-    return regression_phase(context, phase, critic)
+    return regression_phase(context, phase, critic, by_piece=False)
 
 
 def _features(samples: Samples) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.dft.regression import regression_phase
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.density_ratio import DensityRatio
 from dftfast.distribution.samples import Samples
 
 
@@ -34,4 +34,4 @@ def textgail(context: PhaseContext, phase: int) -> dict:
     critic = lambda context, prompts, rollouts, phase: Discriminator(
         context.human, rollouts, context.seed + phase
     )
-    return regression_phase(context, phase, critic)
+    return regression_phase(context, phase, critic, by_piece=False)

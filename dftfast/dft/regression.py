@@ -1,6 +1,6 @@
 """One phase of DFT by regression of log-ratios on witnesses.
 
-The phase samples K candidates for each prompt and credits every one by its witness: how much less
+The phase samples K candidates for each prompt and credits every one by its witness: how much more
 of its kind the policy should write, as seen from human text, less the mean of its prompt. The best
 small step down the discrepancy multiplies the probability of a text by exp(β credit). An adapter is
 trained towards that by least squares: the log-ratio log p − log p₀ of each candidate, p₀ the policy
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from dftfast.dft.context import PhaseContext, Rollouts
+from dftfast.dft.pieces import Pieces, cut, examples, groups, piece_rollouts
 from dftfast.distribution.samples import Samples
 from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.kernels import linear_logprob
@@ -35,6 +36,7 @@ from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.fit import FitSettings, LoopHooks, train
 from dftfast.optimise.likelihood import completion_states, token_logprobs
 from dftfast.optimise.packing import Example, PackedBatch
+from dftfast.runtime.errors import Diverged
 from dftfast.runtime.files import digest
 from dftfast.runtime.profile import stage
 
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 ROUNDS = 2
 NATS = 0.7  # standard deviation of the targets of all rounds together, within prompts
+LEAST_RELIABILITY = 0.1  # of the best view, below which a run ends
 LARGEST_WEIGHT = 5.0  # of a candidate, in units of the mean of its prompt
 
 
@@ -72,56 +75,79 @@ def witnesses(
         return Witnesses(rollouts.samples, human, rollouts.prompt, own, context.seed + phase)
 
 
-def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = witnesses) -> dict:
+def regression_phase(
+    context: PhaseContext, phase: int, critic: MakeCritic = witnesses, by_piece: bool = True
+) -> dict:
     """Train one adapter and leave it live on the policy.
 
+    Args:
+        by_piece: credit long texts piece by piece, too.
+
     Returns:
-        A record of each round, as of `Targets`.
+        The reliability of each view, where the critic has it, and a record of each round as of
+        `Targets`.
+
+    Raises:
+        Diverged: two halves of the reference agree on no witness.
     """
     prompts = context.phase_prompts(phase)
     rollouts = context.candidates(phase, prompts)
-    critics: list[Critic] = []  # of rank 0 alone
+    pieces = cut(context, rollouts.samples)
+    parts = piece_rollouts(context, prompts, rollouts, pieces) if pieces.several else None
+    critics: list[Critic] = []  # of rank 0 alone: of the texts, and of the pieces
     on_rank0(lambda: critics.append(critic(context, prompts, rollouts, phase)))
-    samples = rollouts.samples
-    texts = [
-        Example(prompts[p].prompt, samples.tokens_of(i)) for i, p in enumerate(rollouts.prompt)
-    ]
-    targets = Targets(context, texts, rollouts, critics)
+    if parts and by_piece:
+        on_rank0(lambda: critics.append(critic(*parts, phase)))
+    reliability = on_rank0(lambda: getattr(critics[0], "reliability", {}))
+    check_reliability(reliability)
+    targets = Targets(context, prompts, rollouts, pieces, critics)
     targets.train(context, phase)
     return {
-        "candidates": len(texts),
+        "candidates": len(rollouts.samples),
         "cut_or_empty": rollouts.left_out,
+        "reliability": reliability,
         "rounds": targets.records,
     }
 
 
+def check_reliability(reliability: dict[str, float]) -> None:
+    """Refuse to follow witnesses of which not one is reliable; by name of the view."""
+    shares = ", ".join(f"{name} {share:.2f}" for name, share in reliability.items())
+    log.info("reliability of the witnesses: %s", shares)
+    if reliability and max(reliability.values()) < LEAST_RELIABILITY:
+        raise Diverged(f"no witness is reliable ({shares}): there is nothing left to follow")
+
+
 class Targets:
-    """The candidates of a phase and the log-ratios that they shall have.
+    """The candidates of a phase, in their pieces, and the log-ratios that these shall have.
 
     Args:
-        critics: on rank 0 that of the candidates.
+        critics: on rank 0 that of the texts, and that of the pieces where they are looked at.
 
     Attributes:
         records: one a round: the share of the candidates that count (effective sample size), the
-            standard deviation of their log-ratios, the share of the targets' variance that the
-            log-ratios explain, and what the critic makes of the weighted population.
+            standard deviation of the pieces' log-ratios, the share of the targets' variance that
+            the log-ratios explain, and what the critic makes of the weighted population.
     """
 
     def __init__(
         self,
         context: PhaseContext,
-        texts: list[Example],
+        prompts: Sequence[Example],
         rollouts: Rollouts,
+        pieces: Pieces,
         critics: Sequence[Critic],
     ):
-        self.texts, self.critics = texts, critics
+        self.critics, self.text = critics, pieces.text
+        self.texts = examples(pieces, prompts, rollouts.prompt)
         self.prompt = np.asarray(rollouts.prompt)
+        self.group = groups(pieces, rollouts.prompt)
         self.decoder, self.micro_tokens = context.policy.decoder, context.settings.micro_tokens
-        self.drawn = token_logprobs(self.decoder, texts, self.micro_tokens)
+        self.drawn = token_logprobs(self.decoder, self.texts, self.micro_tokens)
         self.start = np.array(list(map(sum, self.drawn)))
-        self.wanted = np.zeros(len(texts))
+        self.wanted = np.zeros(len(self.texts))
         # of every round, which a resumed phase does not measure again
-        self.ratios = torch.full((ROUNDS, len(texts)), torch.nan, dtype=torch.float64)
+        self.ratios = torch.full((ROUNDS, len(self.texts)), torch.nan, dtype=torch.float64)
         self.ratios[0] = 0
         self.scale: float | None = None  # of credits, that makes them targets
         self.records: list[dict] = []
@@ -130,7 +156,7 @@ class Targets:
         """Put a fresh adapter on the decoder and train it, one epoch over the candidates."""
         settings, seed = context.settings, context.seed + phase
         parameters = context.policy.begin_phase(settings.rank, settings.rank, seed)
-        steps = prompts_together(self.texts, self.prompt, settings.batch_tokens, seed)
+        steps = prompts_together(self.texts, self.prompt[self.text], settings.batch_tokens, seed)
         fit = FitSettings(
             settings.learning_rate,
             batch_tokens=settings.batch_tokens,
@@ -157,12 +183,25 @@ class Targets:
         """Add the credits at the policy as it is now to the targets."""
         if self.ratios[round_].isnan().any():
             self.ratios[round_] = torch.from_numpy(self._log_ratios())
-        ratios = self.ratios[round_].numpy()
-        weights = self._record(ratios)
-        credit = on_rank0(lambda: centred(self.critics[0].reward(weights), self.prompt, weights))
+        credit = self._credit(self.ratios[round_].numpy())
         if self.scale is None:
             self.scale = NATS / ROUNDS / max(float(credit.std()), 1e-30)
         self.wanted += self.scale * credit
+
+    def _credit(self, ratios: np.ndarray) -> np.ndarray:
+        """float64 of each piece, where the policy has these log-ratios: recorded, too.
+
+        A text's credit is shared out to its pieces; each has its own besides, where there are
+        several.
+        """
+        whole = importance_weights(np.bincount(self.text, ratios), self.prompt)
+        self._record(ratios, whole)
+        of_text = on_rank0(lambda: centred(self.critics[0].reward(whole), self.prompt, whole))
+        credit = (of_text / np.bincount(self.text))[self.text]
+        if on_rank0(lambda: len(self.critics) > 1):
+            part = importance_weights(ratios, self.group)
+            credit += on_rank0(lambda: centred(self.critics[1].reward(part), self.group, part))
+        return credit
 
     def _with_target(self, i: int) -> Example:
         """A candidate whose weights are the log-probabilities that its tokens shall have in sum."""
@@ -174,12 +213,11 @@ class Targets:
         now = token_logprobs(self.decoder, self.texts, self.micro_tokens)
         return np.array(list(map(sum, now))) - self.start
 
-    def _record(self, ratios: np.ndarray) -> np.ndarray:
-        """Record where the policy stands; the candidates' weights there."""
-        weights = importance_weights(ratios, self.prompt)
-        alike = np.ones(len(weights))
-        residual = centred(ratios - self.wanted, self.prompt, alike)
-        wanted = float(np.square(centred(self.wanted, self.prompt, alike)).sum())
+    def _record(self, ratios: np.ndarray, weights: np.ndarray) -> None:
+        """Record where the policy stands: `ratios` of the pieces, `weights` of the texts."""
+        alike = np.ones(len(ratios))
+        residual = centred(ratios - self.wanted, self.group, alike)
+        wanted = float(np.square(centred(self.wanted, self.group, alike)).sum())
         record = {
             "effective_share": effective_share(weights),
             "nats": float(ratios.std()),
@@ -190,7 +228,6 @@ class Targets:
         log.info(
             "round %d: %s", len(self.records), ", ".join(f"{k} {v:.5g}" for k, v in record.items())
         )
-        return weights
 
 
 def importance_weights(log_ratios: np.ndarray, prompt: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ which of them to write more and less of.
 
 from __future__ import annotations
 
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.density_ratio import DensityRatio
 from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.density_ratio import DensityRatio
 from dftfast.distribution.energy import Energy, LengthEnergy
 from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from dftfast.data.split import hash_share
 from dftfast.prepare.clean import Removed, clean
-from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.lines import LineRules
+from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
 from dftfast.prepare.repeated_lines import LineCounts, count, find_repeated

@@ -8,6 +8,7 @@ import torch
 from tiny_run import fine_tuned, save_corpus, save_tiny_model
 
 from dftfast.dft import regression
+from dftfast.dft.context import Rollouts
 from dftfast.dft.regression import (
     effective_share,
     importance_weights,
@@ -20,7 +21,7 @@ from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example, pack
 from dftfast.pipeline.stage_dft import phase_context
-from dftfast.runtime.errors import Interrupted
+from dftfast.runtime.errors import Diverged, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +109,19 @@ def test_a_phase_that_was_stopped_goes_on_to_the_same_adapter(context, tmp_path,
     monkeypatch.setattr(regression, "squared_residual", loss)
     regression_phase(context, 2)
     assert all(torch.equal(a, b) for a, b in zip(whole, adapter_of(context), strict=True))
+
+
+def test_a_phase_is_refused_where_nothing_is_left_to_follow(context, monkeypatch):
+    settings_of(context, monkeypatch)
+    people = context.human
+    # the candidates are human texts themselves: nothing tells them from the reference
+    order = np.random.default_rng(0).permutation(len(people)) // 2 * 2
+    drawn = people.select([int(i) for i in order])
+    rollouts = Rollouts(drawn, [i // 2 for i in range(len(drawn))], [True] * 9, [], 0.0, {})
+    asked = [context.examples[i] for i in range(len(drawn) // 2 + 1)]
+    found = regression.witnesses(context, asked, rollouts, 1)
+    assert max(found.reliability.values()) < 0.6
+    monkeypatch.setattr(regression, "LEAST_RELIABILITY", 0.6)
+    with pytest.raises(Diverged, match="no witness is reliable"):
+        regression.check_reliability(found.reliability)
+    regression.check_reliability({"mmd": 0.1, "style": 0.7})

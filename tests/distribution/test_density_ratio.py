@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from distribution.texts import fitted, random_samples
 
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.density_ratio import DensityRatio
 
 
 def test_density_ratio_ranks_human_like_samples_higher_and_is_blind_to_equal_sets():

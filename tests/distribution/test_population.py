@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dftfast.distribution import population
-from dftfast.distribution.classifier import DensityRatio
+from dftfast.distribution.density_ratio import DensityRatio
 from dftfast.distribution.energy import LengthEnergy
 from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
 from dftfast.distribution.ngram_l2 import NGramL2
