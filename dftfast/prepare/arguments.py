@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dftfast.prepare.installed import check_installed
+from dftfast.prepare.model_options import add_model_options, model_steps
 from dftfast.prepare.rule_names import RULES
 from dftfast.prepare.settings import Settings
 from dftfast.runtime.command import ArgumentParser
@@ -24,7 +25,9 @@ def main(arguments: Sequence[str]) -> None:
     from dftfast.prepare.flow import Steps, prepare
     from dftfast.prepare.prepared_page import write_report
 
-    tally = prepare(options.sources, out, settings, Steps(options.limit, None, _counter(options)))
+    model = model_steps(options, settings, out)
+    steps = Steps(options.limit, model, _counter(options))
+    tally = prepare(options.sources, out, settings, steps)
     page = write_report(tally, out)
     for reason, number in tally.skipped.most_common(5):
         log.warning("not read: %s: %d, such as %s", reason, number, tally.examples[reason][0])
@@ -33,6 +36,8 @@ def main(arguments: Sequence[str]) -> None:
         *(out, tally.rows, tally.read, tally.lines.total(), tally.left_out.total()),
         tally.duplicates,
     )
+    if tally.model:
+        log.info("model: %s", ", ".join(f"{what} {n}" for what, n in tally.model.most_common()))
     log.info("look at %s before you train", page)
 
 
@@ -72,6 +77,7 @@ def _parser() -> ArgumentParser:
     )
     add("--limit", type=int, help="write only this many rows, chosen by hash: a trial")
     add("--tokenizer", help="model folder or hub id whose tokens are counted in each row")
+    add_model_options(parser)
     return parser
 
 

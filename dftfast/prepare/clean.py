@@ -16,13 +16,18 @@ Removed = Callable[[Piece, dict[int, str], str | None], object]
 
 
 def clean(
-    pieces: Iterable[Piece], rules: LineRules, settings: Settings, removed: Removed
+    pieces: Iterable[Piece],
+    rules: LineRules,
+    settings: Settings,
+    removed: Removed,
+    final: bool = True,
 ) -> Iterator[Piece]:
     """The pieces that are writing, with the numbers of the lines that are kept.
 
     Args:
         removed: told of each piece what was removed: rule of each line, and the rule under which
             the piece was left out, if it was.
+        final: False where a model cleans again what is kept, so that only what is left out is told.
     """
     for piece in pieces:
         lines = rules.removed(piece)
@@ -30,7 +35,7 @@ def clean(
         text = cleaned.cleaned
         language = language_of(text)
         rule = _left_out(text, language[0], settings)
-        if lines or rule:
+        if rule or (lines and final):
             removed(piece, lines, rule)
         if rule is None:
             yield replace(cleaned, language=language)

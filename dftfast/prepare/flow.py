@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from dftfast.data.split import hash_share
 from dftfast.prepare.clean import Removed, clean
 from dftfast.prepare.lines import LineRules
+from dftfast.prepare.model_steps import ModelSteps
 from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
@@ -36,13 +38,12 @@ class Steps:
 
     Attributes:
         limit: rows of a trial, chosen by hash; None is all.
-        write: lets a model clean and brief what the rules have cleaned; it is given a function that
-            reads the pieces, the tally, and what is to be told of removals.
+        model: cleans and briefs what the rules have left.
         count_tokens: of a text.
     """
 
     limit: int | None = None
-    write: Callable[[Callable[[], Pieces], Tally, Removed], Iterator[Piece]] | None = None
+    model: ModelSteps | None = None
     count_tokens: Callable[[str], int] | None = None
 
 
@@ -56,24 +57,28 @@ def prepare(sources: Sequence[str], out: Path, settings: Settings, steps: Steps)
     work = out.with_name(f".{out.name}.work")
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed: the steps are quick
     work.mkdir(parents=True)
-    removals = out.with_name("removed.jsonl")
+    removals, rows = work / "removed.jsonl", work / "rows.jsonl"
     try:
-        with atomic_file(removals) as partial, open(partial, "w", encoding="utf-8") as file:
+        with open(removals, "w", encoding="utf-8") as file:
 
             def removed(piece: Piece, lines: dict[int, str], rule: str | None) -> None:
                 file.write(json.dumps(tally.removed(piece, lines, rule), ensure_ascii=False) + "\n")
 
-            unique = _by_rules(files, work, settings, tally, removed)
+            final = not (steps.model and steps.model.cleans)
+            unique, rules = _by_rules(files, work, settings, tally, (removed, final))
             chosen = unique if steps.limit is None else _trial(unique, steps.limit)
-            pieces = steps.write(chosen, tally, removed) if steps.write else chosen()
-            _write(out, with_briefs(pieces), settings, steps, tally)
+            pieces = steps.model(chosen, tally, removed, rules) if steps.model else chosen()
+            _write(rows, with_briefs(pieces), settings, steps, tally)
+        for written, place in ((removals, out.with_name("removed.jsonl")), (rows, out)):
+            with atomic_file(place) as partial:
+                os.replace(written, partial)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return tally
 
 
-def _by_rules(files, work: Path, settings: Settings, tally: Tally, removed: Removed):
-    """What the rules leave, as a function that reads it from disk again at each call."""
+def _by_rules(files, work: Path, settings: Settings, tally: Tally, told: tuple[Removed, bool]):
+    """What the rules leave, as a function that reads it from disk again at each call; the rules."""
     read, cleaned = work / "read.jsonl", work / "cleaned.jsonl"
     pieces = count(read_pieces(files, settings, tally.skip), LineCounts(work / "lines"))
     tally.read = _spool(read, pieces, "reading")
@@ -81,12 +86,12 @@ def _by_rules(files, work: Path, settings: Settings, tally: Tally, removed: Remo
         reasons = "; ".join(f"{reason}: {n}" for reason, n in tally.skipped.most_common(3))
         raise UserError(f"no document in {len(files)} files ({reasons or 'all are empty'})")
     rules = LineRules(settings, find_repeated(work / "lines"))
-    kept = clean(load(read), rules, settings, removed)
+    kept = clean(load(read), rules, settings, *told)
     _spool(cleaned, Signatures(work / "bands").add(kept), "cleaning", tally.read)
     duplicates = find_duplicates(work / "bands")
     tally.duplicates = len(duplicates)
     tally.pairs = _some_pairs(load(cleaned), duplicates)
-    return lambda: (piece for piece in load(cleaned) if piece.key not in duplicates)
+    return (lambda: (p for p in load(cleaned) if p.key not in duplicates)), rules
 
 
 def _some_pairs(pieces: Pieces, duplicates: dict[int, int], most: int = 20):
@@ -103,19 +108,18 @@ def _trial(unique: Callable[[], Pieces], limit: int) -> Callable[[], Pieces]:
     return lambda: (piece for piece in unique() if piece.key in keys)
 
 
-def _write(out: Path, pieces: Pieces, settings: Settings, steps: Steps, tally: Tally) -> None:
+def _write(path: Path, pieces: Pieces, settings: Settings, steps: Steps, tally: Tally) -> None:
     mask = Mask(settings.region) if settings.mask else None
-    with atomic_file(out) as partial:
-        with open(partial, "w", encoding="utf-8") as file:
-            for row in to_rows(pieces, mask, steps.count_tokens):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                tally.row(row)
-        if not tally.rows:
-            found = ", ".join(f"{rule} {n}" for rule, n in tally.left_out.most_common(3))
-            raise UserError(
-                f"nothing is left of {tally.read} documents ({found}); "
-                "see --min-words, --without and --languages"
-            )
+    with open(path, "w", encoding="utf-8") as file:
+        for row in to_rows(pieces, mask, steps.count_tokens):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            tally.row(row)
+    if not tally.rows:
+        found = ", ".join(f"{rule} {n}" for rule, n in tally.left_out.most_common(3))
+        raise UserError(
+            f"nothing is left of {tally.read} documents ({found}); "
+            "see --min-words, --without and --languages"
+        )
     tally.masked = mask.counts if mask else tally.masked
 
 
