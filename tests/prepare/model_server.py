@@ -6,6 +6,8 @@ import json
 
 from chat_server import completion
 
+from dftfast.prepare.arguments import main
+
 BRIEF = {
     "prompt": "Tell me a story of that town.",
     "use_case": "short story",
@@ -63,3 +65,11 @@ def bad_answers(lines) -> list[str]:
         json.dumps({**BRIEF, "style": "long " * 100}),
         json.dumps({"brief": BRIEF}),
     ]
+
+
+def prepare(folder, out, server, *options):
+    """The rows that the command writes by way of the server, and the counts of its report."""
+    where = ["--endpoint", f"local={server.url},m", "--out", str(out), "--yes"]
+    main([str(folder), *where, *options])
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    return rows, json.loads((out.parent / "prepared.json").read_text())
