@@ -21,15 +21,6 @@ UNEDITED = {
     "docs/judge.md",
     "docs/metrics.md",
     "docs/prepare.md",
-    *(f"docs/{name}.md" for name in ("rollout", "scaling")),
-    "docs/kernels/README.md",
-    *(
-        f"docs/kernels/{name}.md"
-        for name in (
-            *("causal_attention", "linear_logprob", "lora_linear", "ngram", "packed_linear"),
-            *("rbf_witness", "sample_tokens"),
-        )
-    ),
 }
 # A reader who comes by a link or a search has not read what stood above.
 POSITIONAL = re.compile(
