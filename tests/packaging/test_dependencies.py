@@ -36,7 +36,7 @@ BASE = names(PROJECT["dependencies"])
 EXTRAS = {
     name
     for extra, lines in PROJECT["optional-dependencies"].items()
-    if extra not in ("test", "dev")
+    if extra not in ("test", "docs", "dev")
     for name in names(lines)
 }
 
