@@ -1,4 +1,4 @@
-"""For mkdocs: pages beside docs/ join the site, and links to code become the paths that they name."""
+"""For mkdocs: pages beside docs/ join the site; links to code become the paths that they name."""
 
 from __future__ import annotations
 
