@@ -16,13 +16,13 @@ from dftfast.config.schema import Config, Section, is_section, keys
 WIDTH = 80  # columns of the terminal that the help is written for
 COMMON = {  # what most people set, in the order in which they meet it
     "model.name": "folder or hub id; none is SmolLM2-135M",
-    "data.train": "your texts (.jsonl, .gz or .parquet)",
+    "data.train": "texts: files, folders or hf:NAME:SPLIT",
     "data.held_out": "texts to report on; none: a tenth",
     "run.folder": "folder of the run",
     "sft.learning_rates": "one fine-tuned model for each",
     "sft.max_texts": "texts to fine-tune on; none is all",
     "sweep.temperatures": "samplers that DFT is compared with",
-    "dft.phases": "times to sample, choose and train",
+    "dft.phases": "times to sample, credit and train",
     "dft.prompts": "training prompts a phase",
     "evaluation.prompts": "prompts to report on; none is all",
 }
@@ -88,23 +88,32 @@ def help_all(program: str, about: str = "") -> str:
 
 def markdown() -> str:
     """docs/configuration.md."""
-    shorthands = ", ".join(f"`--{short}` is `--{key}`" for short, key in SHORTHANDS.items())
     lines = [
         "# Configuration",
         "",
         "<!-- Made by `python -m dftfast.config`; a test compares it with the schema. -->",
         "",
         "A run is configured by one tree of keys.",
-        "Later layers win: built-in defaults, then `--preset NAME`, then `--config FILE.yaml`",
-        "(sections as in the tables below), then `--section.key=value` on the command line.",
+        "Later layers win: built-in defaults, then `--preset NAME`, then `--config FILE.yaml`, "
+        "then `--section.key=value` on the command line.",
         "Unknown keys are refused and the nearest valid key is named.",
-        "The resolved tree is written to `config.yaml` in the run folder, which `--config` reads",
+        "The resolved tree is written to `config.yaml` in the run folder, which `--config` reads "
         "back and `--resume FOLDER` goes on with.",
         "",
         f"Presets: {', '.join(f'`{name}`' for name in presets())}.",
-        "Lists are comma-separated on the command line; `none` leaves a key to its automatic",
-        f"choice. Short forms: {shorthands}.",
+        "Lists are comma-separated on the command line.",
+        "`none` leaves a key to its automatic choice.",
+        "",
+        "## What most people set",
+        "",
+        "| on the command line | default | meaning |",
+        "|---|---|---|",
     ]
+    for key in [*COMMON, *(key for key in _SHORT if key not in COMMON)]:
+        said = COMMON.get(key) or keys()[key].description
+        lines.append(f"| `--{_SHORT.get(key, key)}` | `{default_text(keys()[key])}` | {said} |")
+    shorthands = ", ".join(f"`--{short}` for `{key}`" for short, key in SHORTHANDS.items())
+    lines += ["", f"Short forms: {shorthands}."]
     for section, meaning, fields in _sections():
         lines += ["", f"## {section}", "", f"{meaning[0].upper()}{meaning[1:]}.", ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
