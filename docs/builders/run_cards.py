@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,20 +44,37 @@ class Row:
         away = self.best - self.human
         return (value - self.human) / away if away else 0.0
 
+    def z(self) -> float | None:
+        """How many standard deviations of human texts ours is from them."""
+        if self.interval is None or self.interval[1] <= self.interval[0]:
+            return None
+        return (fmean(self.seeds) - self.human) / ((self.interval[1] - self.interval[0]) / 3.92)
+
 
 @dataclass(frozen=True)
 class RunCard:
-    """One folder of results."""
+    """One folder of results.
+
+    Attributes:
+        facts: what the card says in lines such as "- minutes: 25".
+    """
 
     name: str
     title: str
-    about: dict
+    facts: dict[str, str]
     rows: list[Row]
+
+    def left(self) -> float:
+        """Mean share of the distances that is left."""
+        return fmean(row.left(fmean(row.seeds)) for row in self.distances())
+
+    def distances(self) -> list[Row]:
+        return [row for row in self.rows if METRICS[row.metric].better == "lower"]
 
     def chart(self) -> str:
         seeds = len(self.rows[0].seeds) if self.rows else 0
         return dumbbells(
-            [_dumbbell(row) for row in self.rows if METRICS[row.metric].better == "lower"],
+            [_dumbbell(row) for row in self.distances()],
             f"{self.title}: what is left of the distance to human text",
             f"blue: DFT, {seeds} run{'s' * (seeds > 1)}; green: human texts among themselves",
         )
@@ -65,21 +83,22 @@ class RunCard:
 def run_cards(results: Path) -> list[RunCard]:
     """The folders that have a card and results of DFT, by name."""
     folders = [page.parent for page in sorted(results.glob("*/README.md"))]
-    return [card for folder in folders if (card := _card(folder)).rows]
+    return [card for folder in folders if (card := _card(folder)).distances()]
 
 
 def _card(folder: Path) -> RunCard:
     files = sorted(folder.glob("results*.json"))
     runs = [read_results(file) for file in files]
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    title = (folder / "README.md").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    title, facts = card.splitlines()[0].lstrip("# "), dict(re.findall(r"(?m)^- (\w+): (.+)$", card))
     others: dict = {}
     for run in runs:
         others |= super_baseline_systems(run, OURS)
     best = super_baseline(others)
     ours = [(run[OURS], record["verdicts"]) for run, record in zip(runs, records) if OURS in run]
     rows = [row for metric in SHOWN if metric in best and (row := _row(metric, best[metric], ours))]
-    return RunCard(folder.name, title, records[0]["about"] if records else {}, rows)
+    return RunCard(folder.name, title, facts, rows)
 
 
 def _row(
@@ -110,10 +129,23 @@ def _dumbbell(row: Row) -> Dumbbell:
 
 
 def runs_page(cards: list[RunCard]) -> str:
-    """A figure and a table a run."""
+    """All runs by what is left, then a figure and a table a run."""
     if not cards:
         return "No run on record has a card yet.\n"
-    return "\n".join(_section(card) for card in cards)
+    head = [
+        "## Distance left to human text\n",
+        "| run | left, mean of the distances | z of MMD² | minutes | commit |",
+        "|---|---|---|---|---|",
+    ]
+    ranked = sorted(cards, key=RunCard.left)
+    return "\n".join([*head, *map(_ranked, ranked), "", *map(_section, cards)])
+
+
+def _ranked(card: RunCard) -> str:
+    z = next((row.z() for row in card.rows if row.metric == "mmd2"), None)
+    shown = "–" if z is None else f"{z:.1f}"
+    minutes, commit = (card.facts.get(name, "–") for name in ("minutes", "commit"))
+    return f"| {card.title} | {100 * card.left():.0f}% | {shown} | {minutes} | {commit} |"
 
 
 def _section(card: RunCard) -> str:

@@ -75,7 +75,9 @@ def cards(tmp_path):
         for seed, (ours, verdict) in enumerate([(0.002, "better"), (0.004, "level")]):
             text = json.dumps(results(ours, verdict))
             (tmp_path / name / f"results-seed-{seed}.json").write_text(text)
-    (tmp_path / "letters" / "README.md").write_text("# Letters, 135M\n\nA question.\n")
+    (tmp_path / "letters" / "README.md").write_text(
+        "# Letters, 135M\n\n- minutes: 25\n- commit: abc\n"
+    )
     return run_cards(tmp_path)
 
 
@@ -86,6 +88,8 @@ def test_a_run_with_a_card_has_a_table_and_a_figure(cards):
     # half of .005 - .001 is left: the mean of the seeds is .003
     row = "| MMD² | 0.00500 | 0.00300 (0.00200 to 0.00400) | 0.00100 | 50% | better 1, level 1 |"
     assert row in page
+    # a standard deviation is .003 / 3.92
+    assert "| Letters, 135M | 50% | 2.6 | 25 | abc |" in page
     tree = ElementTree.fromstring(cards[0].chart())
     assert tree.attrib["viewBox"].startswith("0 0 560 ")
     assert "MMD²" in "".join(tree.itertext())

@@ -59,6 +59,10 @@ def test_no_sentence_points_up_or_down_the_page(prose):
     assert not found, "\n".join(found)
 
 
+def test_the_method_is_read_in_one_sitting():
+    assert len((ROOT / "docs" / "method.md").read_text(encoding="utf-8").split()) <= 1800
+
+
 PAGE = """# A page, by *two* hands
 
 One. Two, e.g. this. `A long span.` Is it (a link to
