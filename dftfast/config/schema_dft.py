@@ -13,7 +13,7 @@ class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
     phases: Count = Field(
-        default=2,
+        default=3,
         description="times to sample, measure and train; each leaves one adapter, and a run with "
         "more of them goes on from those that its folder has",
     )

@@ -2,7 +2,7 @@
 
 A phase samples from the policy, trains an adapter that follows the first variation of the
 discrepancies, and leaves it on the policy. The policy is then measured on validation prompts at the
-final sampler; the phases up to the smallest discrepancy are the result.
+final sampler. The result is the last phase, unless one before it is better beyond chance.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from dftfast.runtime.files import write_json
 log = logging.getLogger(__name__)
 
 PATIENCE = 2  # phases without improvement that end a run: one may be the validation prompts' noise
+NOISE = 0.1  # of a score: two standard deviations of the difference of two, on some 400 prompts
 
 Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; returns a report
 
 
 def run_phases(context: PhaseContext, method: Method) -> list[dict]:
-    """Train the phases that are not on disk yet and leave the policy at the best one.
+    """Train the phases that are not on disk yet and leave the policy at the one to keep.
 
     `method` trains one adapter, left live on the policy, and returns a report. A score is the mean
     change of the discrepancies since the start, each in units of its start, or of its standard
-    deviation were the answers human where the start is within that.
+    deviation were the answers human where the start is within that. A phase brings more than one
+    can see on some hundred prompts, so the last one is kept whose score is within `NOISE` of the
+    least.
 
     Stops early when validation sees no distance from human text any more, when `PATIENCE` phases in
     succession fail to improve on the best so far, or one is given up because it diverged or broke
@@ -62,11 +65,11 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
         records.append({"phase": phase, **measured, "minutes": minutes})
         on_rank0(partial(write_json, file, records))
         _log_phase(context, records[-1])
-    best = min((record for record in records if "dropped" not in record), key=_score)["phase"]
+    best = _kept(records)
     remove_adapter(context.policy.decoder)
     del context.policy.adapters[start + best :]
     context.policy.merge_weights()
-    log.info("dft: phase %d is the best on the validation prompts", best)
+    log.info("dft: phase %d is kept", best)
     return records
 
 
@@ -119,9 +122,14 @@ def _score(record: dict) -> float:
     return math.inf if "dropped" in record else record["score"]
 
 
+def _kept(records: list[dict]) -> int:
+    least = min(map(_score, records))
+    return max(record["phase"] for record in records if _score(record) <= least + NOISE)
+
+
 def _stalled(records: list[dict]) -> bool:
     """Whether the last phase was given up, or none of the last `PATIENCE` is the best so far."""
     if records and "dropped" in records[-1]:
         return True
     scores = [record["score"] for record in records]
-    return len(scores) > PATIENCE and min(scores[-PATIENCE:]) > min(scores)
+    return len(scores) > PATIENCE and min(scores[-PATIENCE:]) > min(scores) + NOISE

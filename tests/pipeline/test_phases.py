@@ -65,23 +65,32 @@ def test_a_phase_within_the_limits_is_not_given_up(context, tmp_path):
     assert "dropped" not in record and abs(record["collapse"]["kl"]) < 0.01
 
 
-def test_the_phase_with_the_least_score_is_the_result(context, tmp_path, monkeypatch):
-    context.folder = tmp_path / "dft"
-    scores = iter([0.0, -0.2, -0.5, -0.4, -0.3, 0.0])
+@pytest.mark.parametrize(
+    "scores, ended, kept",
+    [
+        ([0.0, -0.2, -0.5, -0.3, -0.3, 0.0], 5, 2),  # two that are worse beyond chance end it
+        ([0.0, -0.2, -0.5, -0.45, -0.48, -0.42], 6, 5),  # level: the last one
+        ([0.0, -0.3, 0.2], 3, 1),
+    ],
+)
+def test_the_last_phase_is_kept_unless_one_before_is_better_beyond_chance(
+    context, tmp_path, monkeypatch, scores, ended, kept
+):
+    context.folder, given = tmp_path / "dft", iter(scores)
     measure = lambda scorer, phase: {
-        "score": next(scores),
+        "score": next(given),
         "validation": {},
         "z": {"mmd": 9.0},
         "collapse": {},
     }
     monkeypatch.setattr(ValidationScorer, "measure", measure)
     monkeypatch.setattr(ValidationScorer, "remember", lambda scorer, phase: None)
-    settings = context.settings.model_copy(update={"phases": 9})
+    settings = context.settings.model_copy(update={"phases": len(scores) - 1})
     monkeypatch.setattr(context, "settings", settings)
     start = len(context.policy.adapters)
     records = run_phases(context, damaged(1e-4))
-    assert [record["score"] for record in records] == [0.0, -0.2, -0.5, -0.4, -0.3]  # patience
-    assert len(context.policy.adapters) == start + 2
+    assert [record["score"] for record in records] == scores[:ended]
+    assert len(context.policy.adapters) == start + kept
     del context.policy.adapters[start:]
     context.policy.merge_weights()
 
