@@ -13,7 +13,7 @@ from dftfast.rollout.memory import GIB
 
 WIDTH = 80
 LEFT_OUT = (
-    "Not in it: embeddings, the choice of a population, evaluation, reading and writing files, "
+    "Not in it: embeddings, witnesses, evaluation, reading and writing files, "
     "and waiting for the slowest card within an update."
 )
 Named = Sequence[tuple[str, RunPlan]]  # by the model's name
