@@ -30,6 +30,7 @@ from dftfast.runtime.files import atomic_file
 
 log = logging.getLogger(__name__)
 Pieces = Iterable[Piece]
+BESIDE = ("removed.jsonl", "prepared.html", "prepared.json")  # the corpus
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def prepare(sources: Sequence[str], out: Path, settings: Settings, steps: Steps)
     Raises:
         UserError: a source names nothing, or nothing is left of all of them.
     """
-    files, tally = find_files(sources), Tally()
+    written = {out.with_name(name).resolve() for name in (out.name, f"{out.name}.answers", *BESIDE)}
+    files, tally = find_files(sources, written), Tally()
     work = out.with_name(f".{out.name}.work")
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed: the steps are quick
     work.mkdir(parents=True)

@@ -144,7 +144,9 @@ def _rows(path: Path, settings: Settings) -> Found:
             if isinstance(row, dict):
                 yield _row(row, f"row {number}", settings)
             else:
-                yield Skip(str(row) if isinstance(row, UserError) else "not a row of fields")
+                # without the place in the line, so that the same mistakes are counted together
+                said = re.sub(r" \([^)]*\)", "", str(row)) if isinstance(row, UserError) else None
+                yield Skip(said or "not a row of fields")
     except UserError as error:
         raise Skip(str(error).removeprefix(f"{path}: ")) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +25,11 @@ class SourceFile(NamedTuple):
     path: Path
 
 
-def find_files(sources: Sequence[str]) -> list[SourceFile]:
+def find_files(sources: Sequence[str], but: Collection[Path] = ()) -> list[SourceFile]:
     """The files of all sources, each folder and pattern in the order of names.
+
+    Args:
+        but: left out, such as what an earlier run has written.
 
     Raises:
         UserError: a source names nothing.
@@ -37,7 +40,8 @@ def find_files(sources: Sequence[str]) -> list[SourceFile]:
         if not paths:
             raise UserError(f"{source}: there is no such file, and no file of this pattern")
         for path in paths:
-            found.setdefault(path, source)
+            if path.resolve() not in but:
+                found.setdefault(path, source)
     return [SourceFile(i, source, path) for i, (path, source) in enumerate(found.items())]
 
 
@@ -76,12 +80,15 @@ def read_pieces(
 ) -> Iterator[Piece]:
     """The pieces of the files; `skipped` is told of each document that is left out."""
     for file in files:
-        number = 0
+        number, empty = 0, True
         try:
             for raw in read_documents(file.path, settings):
+                empty = False
                 for piece in _pieces(file, raw, settings, skipped, number):
                     number += 1
                     yield piece
+            if empty:
+                raise Skip("empty")
         except Skip as skip:
             skipped(str(file.path), str(skip))
 

@@ -51,6 +51,13 @@ def test_generate_reads_it(folder, tmp_path):
     assert len(to.read_text().splitlines()) == 3
 
 
+def test_a_corpus_in_its_own_folder_is_no_source_of_it(folder):
+    first = prepare(str(folder), "--out", str(folder / "corpus.jsonl"))
+    assert prepare(str(folder), "--out", str(folder / "corpus.jsonl")) == first
+    counts = json.loads((folder / "prepared.json").read_text())
+    assert counts["read"] == 60 and not counts["skipped"]
+
+
 def test_moved_files_keep_their_ids(folder, tmp_path):
     ids = {row["id"] for row in prepare(str(folder), "--out", str(tmp_path / "a.jsonl"))}
     moved = folder.rename(tmp_path / "moved")

@@ -194,7 +194,9 @@ def hostile(folder):
     (folder / "binary.txt").write_bytes(bytes(range(256)) * 200)
     (folder / "noise.txt").write_bytes(bytes((i * i * 7919 >> 5) % 251 + 1 for i in range(9000)))
     (folder / "line.txt").write_text("a" * 50_000_000)
-    (folder / "empty.txt").write_text("\n \n")
+    (folder / "blank.txt").write_text("\n \n")
+    for name in ("empty.txt", "empty.csv", "empty.jsonl", "empty.mbox"):
+        (folder / name).write_text("")
     (folder / "picture.png").write_bytes(b"\x89PNG")
     (folder / "broken.docx").write_bytes(b"PK\x03\x04 not an archive")
     with zipfile.ZipFile(folder / "bomb.docx", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -202,21 +204,27 @@ def hostile(folder):
     (folder / "deep.html").write_text("<div>" * 60_000)
     (folder / "empty.eml").write_bytes(b"\xff\xfe\x00")
     (folder / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 50_000_000))
-    (folder / "broken.jsonl").write_text('{"text": \n["no", "row"]\n{"title": "no text"}\n')
+    (folder / "rows.jsonl").write_text('["no", "row"]\n{"title": "no text"}\n')
+    (folder / "broken.jsonl").write_text('{"text": \n{"text": "a \n')
     (folder / "broken.parquet").write_bytes(b"PAR1 nothing PAR1")
     (folder / "wide.csv").write_text("name;value\n1;2\n")
     return {
         "binary.txt": "binary, not text",
         "noise.txt": "binary",
         "line.txt": "a line of more than 4 MiB",
+        "blank.txt": "empty",
         "empty.txt": "empty",
+        "empty.csv": "empty",
+        "empty.jsonl": "empty",
+        "empty.mbox": "empty",
         "picture.png": "unknown kind of file",
         "broken.docx": "not a readable .docx",
         "bomb.docx": "unpacks to more than 64 MiB",
         "deep.html": "HTML",
         "empty.eml": "",
         "bomb.jsonl.gz": "longer than 4 MiB",
-        "broken.jsonl": "no text in the field 'text'",
+        "rows.jsonl": "no text in the field 'text'",
+        "broken.jsonl": "not valid JSON: ",
         "broken.parquet": "not a readable parquet file",
         "wide.csv": "no text in the field 'text'; --text-field names another",
     }
