@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dftfast.data.document import Document, words
@@ -84,16 +84,23 @@ def split_corpus(
                 " or ".join(other.replace("_", "-") for other in kept_apart_from),
             )
             parts[part] = [document for i, document in enumerate(parts[part]) if i not in repeats]
+    check_sizes(parts, len(documents), given_apart=held_out is not None)
+    return Split(**parts)
+
+
+def check_sizes(
+    parts: Mapping[str, Sequence[Document]], documents: int, given_apart: bool = False
+) -> None:
+    """Raise UserError where a part has fewer than 8 documents, of that many in all."""
     for part, kept in parts.items():
         if len(kept) < SMALLEST_PART:
             advice = "give more text"
-            if part == "validation" or (part == "held_out" and held_out is None):
+            if part == "validation" or (part == "held_out" and not given_apart):
                 advice += f" or raise data.{part}_share"
             raise UserError(
-                f"corpus too small: {len(documents)} documents leave {len(kept)} for the "
+                f"corpus too small: {documents} documents leave {len(kept)} for the "
                 f"{part.replace('_', '-')} part, at least {SMALLEST_PART} are needed; {advice}"
             )
-    return Split(**parts)
 
 
 def near_duplicates(texts: Sequence[str], reference: Sequence[str], share: float = 0.5) -> set[int]:

@@ -17,6 +17,12 @@ from dftfast.runtime.profile import stage
 CHARACTER_NGRAMS = "character-ngrams"
 
 
+def check_embedder(name: str | None) -> None:
+    """Fetch an embedder of this name, or raise UserError."""
+    if name != CHARACTER_NGRAMS:
+        _refuse_code(resolve_embedder(name))
+
+
 class Embedder:
     """Embeds texts with a sentence-transformers model.
 

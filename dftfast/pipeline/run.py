@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dftfast.config import Config
 from dftfast.data import (
     Document,
     Split,
+    check_sizes,
     docstring_corpus,
     load_corpus,
     prompt_messages,
@@ -34,10 +36,12 @@ from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import map_over_ranks, on_rank0, pick_own_device
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
+from dftfast.pipeline.context_room import ContextRoom
 from dftfast.pipeline.draws_kept import add_draws, draws_there
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
+log = logging.getLogger(__name__)
 DEFAULT_CORPUS_TEXTS = 480  # of the built-in corpus, so that a first run takes minutes
 CPU_SEQUENCES, GPU_SEQUENCES = 128, 512  # that sample at once
 
@@ -92,10 +96,21 @@ class Run:
 
     @cached_property
     def split(self) -> Split:
-        """The three parts of the corpus, their lengths counted in the model's tokens."""
+        """The three parts of the corpus, their lengths counted in the model's tokens, without the
+        texts that the model's context cannot hold."""
         parts = vars(self.uncounted_split)
         counted = {name: with_token_counts(part, self.tokenizer) for name, part in parts.items()}
-        return Split(**counted)
+        fitting = {
+            name: self.context_room.fitting(part, name.replace("_", "-"))
+            for name, part in counted.items()
+        }
+        check_sizes(fitting, len(self.uncounted_split.train))
+        return Split(**fitting)
+
+    @cached_property
+    def context_room(self) -> ContextRoom:
+        config = ModelConfig.from_folder(self.model_folder)
+        return ContextRoom(self.tokenizer, config.max_position_embeddings)
 
     @cached_property
     def uncounted_split(self) -> Split:
@@ -124,8 +139,19 @@ class Run:
 
     @cached_property
     def max_tokens(self) -> int:
-        """Length limit of every rollout: half as much again as the longest training text."""
-        return int(1.5 * max(document.target_tokens or 0 for document in self.split.train)) + 1
+        """Length limit of every rollout: half as much again as the longest training text, or what
+        the model's context leaves beside the longest prompt."""
+        longest = max(document.target_tokens or 0 for document in self.split.train)
+        wanted, context = int(1.5 * longest) + 1, self.context_room.context
+        documents = [document for part in vars(self.split).values() for document in part]
+        prompt = self.context_room.longest_prompt(documents, context - wanted)
+        if context - prompt < wanted:
+            log.warning(
+                "answers are at most %d tokens long, not %d (half as much again as the longest "
+                "text): a prompt of %d tokens leaves no more of the model's context of %d",
+                *(context - prompt, wanted, prompt, context),
+            )
+        return min(wanted, context - prompt)
 
     def policy(self, folder: Path) -> Policy:
         policy = Policy(

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dftfast.config import Config, load_config
+from dftfast.model.embedder import check_embedder
 from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.weights import check_model
 from dftfast.optimise.distributed import on_rank0, rank, world_size
@@ -26,6 +27,7 @@ from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
+from dftfast.pipeline.room import check_room
 from dftfast.pipeline.run import Run, has_tensorboard
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.pipeline.stage_baselines import baselines
@@ -130,7 +132,10 @@ def check_input(run: Run) -> None:
         raise UserError("run.tensorboard: needs tensorboard: pip install 'dftfast[tensorboard]'")
     _ = run.uncounted_split
     check_model(run.model_folder)
-    _ = run.split
+    check_room(run)
+    for embedder in (c.evaluation.embedder, c.evaluation.unseen_embedder):
+        check_embedder(embedder)  # fetched now, not after the hours of the first stages
+    _ = run.max_tokens
 
 
 def take_folder(run: Run, stack: ExitStack) -> None:

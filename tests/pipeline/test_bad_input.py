@@ -43,7 +43,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     [
         (b'{"text": "a", ', "line 3"),
         (b'{"title": "a", "text": "  "}', "text"),
-        (b'{"text": "words without a title"}', "title"),
+        (b'{"title": "", "text": "words"}', "title"),
         (b"\xff\xfe", "line 3"),
     ],
 )

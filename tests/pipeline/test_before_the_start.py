@@ -1,0 +1,99 @@
+"""What cannot work is refused before anything is trained; what does not fit is left out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+
+import pytest
+from tiny_run import flags, options
+
+from dftfast.config import parse_command_line
+from dftfast.pipeline import Run
+from dftfast.pipeline.stages import check_input
+from dftfast.rollout.memory import GIB
+from dftfast.runtime.errors import UserError
+
+
+@pytest.fixture
+def short_model(model, tmp_path):
+    """The tiny model with a context of 128 tokens."""
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
+    return folder
+
+
+def job(model, corpus, tmp_path, **settings):
+    arguments = [*options(model, corpus, tmp_path / "run"), *flags(settings)]
+    return Run(parse_command_line(arguments))
+
+
+def corpus_with(corpus, tmp_path, *rows):
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(corpus.read_text() + "".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_texts_beyond_the_context_are_left_out_and_named(short_model, corpus, tmp_path, caplog):
+    long = [{"id": f"long-{i}", "title": "A title", "text": "many words " * 80} for i in range(3)]
+    run = job(short_model, corpus_with(corpus, tmp_path, *long), tmp_path)
+    with caplog.at_level(logging.WARNING):
+        check_input(run)
+    parts = [document for part in vars(run.split).values() for document in part]
+    assert not any(document.id.startswith("long") for document in parts)
+    assert "model's context of 128 tokens and are left out" in caplog.text
+    assert all(f"long-{i} (" in caplog.text for i in range(3))
+    for example in run.examples(parts):
+        assert len(example) <= 128
+
+
+def test_every_answer_has_room(short_model, corpus, tmp_path, caplog):
+    """A text of more than two thirds of the context would ask for answers beyond it."""
+    near = [{"id": f"near-{i}", "title": "A", "text": f"{i} words " * 16} for i in range(8)]
+    run = job(short_model, corpus_with(corpus, tmp_path, *near), tmp_path)
+    parts = [document for part in vars(run.split).values() for document in part]
+    longest = max(len(example.prompt) for example in run.examples(parts))
+    assert run.max_tokens + longest <= 128 and "answers are at most" in caplog.text
+
+
+def test_with_room_the_limit_is_half_as_much_again(model, corpus, tmp_path, caplog):
+    run = job(model, corpus, tmp_path)
+    longest = max(document.target_tokens for document in run.split.train)
+    assert run.max_tokens == int(1.5 * longest) + 1 and "answers are at most" not in caplog.text
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_model_beyond_the_memory_is_refused(method, model, corpus, tmp_path, monkeypatch):
+    run = job(model, corpus, tmp_path, **{"sft.method": method})
+    check_input(run)
+    monkeypatch.setattr("dftfast.pipeline.room.free_memory", lambda device: GIB // 1024)
+    with pytest.raises(UserError, match=r"needs .* GiB .* are free; try .*micro_tokens"):
+        check_input(run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_seen_first(model, corpus, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("dftfast.pipeline.room.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match=r"run.folder: the run will write about .* GiB"):
+        check_input(job(model, corpus, tmp_path))
+
+
+def test_an_embedder_that_is_not_there_is_refused_at_the_start(model, corpus, tmp_path):
+    with pytest.raises(UserError, match="no/such/embedder"):
+        check_input(job(model, corpus, tmp_path, **{"evaluation.embedder": "no/such/embedder"}))
+
+
+def test_a_tokenizer_of_another_model_is_refused_at_the_start(model, corpus, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    added = {**tokenizer["added_tokens"][0], "content": "<new>"}
+    added["id"] = len(tokenizer["model"]["vocab"])
+    tokenizer["added_tokens"].append(added)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(UserError, match=r"'<new>'.*embedding"):
+        check_input(job(folder, corpus, tmp_path))
