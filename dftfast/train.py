@@ -31,7 +31,15 @@ def train(config: Config) -> Path:
 def main(arguments: Sequence[str]) -> None:
     from dftfast.config import parse_command_line
 
-    train(parse_command_line(arguments, about=ABOUT))
+    dry = "--dry-run" in arguments
+    rest = [argument for argument in arguments if argument != "--dry-run"]
+    config = parse_command_line(rest, about=ABOUT)
+    if dry:
+        from dftfast.pipeline import plan_pipeline
+
+        print(plan_pipeline(config))
+    else:
+        train(config)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def help_text(program: str, about: str = "") -> str:
         f"  {program}",
         f"  {program} --data corpus.jsonl --out runs/mine",
         f"  {program} --resume runs/mine --dft.phases=2",
+        f"  {program} --data corpus.jsonl --dry-run",
         "",
     ]
     for key, meaning in COMMON.items():
@@ -73,6 +74,7 @@ def help_all(program: str, about: str = "") -> str:
             WIDTH,
         ),
         "--resume goes on with the run in a folder; so does the command that began it",
+        "--dry-run checks the input, measures this machine, prints the plan and stops",
         "lists are comma-separated; none leaves a key to its automatic choice",
     ]
     for section, meaning, fields in _sections():

@@ -26,6 +26,7 @@ SHORTHANDS = {
     "embedder": "evaluation.embedder",
     "out": "run.folder",
     "seed": "run.seed",
+    "minutes": "run.minutes",
     "profile": "run.profile",
 }
 LARGEST_FILE = 1 << 20  # characters

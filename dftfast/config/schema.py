@@ -179,6 +179,12 @@ class Run(Section):
         default="runs/default",
         description="folder of the run; finished stages in it are not run again",
     )
+    minutes: Positive | None = Field(
+        default=None,
+        description="time for the whole run: sets sft.max_texts, sweep.prompts, "
+        "evaluation.prompts, dft.phases, dft.prompts, dft.candidates and dft.validation_prompts "
+        "by the corpus and the speed measured at the start; none takes those keys as they are",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
         default=0, description="seed of everything random"
     )

@@ -4,6 +4,6 @@ One file a stage; `stages` runs them, `run` is what they share.
 """
 
 from dftfast.pipeline.run import Run
-from dftfast.pipeline.stages import run_pipeline
+from dftfast.pipeline.stages import plan_pipeline, run_pipeline
 
-__all__ = ["Run", "run_pipeline"]
+__all__ = ["Run", "plan_pipeline", "run_pipeline"]

@@ -45,6 +45,7 @@ def banner(run: Run) -> str:
             f"{min(c.dft.prompts, len(split.train)):,} prompts x {c.dft.candidates} candidates",
         ),
         ("", _used(len(run.validation), len(split.validation), "validation prompts answered")),
+        *([("time", f"sizes chosen for {c.run.minutes:g} minutes")] if c.run.minutes else []),
         ("folder", str(run.path)),
     ]
     head = f"dftfast {__version__}"

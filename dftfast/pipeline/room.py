@@ -83,7 +83,7 @@ def check_room(run: Run) -> None:
             f"{run.device}: the run needs {needed / GIB:.1f} GiB ({plan}) and {free / GIB:.1f} GiB "
             f"are free; {_cure(run)}"
         )
-    needed, free = needed_disk(run), shutil.disk_usage(_existing(run.path)).free
+    needed, free = needed_disk(run), shutil.disk_usage(existing_folder(run.path)).free
     if needed > free:
         raise UserError(
             f"run.folder: the run will write about {needed / GIB:.1f} GiB and {free / GIB:.1f} GiB "
@@ -106,6 +106,7 @@ def _cure(run: Run) -> str:
     return f"try {', '.join(ways)} or a smaller model" if ways else "take a smaller model"
 
 
-def _existing(path: Path) -> Path:
+def existing_folder(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
     path = path.absolute()
     return next(folder for folder in [path, *path.parents] if folder.exists())

@@ -68,6 +68,14 @@ class Run:
         self.device = pick_own_device(config.model.device)
         self.path = Path(config.run.folder)
 
+    def with_config(self, config: Config) -> Run:
+        """A run of another configuration of the same model and data, which are not read again."""
+        other = Run(config)
+        for name in ("model_folder", "tokenizer", "uncounted_split", "context_room", "split"):
+            if name in vars(self):
+                vars(other)[name] = vars(self)[name]
+        return other
+
     def checkpoints(self, loop: str | Path) -> Checkpoints:
         """Those of a training loop, named stage/loop."""
         c = self.config.run

@@ -25,6 +25,7 @@ from dftfast.optimise.distributed import on_rank0, rank, world_size
 from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
+from dftfast.pipeline.estimate import dialled, plan_text
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.room import check_room
@@ -56,6 +57,8 @@ def run_pipeline(config: Config) -> Path:
     """Every stage that is not done yet, in order; the run's folder."""
     run = Run(on_rank0(lambda: dated(config)))
     on_rank0(lambda: check_input(run))
+    run = run.with_config(on_rank0(lambda: dialled(run).config))
+    config = run.config
     with stop_on_signals(), logging_redirect_tqdm(), ExitStack() as stack:
         on_rank0(lambda: take_folder(run, stack))
         if rank() == 0:
@@ -69,6 +72,13 @@ def run_pipeline(config: Config) -> Path:
     if rank() == 0:
         print(ending(run, dft_sampler(run)))
     return run.path
+
+
+def plan_pipeline(config: Config) -> str:
+    """What the run would do and take; it is checked and measured, and nothing is written."""
+    run = Run(dated(config))
+    check_input(run)
+    return plan_text(dialled(run))
 
 
 def dated(config: Config) -> Config:

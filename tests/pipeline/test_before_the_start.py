@@ -11,9 +11,13 @@ from tiny_run import flags, options
 
 from dftfast.config import parse_command_line
 from dftfast.pipeline import Run
+from dftfast.pipeline.estimate import Lengths, dialled
+from dftfast.pipeline.pace import Work
+from dftfast.pipeline.speed import Speed, measure_speed
 from dftfast.pipeline.stages import check_input
 from dftfast.rollout.memory import GIB
 from dftfast.runtime.errors import UserError
+from dftfast.train import main
 
 
 @pytest.fixture
@@ -97,3 +101,40 @@ def test_a_tokenizer_of_another_model_is_refused_at_the_start(model, corpus, tmp
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(UserError, match=r"'<new>'.*embedding"):
         check_input(job(folder, corpus, tmp_path))
+
+
+def test_a_dry_run_says_what_it_will_take_and_writes_nothing(model, corpus, tmp_path, capsys):
+    main([*options(model, corpus, tmp_path / "run"), "--dry-run"])
+    text = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert {"model", "corpus", "sft", "sweep", "dft", "all", "memory", "measured"} <= set(rows)
+    assert not (tmp_path / "run").exists()
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_the_estimate_is_work_over_speed():
+    lengths, speed = Lengths(prompt=100, text=50), Speed(trained=1500, sampled=25)
+    assert lengths.seconds(Work(trained=30, sampled=10), speed) == 30 * 150 / 1500 + 10 * 50 / 25
+
+
+def test_speeds_are_of_this_model_here(model, corpus, tmp_path):
+    run = job(model, corpus, tmp_path)
+    speed = measure_speed(run)
+    assert speed.trained > 0 and speed.sampled > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_dial_sets_the_sizes_and_a_second_start_keeps_them(
+    model, corpus, tmp_path, monkeypatch
+):
+    speed = Speed(trained=2000.0, sampled=2000.0)
+    monkeypatch.setattr("dftfast.pipeline.estimate.measure_speed", lambda run: speed)
+    run = job(model, corpus, tmp_path, **{"run.minutes": 5})
+    chosen = dialled(run)
+    assert chosen.config.sft.max_texts != run.config.sft.max_texts
+    assert chosen.split is run.split and chosen.config.run.minutes == 5
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(chosen.config.to_yaml())
+    monkeypatch.setattr("dftfast.pipeline.estimate.measure_speed", None)  # not asked again
+    assert dialled(job(model, corpus, tmp_path, **{"run.minutes": 5})).config == chosen.config
+    assert dialled(job(model, corpus, tmp_path)).config.run.minutes is None

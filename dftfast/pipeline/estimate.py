@@ -1,0 +1,109 @@
+"""What a run will take, from its sizes and the speed that was measured here."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+
+from dftfast.config import load_config
+from dftfast.pipeline.banner import banner, stage_work
+from dftfast.pipeline.dial import Choice, Supply, choose
+from dftfast.pipeline.pace import Work, minutes_text
+from dftfast.pipeline.room import existing_folder, needed_disk, needed_memory
+from dftfast.pipeline.run import Run
+from dftfast.pipeline.speed import Speed, measure_speed
+from dftfast.pipeline.stage_sft import variants
+from dftfast.rollout.free_memory import free_memory
+from dftfast.rollout.memory import GIB
+from dftfast.runtime.errors import UserError
+
+log = logging.getLogger(__name__)
+LENGTHS = 256  # documents that mean lengths are of
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Mean tokens of a prompt and of a text with its end token."""
+
+    prompt: float
+    text: float
+
+    def seconds(self, work: Work, speed: Speed) -> float:
+        """For texts that are trained on and texts that are sampled."""
+        trained = work.trained * (self.prompt + self.text) / speed.trained
+        return trained + work.sampled * self.text / speed.sampled
+
+
+def lengths_of(run: Run) -> Lengths:
+    examples = run.examples(run.split.train[:LENGTHS])
+    mean = lambda sizes: sum(sizes) / len(examples)
+    return Lengths(
+        mean([len(e.prompt) for e in examples]), mean([len(e.completion) for e in examples])
+    )
+
+
+def dialled(run: Run) -> Run:
+    """The run with the sizes that fill `run.minutes`, if they are asked for.
+
+    A run that was begun with as many minutes keeps the sizes that were chosen then.
+    """
+    c = run.config
+    if c.run.minutes is None:
+        return run
+    try:
+        before = load_config(files=[run.path / "config.yaml"])
+    except UserError:  # no run there, or not one of this version
+        before = None
+    if before is not None and before.run.minutes == c.run.minutes:
+        chosen = Choice.of(before)
+    else:
+        speed, lengths = measure_speed(run), lengths_of(run)
+        shares = [share for _, _, share in variants(run).values()]
+        settings = len(c.sweep.temperatures) * len(c.sweep.top_p) * len(c.sweep.top_k)
+        split = run.split
+        supply = Supply(
+            *(len(split.train), len(split.validation), len(split.held_out)),
+            trained=lengths.seconds(Work(trained=1), speed),
+            sampled=lengths.seconds(Work(sampled=1), speed),
+            variants=sum(shares),
+            samplers=settings * len(shares),
+            draws=c.evaluation.draws,
+            epochs=c.sft.epochs,
+        )
+        chosen = choose(c.run.minutes, supply)
+        log.info("sizes for %s chosen", minutes_text(chosen.seconds(supply)))
+    return run.with_config(chosen.into(c))
+
+
+def plan_text(run: Run) -> str:
+    """The plan of a run, measured and not begun: work and time of its stages, memory and disk."""
+    speed, lengths = measure_speed(run), lengths_of(run)
+    rows = [f"  {'':<10}{'texts':>10}{'tokens':>12}{'samples':>10}{'tokens':>12}{'time':>14}"]
+    total = 0.0
+    for stage, work in stage_work(run).items():
+        seconds = lengths.seconds(work, speed)
+        total += seconds
+        if not any(work):
+            continue
+        trained = work.trained * (lengths.prompt + lengths.text)
+        cells = (work.trained, trained, work.sampled, work.sampled * lengths.text)
+        numbers = "".join(f"{cell:>{width},.0f}" for cell, width in zip(cells, (10, 12, 10, 12)))
+        rows.append(f"  {stage:<10}{numbers}{minutes_text(seconds):>14}")
+    rows.append(f"  {'all':<54}{minutes_text(total):>14}")
+    memory, disk = needed_memory(run) / GIB, needed_disk(run) / GIB
+    free = free_memory(run.device) / GIB
+    left = shutil.disk_usage(existing_folder(run.path)).free / GIB
+    return "\n".join(
+        [
+            banner(run),
+            "",
+            *rows,
+            "",
+            f"  memory    at least {memory:.1f} of {free:.1f} GiB",
+            f"  disk      about {disk:.1f} of {left:.1f} GiB",
+            f"  measured  {speed.trained:,.0f} tokens a second trained, "
+            f"{speed.sampled:,.0f} sampled",
+            "  Nothing was written. The report's own time is not in it.",
+        ]
+    )

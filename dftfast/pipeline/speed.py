@@ -1,0 +1,69 @@
+"""How fast this machine trains and samples the model, measured on the run's own texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from dftfast.model.lora import remove_adapter
+from dftfast.optimise.likelihood import likelihood
+from dftfast.optimise.packing import by_budget, pack
+from dftfast.pipeline.run import Run
+from dftfast.rollout import Request, Sampler
+
+TOKENS = 2048  # of a training pass that is measured; on a CPU seconds for a model of 135M
+TEXTS, ANSWER = 32, 48  # that are sampled, and tokens of each
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second, prompts included in what is trained on and left out of what is sampled."""
+
+    trained: float
+    sampled: float
+
+
+def measure_speed(run: Run) -> Speed:
+    """Of the model in this configuration on this device; nothing is written.
+
+    One pass of each kind warms up, the next one counts.
+    """
+    c = run.config.sft
+    examples = run.examples(run.split.train[: 4 * TEXTS])
+    policy = run.policy(run.model_folder)
+    parameters = policy.begin_phase(c.rank, c.rank, run.config.run.seed)
+    tokens = min(TOKENS, c.micro_tokens)
+    batch = pack(next(iter(by_budget(examples, tokens)))).to(run.device)
+
+    def train() -> int:
+        likelihood(policy.decoder, batch, 1.0).backward()
+        for parameter in parameters:
+            parameter.grad = None
+        return len(batch.tokens)
+
+    trained = _rate(train, run.device)
+    remove_adapter(policy.decoder)
+    engine = run.engine(policy)
+    limit = min(ANSWER, run.max_tokens)
+    sampler = Sampler(max_tokens=limit, min_tokens=limit)
+    requests = [Request(i, e.prompt, sampler) for i, e in enumerate(examples[:TEXTS])]
+    sampled = _rate(lambda: len(engine.generate(requests).tokens), run.device)
+    engine.release()
+    return Speed(trained, sampled)
+
+
+def _rate(work: Callable[[], int], device: torch.device) -> float:
+    """What `work` counts, a second, the second time that it runs."""
+    work()
+    started = _now(device)
+    count = work()
+    return count / (_now(device) - started)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
