@@ -136,7 +136,8 @@ def test_mistakes_in_a_file(write, text, line, complaint):
 
 
 def test_every_preset_is_valid():
-    assert presets() == ["default", "qwen3-14b", "qwen3-4b", "qwen3-8b", "smoke"]
+    cards = ["qwen3-4b-24gb", "qwen3-4b-48gb"]
+    assert presets() == ["default", "qwen3-14b", "qwen3-4b", *cards, "qwen3-8b", "smoke"]
     for name in presets():
         assert load_config(name).run.folder == (f"runs/{name}")
 

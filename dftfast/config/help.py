@@ -53,7 +53,7 @@ def help_text(program: str, about: str = "") -> str:
         [
             *lines,
             "",
-            f"presets: {', '.join(presets())}",
+            *textwrap.wrap(f"presets: {', '.join(presets())}", WIDTH),
             f"--help-all lists all {len(keys())} keys; --version says which dftfast this is",
         ]
     )
