@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure how far texts are from human ones",
     "plan": "say what a run will take on cards that are not here",
     "config": "print every key of `train` as a page, or with its options the keys they resolve to",
+    "env": "print versions, processor and cards, for reports of faults",
 }
 ROOMS = {"config", "prepare"}  # commands that are packages
 

@@ -42,7 +42,7 @@ def test_values_are_read_by_type(write):
         [
             "--data=a.jsonl,b.jsonl",
             "--sweep.temperatures=[0.5, 1]",
-            "--run.tensorboard=false",
+            "--run.tracker=none",
             "--sft.learning_rates=1e-4",
             "--data.limit=none",
             "--model=123",
@@ -51,7 +51,7 @@ def test_values_are_read_by_type(write):
         ]
     )
     assert config.data.train == ["a.jsonl", "b.jsonl"] and config.data.held_out == ["c.jsonl"]
-    assert config.sweep.temperatures == [0.5, 1.0] and config.run.tensorboard is False
+    assert config.sweep.temperatures == [0.5, 1.0] and config.run.tracker == "none"
     assert (
         config.sft.learning_rates == [1e-4]
         and config.data.limit is None

@@ -36,7 +36,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
     },
 }
-COMMANDS = {"train", "generate", "evaluate", "plan"}
+COMMANDS = {"train", "generate", "evaluate", "plan", "env"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 

@@ -121,7 +121,7 @@ SHORT = {
     "dft.prompts": 24,
     "dft.candidates": 2,
     "dft.validation_prompts": 8,
-    "run.tensorboard": False,
+    "run.tracker": "none",
     "data.limit": 250,
     "run.checkpoint_steps": 1,
     "dft.batch_tokens": 256,

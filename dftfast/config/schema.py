@@ -204,10 +204,11 @@ class Run(Section):
         description="write to the run folder where the time goes: a table by stage and a "
         "torch profiler trace of one update",
     )
-    tensorboard: bool | Literal["auto"] = Field(
+    tracker: Literal["auto", "none", "tensorboard", "wandb", "trackio"] = Field(
         default="auto",
-        description="write TensorBoard scalars next to log.jsonl; auto does where tensorboard is "
-        "installed",
+        description="where the figures of log.jsonl also go: TensorBoard files in the run folder, "
+        "Weights & Biases or trackio (project `dftfast`, or what WANDB_PROJECT or TRACKIO_PROJECT "
+        "says); auto is tensorboard where it is installed",
     )
     checkpoint_seconds: NotNegative = Field(
         default=60.0,

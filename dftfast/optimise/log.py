@@ -1,4 +1,4 @@
-"""What a run writes while it works: log.jsonl, TensorBoard scalars and a progress bar."""
+"""What a run writes while it works: log.jsonl, figures to a tracker and a progress bar."""
 
 from __future__ import annotations
 
@@ -12,31 +12,28 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dftfast.optimise.distributed import rank
+from dftfast.optimise.tracker import open_tracker
 
 
 class RunLog:
-    """One JSON object a line in `folder/log.jsonl`; numbers also go to TensorBoard when it is on.
+    """One JSON object a line in `folder/log.jsonl`; numbers also go to a tracker if one is named.
 
     Only rank 0 writes.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool):
+    def __init__(self, folder: Path, tracker: str | None = None, config: dict | None = None):
         self.file = open(
             os.devnull if rank() else folder / "log.jsonl", "a", encoding="utf-8", buffering=1
         )
-        self.writer = None
-        if tensorboard and not rank():
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.tracker = None if rank() else open_tracker(tracker, folder, config or {})
 
     def write(self, stage: str, record: dict, step: int = 0) -> None:
         line = {"time": round(time.time(), 3), "stage": stage, **record}
         self.file.write(json.dumps(line, default=float) + "\n")
-        if self.writer is not None:
-            for name, value in record.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    self.writer.add_scalar(f"{stage}/{name}", value, step)
+        if self.tracker is not None:
+            number = lambda value: isinstance(value, (int, float)) and not isinstance(value, bool)
+            figures = {name: value for name, value in record.items() if number(value)}
+            self.tracker.add(stage, figures, step)
 
     def steps(self, stage: str) -> Callable[[dict], None]:
         """A callback for `fit` that logs every step under `stage` and moves a progress bar."""
@@ -57,8 +54,8 @@ class RunLog:
 
     def close(self) -> None:
         self.file.close()
-        if self.writer is not None:
-            self.writer.close()
+        if self.tracker is not None:
+            self.tracker.close()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +35,7 @@ from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.distributed import map_over_ranks, on_rank0, pick_own_device
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
+from dftfast.optimise.tracker import pick_tracker
 from dftfast.pipeline.context_room import ContextRoom
 from dftfast.pipeline.draws_kept import add_draws, draws_there
 from dftfast.pipeline.run_folder import RunFolder
@@ -44,11 +44,6 @@ from dftfast.rollout import Request, RolloutEngine, Sampler
 log = logging.getLogger(__name__)
 DEFAULT_CORPUS_TEXTS = 480  # of the built-in corpus, so that a first run takes minutes
 CPU_SEQUENCES, GPU_SEQUENCES = 128, 512  # that sample at once
-
-
-def has_tensorboard() -> bool:
-    """Whether the extra `tensorboard` is installed."""
-    return importlib.util.find_spec("tensorboard") is not None
 
 
 class Run:
@@ -85,8 +80,8 @@ class Run:
 
     @cached_property
     def log(self) -> RunLog:
-        wanted = self.config.run.tensorboard
-        return RunLog(self.path, has_tensorboard() if wanted == "auto" else wanted)
+        tracker = pick_tracker(self.config.run.tracker)
+        return RunLog(self.path, tracker, self.config.model_dump(mode="json"))
 
     @cached_property
     def model_folder(self) -> Path:

@@ -22,6 +22,7 @@ from dftfast.model.embedder import check_embedder
 from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.weights import check_model
 from dftfast.optimise.distributed import on_rank0, rank, world_size
+from dftfast.optimise.tracker import pick_tracker
 from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
@@ -29,7 +30,7 @@ from dftfast.pipeline.estimate import dialled, plan_text
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.room import check_room
-from dftfast.pipeline.run import Run, has_tensorboard
+from dftfast.pipeline.run import Run
 from dftfast.pipeline.run_folder import RunFolder
 from dftfast.pipeline.stage_baselines import baselines
 from dftfast.pipeline.stage_dft import dft, dft_sampler
@@ -138,8 +139,7 @@ def check_input(run: Run) -> None:
                 "nor shared out (run.shard); choose one"
             )
         check_bitsandbytes()
-    if c.run.tensorboard is True and not has_tensorboard():
-        raise UserError("run.tensorboard: needs tensorboard: pip install 'dftfast[tensorboard]'")
+    pick_tracker(c.run.tracker)
     _ = run.uncounted_split
     check_model(run.model_folder)
     check_room(run)

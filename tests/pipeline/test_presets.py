@@ -78,7 +78,7 @@ SMALLER = {  # what a run of seconds needs; every other key is the preset's own
     **{"dft.prompts": 24, "dft.candidates": 2, "dft.batch_tokens": 512},
     **{"dft.validation_prompts": 12, "evaluation.prompts": 20, "evaluation.rounds": 20},
     **{"evaluation.draws": 1, "evaluation.embedder": "character-ngrams"},
-    **{"run.tensorboard": False, "model.device": "cpu", "model.dtype": "float32"},
+    **{"run.tracker": "none", "model.device": "cpu", "model.dtype": "float32"},
 }
 
 
