@@ -37,7 +37,7 @@ _NAMES = re.compile(
     r"^([A-Z][a-z]+ )?[A-Z]\w+( (and|und|et|y) [A-Z]\w+|/[A-Z]\w+)*\s*[,:]\s+(?=\S)"
 )
 _ITEM = re.compile(r"^\s*([-*•‣]|\d{1,2}[.)])\s")
-_QUOTED = re.compile(r"[\"“„«].{3,}?[\"”“»]|^\s*[—–] ")
+_QUOTED = re.compile(r"[\"“„«].{3,300}?[\"”“»]|^\s*[—–] ")
 
 
 def extractive_brief(piece: Piece) -> dict:
@@ -71,9 +71,7 @@ def outline_is_empty(identifier: str) -> bool:
 def key_phrases(text: str, language: str) -> dict[str, float]:
     """Phrase as the text has it -> its score; none for scripts without spaces."""
     stops = stop_words(language) or stop_words("en")
-    runs = [
-        run for line in re.split(r"[\n.!?;:()\[\]\"“”]+\s|\n", text) for run in _runs(line, stops)
-    ]
+    runs = [run for line in re.split(r"[.!?;:()\[\]\"“”]\s|\n", text) for run in _runs(line, stops)]
     frequency, degree = Counter[str](), Counter[str]()
     for run in runs:
         for word in (match.group().lower() for match in run):

@@ -18,6 +18,7 @@ from dftfast.prepare.repeated_lines import Repeated
 from dftfast.prepare.settings import Settings
 
 _MOST_WORDS = 25  # of a line that can be boilerplate by what it says
+_LONGEST_SAID = 300  # characters of such a line: expressions take their time over longer ones
 _LONGEST_WORD = 1000  # characters (C4)
 _MAIL = r"[\w.+-]+@[\w-]+(\.[\w-]+)+"
 _PHONE = r"(?<![\w$€£.,])\(?\+?\d[\d ()/.-]{6,18}\d(?![\w,])"
@@ -106,7 +107,9 @@ def _networks(line: str) -> bool:
 
 def _contact(line: str) -> bool:
     """A line that is little more than an address, a number or a link."""
-    if len(line.split()) > 14 or not (found := list(_ADDRESS.finditer(line))):
+    if len(line) > _LONGEST_SAID or len(line.split()) > 14:
+        return False
+    if not (found := list(_ADDRESS.finditer(line))):
         return bool(_STREET.match(line)) and len(line) < 70
     rest = _ADDRESS.sub(" ", line)
     left = [w for w in re.findall(r"[^\W\d_]{2,}", rest)]
@@ -133,7 +136,7 @@ _CHECKS: tuple[tuple[str, Callable[[str], bool]], ...] = (
 @lru_cache(maxsize=2**14)
 def _said(line: str) -> str | None:
     """The rule of the first phrase that the line says."""
-    if len(line.split()) > _MOST_WORDS or len(line) > 300:
+    if len(line.split()) > _MOST_WORDS or len(line) > _LONGEST_SAID:
         return None
     bare = _EDGE.sub("", line)
     for name, expression, whole in _phrases():

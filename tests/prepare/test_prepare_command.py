@@ -12,6 +12,7 @@ from prepare.stories import FRAME, story, write_stories
 from dftfast.data import load_corpus
 from dftfast.generate import main as generate
 from dftfast.prepare.arguments import main
+from dftfast.prepare.rule_names import RULES
 from dftfast.runtime.errors import UserError
 
 
@@ -123,6 +124,17 @@ def test_a_row_keeps_what_it_brought(tmp_path):
     rows = prepare(str(tmp_path / "in.jsonl"), *options)
     assert len(rows) == 9 and rows[3]["source_id"] == "3" and rows[3]["genre"] == "story"
     assert all(row.items() >= given.items() for row in rows)
+
+
+def test_lines_made_to_keep_a_rule_busy(folder, tmp_path):
+    """Lines of a quarter of a megabyte on which a careless expression would be at work for days."""
+    units = ("x", "a-", "a.", "a@", "1-", "((", "“„", "1 2 ", ": ", "share on ", "© ", "f:", "A/A")
+    for i, unit in enumerate(units):
+        (folder / f"busy-{i}.txt").write_text(f"{story(100 + i)}\n{unit * (2**18 // len(unit))}")
+    for folder, off in ((tmp_path / "a", ()), (tmp_path / "b", RULES)):
+        options = [word for rule in off for word in ("--without", rule)]
+        options += ["--mask", "--out", str(folder / "corpus.jsonl")]
+        assert len(prepare(str(tmp_path / "docs"), *options)) >= 60
 
 
 PRIVATE = (
