@@ -14,8 +14,9 @@ from dftfast.optimise.packing import by_budget, pack
 from dftfast.pipeline.run import Run
 from dftfast.rollout import Request, Sampler
 
-TOKENS = 2048  # of a training pass that is measured; on a CPU seconds for a model of 135M
-TEXTS, ANSWER = 32, 48  # that are sampled, and tokens of each
+# Tokens of a training pass that is measured, texts that are sampled, tokens of each: on a CPU seconds
+# for a model of 135M; on a GPU as many texts at once as a run has, or its speed would not be seen.
+CPU, GPU = (1024, 32, 32), (16_384, 512, 64)
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,11 @@ def measure_speed(run: Run) -> Speed:
     One pass of each kind warms up, the next one counts.
     """
     c = run.config.sft
-    examples = run.examples(run.split.train[: 4 * TEXTS])
+    limit, texts, answer = GPU if run.device.type == "cuda" else CPU
+    examples = run.examples(run.split.train[:texts])
     policy = run.policy(run.model_folder)
     parameters = policy.begin_phase(c.rank, c.rank, run.config.run.seed)
-    tokens = min(TOKENS, c.micro_tokens)
+    tokens = min(limit, c.micro_tokens)
     batch = pack(next(iter(by_budget(examples, tokens)))).to(run.device)
 
     def train() -> int:
@@ -47,9 +49,9 @@ def measure_speed(run: Run) -> Speed:
     trained = _rate(train, run.device)
     remove_adapter(policy.decoder)
     engine = run.engine(policy)
-    limit = min(ANSWER, run.max_tokens)
-    sampler = Sampler(max_tokens=limit, min_tokens=limit)
-    requests = [Request(i, e.prompt, sampler) for i, e in enumerate(examples[:TEXTS])]
+    answer = min(answer, run.max_tokens)
+    sampler = Sampler(max_tokens=answer, min_tokens=answer)
+    requests = [Request(i, e.prompt, sampler) for i, e in enumerate(examples)]
     sampled = _rate(lambda: len(engine.generate(requests).tokens), run.device)
     engine.release()
     return Speed(trained, sampled)
