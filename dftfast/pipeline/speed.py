@@ -14,8 +14,8 @@ from dftfast.optimise.packing import by_budget, pack
 from dftfast.pipeline.run import Run
 from dftfast.rollout import Request, Sampler
 
-# Tokens of a training pass that is measured, texts that are sampled, tokens of each: on a CPU seconds
-# for a model of 135M; on a GPU as many texts at once as a run has, or its speed would not be seen.
+# Tokens of a training pass that is measured, texts that are sampled, tokens of each: on a CPU a few
+# seconds for a model of 135M; on a GPU as many texts at once as a run has, or it would look slow.
 CPU, GPU = (1024, 32, 32), (16_384, 512, 64)
 
 
