@@ -67,7 +67,7 @@ def trials(corpus: Corpus, size: str, count: int, rounds: int) -> None:
                 *([corpus.phrases[i] for i in side] for side in (part, parts[2])),
                 ":" not in size,
             )
-            answer = told(figures, phrases)
+            answer = told(figures, min((row.p for row in phrases), default=1.0))
             tested["told"] += answer.told
             tested["by a figure"] += min(answer.figures.values()) < 0.05
             tested["by phrases"] += answer.phrases < 0.05

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +27,16 @@ def evaluate(outputs: Sequence[str], human: Sequence[str], **options: Any) -> di
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = _parser().parse_args(arguments)
-    names = [Path(path).stem for path in options.outputs]
+    from dftfast.evaluation.text_files import named_file
+
+    options = _parser().parse_intermixed_args(arguments)
+    files = [named_file(given) for given in options.outputs]
+    names = [name for name, _ in files]
     repeated = next((n for n in names if names.count(n) > 1 or n == "human"), None)
     if repeated:
         raise UserError(
             f"command line: {repeated!r} cannot name a system; give each file a name of its own, "
-            "not `human`"
+            "NAME=FILE, not `human`"
         )
     if options.candidate and options.candidate not in names:
         raise UserError(
@@ -50,12 +52,12 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--out: {options.out} is a file, not a folder")
     limits_of(options)
     from dftfast.data.generations import read_draws, read_generations
+    from dftfast.evaluation.command_run import evaluate_files
+    from dftfast.evaluation.text_files import reader
 
-    rows = {
-        name: [draw[: options.limit] for draw in read_draws(path)]
-        for name, path in zip(names, options.outputs)
-    }
-    _evaluate(rows, _matching(read_generations(options.reference), rows, options), options)
+    read = reader(options.text_field, options.id_field)
+    rows = {name: read_draws(path, read) for name, path in files}
+    evaluate_files(rows, read_generations(options.reference, read), options)
 
 
 def _parser() -> ArgumentParser:
@@ -83,16 +85,20 @@ def _add_texts(parser: ArgumentParser) -> None:
     add(
         "outputs",
         nargs="+",
-        metavar="OUTPUTS.jsonl",
-        help="generations, one JSON object a line with `id` and `text`; each file is a system "
-        "named after it, and with several texts for each id its figures are means over them",
+        metavar="[NAME=]OUTPUTS",
+        help="texts of a system, named after the file: JSON lines with `text` (or chat or "
+        "completion rows), .csv, .tsv or .parquet; with `id`s they are compared prompt by prompt, "
+        "and with several texts for each id the figures are means over them",
     )
     add(
         "--reference",
         required=True,
-        metavar="REF.jsonl",
-        help="human texts, with the `id`s of the prompts they answer",
+        metavar="REFERENCE",
+        help="human texts in such a file; where they share ids with the outputs, the prompts that "
+        "all files answer are compared",
     )
+    add("--text-field", metavar="NAME", help="the field or column that holds the text")
+    add("--id-field", metavar="NAME", default="id", help="that of the id (default %(default)s)")
     add("--candidate", metavar="NAME", help="the system to compare with the best of all others")
 
 
@@ -124,7 +130,7 @@ def _add_measures(parser: ArgumentParser) -> None:
         help="of the bootstrap and of permutation tests (default %(default)s)",
     )
     add("--seed", type=int, default=0, help="of all resampling (default %(default)s)")
-    add("--limit", type=int, help="use only the first so many ids of each file")
+    add("--limit", type=int, help="use only the first so many texts; none is 5,000 at random")
     add(
         "--corpus",
         metavar="TRAIN.jsonl",
@@ -166,82 +172,6 @@ def _add_assessors(parser: ArgumentParser) -> None:
         "probability curvature under models to run here; may be given more than once",
     )
     add_endpoint_options(parser)
-
-
-def _matching(
-    human: list[dict], rows: dict[str, list[list[dict]]], options: Namespace
-) -> list[dict]:
-    """The human texts of the prompts that were answered; all of them where no prompt is shared."""
-    answered = {row["id"] for draws in rows.values() for row in draws[0]}
-    kept = [row for row in human if row["id"] in answered]
-    if not kept:
-        log.info(
-            "no id of the outputs is in %s: they are compared as independent samples",
-            options.reference,
-        )
-        return human
-    if len(kept) < len(human):
-        log.info(
-            "%d of the %d human texts answer the prompts of the outputs", len(kept), len(human)
-        )
-    return kept
-
-
-def _evaluate(rows: dict[str, list[list[dict]]], human: list[dict], options: Namespace) -> None:
-    from rich.console import Console
-    from tqdm import tqdm
-
-    from dftfast.evaluation import (
-        Reference,
-        ReportContext,
-        evaluate,
-        terminal_table,
-        write_report,
-        write_results,
-    )
-    from dftfast.evaluation.assessors import Assessments
-    from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
-
-    every = {"human": [human], **rows}
-    sets = text_sets(every, options)
-    exclude, token_name = tokenise(sets, every, options.tokenizer)
-    # refuses texts before time is spent on them
-    reference = Reference(
-        sets["human"][0],
-        bandwidth=options.bandwidth,
-        exclude=exclude,
-        rounds=options.rounds,
-        seed=options.seed,
-        corpus=corpus_texts(options),
-    )
-    first = {name: draws[0] for name, draws in sets.items()}  # what is asked about and shown
-    assessments = Assessments.ask(options, first, reference)
-    embedder = embed(sets, options)
-    results = {
-        name: evaluate(sets[name], reference, mauve=options.mauve)
-        for name in tqdm(rows, desc="evaluate", unit="set")
-    }
-    assessments.add_estimates(results)
-    Console().print(terminal_table(results, options.candidate))
-    if options.out:
-        about = {
-            "reference": options.reference,
-            "texts": len(human),
-            "embedder": embedder,
-            "bandwidth": reference.bandwidth,
-            "rounds": options.rounds,
-            "seed": options.seed,
-        }
-        samplers = {name: draws[0][0].get("sampler") or {} for name, draws in rows.items()}
-        write_results(options.out, results, options.candidate, about, **assessments.records)
-        page = write_report(
-            options.out,
-            results,
-            first,
-            candidate=options.candidate,
-            context=ReportContext(reference, samplers, token_name, about, **assessments.records),
-        )
-        log.info("report: %s", page)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dftfast.data.document import Document, encodable
@@ -12,7 +12,10 @@ from dftfast.data.row_files import read_rows
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file
 
-_FIELDS = {"prompt": str, "finish_reason": str, "sampler": dict, "model": str}
+Reader = Callable[[Path], Iterable[tuple[int, object]]]  # of `load.read_rows`
+
+LARGEST_ID = 2**21 - 1  # of a token: three of them fit one number of 63 bits
+_FIELDS = {"title": str, "prompt": str, "finish_reason": str, "sampler": dict, "model": str}
 
 
 def generation(
@@ -49,17 +52,18 @@ def write_generations(path: str | Path, rows: Iterable[dict]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_generations(path: str | Path) -> list[dict]:
+def read_generations(path: str | Path, read: Reader = read_rows) -> list[dict]:
     """The rows of a file with one text for each id, of this project or any other tool.
 
     A row needs `id` (string or integer, given back as a string) and `text` (a string, which may be
-    empty); the other fields of `generation` may be missing but not of another type.
+    empty); the other fields of `generation` may be missing but not of another type. `read` reads a
+    file of another kind into such rows.
 
     Raises:
         UserError: a row is not so, or an id is used twice; the message says file, line and field.
     """
     known = set()
-    for number, row in (rows := _numbered_rows(path)):
+    for number, row in (rows := _numbered_rows(path, read)):
         if row["id"] in known:
             raise UserError(
                 f"{path}, line {number}: id: {row['id']!r} was used before; "
@@ -69,7 +73,7 @@ def read_generations(path: str | Path) -> list[dict]:
     return [row for _, row in rows]
 
 
-def read_draws(path: str | Path) -> list[list[dict]]:
+def read_draws(path: str | Path, read: Reader = read_rows) -> list[list[dict]]:
     """The rows of a file of generations by draw: the first row of each id, the second, and so on.
 
     Rows are as in `read_generations`. Every draw has all ids, in the order in which the file names
@@ -80,7 +84,7 @@ def read_draws(path: str | Path) -> list[list[dict]]:
         UserError: as `read_generations`, or not every id has the same number of texts.
     """
     answers: dict[str, list[dict]] = {}
-    for _, row in _numbered_rows(path):
+    for _, row in _numbered_rows(path, read):
         answers.setdefault(row["id"], []).append(row)
     counts = {identifier: len(rows) for identifier, rows in answers.items()}
     most, least = (choose(counts, key=counts.__getitem__) for choose in (max, min))
@@ -92,10 +96,10 @@ def read_draws(path: str | Path) -> list[list[dict]]:
     return [list(draw) for draw in zip(*answers.values())]
 
 
-def _numbered_rows(path: str | Path) -> list[tuple[int, dict]]:
+def _numbered_rows(path: str | Path, read: Reader) -> list[tuple[int, dict]]:
     """Each row with its line, checked; at least one."""
     rows = []
-    for number, row in read_rows(Path(path)):
+    for number, row in read(Path(path)):
         try:
             rows.append((number, _checked(row)))
         except UserError as error:
@@ -119,6 +123,8 @@ def _checked(row: object) -> dict:
         isinstance(tokens, list) and all(type(t) is int and t >= 0 for t in tokens)
     ):
         raise UserError("token_ids: expected a list of token ids (integers from 0)")
+    if tokens and max(tokens) > LARGEST_ID:
+        raise UserError(f"token_ids: an id above {LARGEST_ID:,}, which no vocabulary has")
     for field, kind in _FIELDS.items():
         if row.get(field) is not None and not isinstance(row[field], kind):
             raise UserError(f"{field}: expected {'an object' if kind is dict else 'a string'}")

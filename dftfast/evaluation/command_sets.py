@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dftfast.data import load_corpus
-from dftfast.data.document import parse_row
+from dftfast.data.document import Document, parse_row
 from dftfast.evaluation.embedding_cache import EmbeddingCache
 from dftfast.evaluation.textset import TextSet, align
 from dftfast.evaluation.word_tokens import WordTokens
@@ -45,7 +45,7 @@ def text_sets(rows: Rows, options: Namespace) -> dict[str, list[TextSet]]:
     }
     (human,), (human_rows,) = sets["human"], rows["human"]
     if all(row.get("title") for row in human_rows):
-        human.briefs = [parse_row(row) for row in human_rows]
+        human.briefs = [_brief(row, options.reference) for row in human_rows]
     for name, draws in sets.items():
         texts = draws[0]  # all draws have its ids
         if len(texts) < 4:
@@ -58,6 +58,13 @@ def text_sets(rows: Rows, options: Namespace) -> dict[str, list[TextSet]]:
                 "compares answers to one prompt"
             )
     return sets
+
+
+def _brief(row: dict, path: str) -> Document:
+    try:
+        return parse_row(row)
+    except UserError as error:
+        raise UserError(f"{path}, id {row['id']!r}: {error}") from None
 
 
 def embed(sets: Sets, options: Namespace) -> str:

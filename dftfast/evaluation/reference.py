@@ -9,6 +9,7 @@ import numpy as np
 
 from dftfast.evaluation import brief_checks, embedding, text_stats
 from dftfast.evaluation.slop.copying import Corpus
+from dftfast.evaluation.slop.overused import Overused, human_against_human, phrases_of
 from dftfast.evaluation.slop.style_scale import StyleScale
 from dftfast.evaluation.textset import TextSet
 from dftfast.runtime.errors import UserError
@@ -88,6 +89,15 @@ class Reference:
     def adherence(self) -> dict[str, np.ndarray]:
         assert self.texts.briefs is not None
         return brief_checks.per_text(self.texts.texts, self.texts.briefs)
+
+    @cached_property
+    def phrases(self) -> list[set[str]]:
+        return [phrases_of(text) for text in self.texts.texts]
+
+    @cached_property
+    def phrase_noise(self) -> list[Overused]:
+        """What chance alone overuses: one half of the texts beside the other."""
+        return human_against_human(self.phrases)
 
     @cached_property
     def copied(self) -> dict[str, np.ndarray]:

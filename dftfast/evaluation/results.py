@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.findings import Finding
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.super_baseline import (
     Comparison,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 FORMAT = 1
+FEW = 3  # systems that have columns of their own in a terminal
+FIRST = ("mmd", "mmd_unseen", "token_l2_1", "style_mmd", "c2st", "self_bleu", "length_mean")
 ARROWS = {"lower": "↓", "higher": "↑", "human": "→ human"}
 TEST_CAPTION = "p: permutation test that outputs and human texts are exchangeable"
 MARKS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "level": "level"}
@@ -37,6 +40,7 @@ def write_results(
     about: Mapping[str, object] | None = None,
     judges: Sequence[dict] = (),
     detectors: Sequence[dict] = (),
+    findings: Mapping[str, Finding] | None = None,
 ) -> Path:
     """Write folder/results.json and return its path.
 
@@ -46,7 +50,8 @@ def write_results(
     `super_baseline`: metric -> {system, value} over all systems but the candidate and
     its baselines; `candidate`: its name or null; `verdicts`: metric -> {against, gain, low, high,
     verdict}; `judges`, `detectors`: each one alone (`judge.judge_record`,
-    `detectors.detector_record`), where there are any.
+    `detectors.detector_record`), where there are any; `findings`: name -> {told, p, sentence,
+    classified, reasons, alike, adjusted (figure -> p), phrases}, where they are given.
     """
     rest = super_baseline_systems(results, candidate)
     record = {
@@ -67,6 +72,8 @@ def write_results(
     record |= {
         name: list(part) for name, part in (("judges", judges), ("detectors", detectors)) if part
     }
+    if findings:
+        record["findings"] = {name: each.to_json() for name, each in findings.items()}
     path = Path(folder) / "results.json"
     with atomic_file(path) as temporary:
         temporary.write_text(
@@ -99,57 +106,74 @@ def _verdicts(results: Results, candidate: str | None) -> ItemsView[str, tuple[s
 def terminal_table(
     results: Results, candidate: str | None = None, metrics: Sequence[str] | None = None
 ) -> Table:
-    """A row for each metric, a column for each system, the best baseline and the human texts.
+    """A row for each metric, and for each system (at most three) its figure and its p.
 
-    With more than four systems only the super-baseline and the candidate have columns.
+    With more systems there is a row for each, and the figures of the whole sets only.
     """
     from rich.table import Table
 
-    rest = super_baseline_systems(results, candidate)
-    best = super_baseline(rest)
-    against = dict(_verdicts(results, candidate))
-    ours = results.get(candidate) if candidate is not None else None
-    wide, of_draws = len(rest) <= 3, draws_text(results)
+    shown = [
+        m
+        for m in metrics or METRICS
+        if any(m in f and f[m].value is not None for f in results.values())
+    ]
+    few, of_draws = len(results) <= FEW, draws_text(results)
     table = Table(
         title="Outputs against human texts (95% intervals)",
         title_justify="left",
         caption_justify="left",
         caption="\n".join(line for line in (of_draws, TEST_CAPTION) if line),
     )
-    table.add_column("")
-    for name in rest if wide else ["best baseline"]:
-        table.add_column(name, justify="right")
-    if not wide:
-        table.add_column("which", overflow="fold")
-    if ours is not None:
-        table.add_column(candidate or "", justify="right", style="bold")
-        table.add_column("")
-    if of_draws:
-        table.add_column("±", justify="right")
-    table.add_column("p", justify="right")
-    table.add_column("human", justify="right")
-    for metric in metrics or METRICS:
-        have = [f[metric] for f in results.values() if metric in f and f[metric].value is not None]
-        if not have:
-            continue
-        m = METRICS[metric]
-        name, least = best.get(metric, ("", Estimate()))
-        shown = [f.get(metric, Estimate()) for f in rest.values()] if wide else [least]
-        row = [f"{m.title} {ARROWS[m.better]}", *(cell(metric, f) for f in shown)]
-        if not wide:
-            row.append(name)
-        last = have[-1] if ours is None else ours.get(metric, Estimate())
-        if ours is not None:
-            row += [
-                cell(metric, last),
-                MARKS[against[metric][1].verdict] if metric in against else "",
-            ]
-        if of_draws:
-            row.append("" if last.spread is None else m.format(last.spread))
-        row.append("" if last.p is None else f"{last.p:.3f}")
-        row.append("" if have[0].human is None else m.format(have[0].human))
-        table.add_row(*row)
+    if few:
+        _by_metric(table, results, candidate, shown, bool(of_draws))
+    else:
+        _by_system(table, results, shown if metrics else [m for m in FIRST if m in shown])
     return table
+
+
+def _by_metric(
+    table: Table, results: Results, candidate: str | None, metrics: Sequence[str], draws: bool
+) -> None:
+    from rich.markup import escape
+
+    against = dict(_verdicts(results, candidate))
+    table.add_column("")
+    for name in results:
+        style = "bold" if name == candidate else None
+        table.add_column(escape(name), justify="right", style=style, overflow="fold")
+        if draws:
+            table.add_column("±", justify="right")
+        table.add_column("p", justify="right")
+    if against:
+        table.add_column("")
+    table.add_column("human", justify="right")
+    for metric in metrics:
+        m, figures = METRICS[metric], [f.get(metric, Estimate()) for f in results.values()]
+        row = [f"{m.title} {ARROWS[m.better]}"]
+        for f in figures:
+            row.append(cell(metric, f))
+            row += ["" if f.spread is None else m.format(f.spread)] if draws else []
+            row.append("" if f.p is None else f"{f.p:.3f}")
+        row += [MARKS[against[metric][1].verdict] if metric in against else ""] if against else []
+        human = next((f for f in reversed(figures) if f.human is not None), Estimate())
+        table.add_row(*row, "" if human.human is None else _level(metric, human))
+
+
+def _by_system(table: Table, results: Results, metrics: Sequence[str]) -> None:
+    from rich.markup import escape
+
+    table.add_column("", overflow="fold")
+    for metric in metrics:
+        table.add_column(
+            f"{METRICS[metric].title} {ARROWS[METRICS[metric].better]}", justify="right"
+        )
+    for name, figures in results.items():
+        known = [figures.get(metric, Estimate()) for metric in metrics]
+        table.add_row(escape(name), *(METRICS[m].format(f.value) for m, f in zip(metrics, known)))
+
+
+def _level(metric: str, f: Estimate) -> str:
+    return cell(metric, Estimate(f.human, f.human_low, f.human_high))
 
 
 def cell(metric: str, estimate: Estimate) -> str:

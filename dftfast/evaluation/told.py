@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from dftfast.evaluation.estimate import Estimate, Permutations
-from dftfast.evaluation.slop.overused import Overused
 
 SIGNIFICANT = 0.05
 
@@ -36,28 +35,33 @@ class Told:
         return self.figures.get(metric, 1.0) < SIGNIFICANT
 
 
-def told(estimates: Mapping[str, Estimate], phrases: Sequence[Overused]) -> Told:
+def told(
+    estimates: Mapping[str, Estimate],
+    phrases: float = 1.0,
+    others: Mapping[str, Permutations] | None = None,
+) -> Told:
     """All tests of one system. The chance that any is wrong is at most 5% (Holm 1979).
 
     The figures share their permutations, so that their part is Westfall and Young's step-down
-    procedure, which is Holm's with the joint distribution of the tests in place of a bound. The
-    phrases' p is that of Simes, the least that Benjamini and Hochberg adjust to.
+    procedure, which is Holm's with the joint distribution of the tests in place of a bound.
+
+    Args:
+        phrases: p that no phrase is over- or underused: that of Simes, the least that Benjamini and
+            Hochberg adjust to.
+        others: tests that are no figure, by name.
     """
-    tests = {m: f.test for m, f in estimates.items() if f.test is not None}
+    tests = {m: f.test for m, f in estimates.items() if f.test is not None} | dict(others or {})
     rounds = max((len(test.null) for test in tests.values()), default=0)
     of_figures = step_down({m: t for m, t in tests.items() if len(t.null) == rounds})
-    least, of_phrases = (
-        min(of_figures.values(), default=1.0),
-        min((o.p for o in phrases), default=1),
-    )
+    least = min(of_figures.values(), default=1.0)
     # Holm over the two: the smaller p counts twice, the other once, and not below the first
-    first = min(1.0, 2 * min(least, of_phrases))
-    doubled = least <= of_phrases
+    first = min(1.0, 2 * min(least, phrases))
+    doubled = least <= phrases
     adjust = lambda p, twice: min(1.0, max(first, p * (2 if twice else 1)))
     return Told(
         first,
         {m: adjust(p, doubled) for m, p in of_figures.items()},
-        adjust(float(of_phrases), not doubled),
+        adjust(phrases, not doubled),
     )
 
 

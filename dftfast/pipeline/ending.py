@@ -1,4 +1,4 @@
-"""The last lines of a run: the result in a sentence, five rows, and where the model is."""
+"""The last lines of a run: the answer, what gives the texts away, and where the model is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import json
 import textwrap
 
 from dftfast.evaluation import BASELINE, METRICS, Estimate
+from dftfast.evaluation.headline import why
 from dftfast.evaluation.report.page import MAIN
 from dftfast.pipeline.run import Run
 from dftfast.rollout import Sampler
 
-ROWS = ("mmd2", "mmd2_unseen", "token_l2_1", "style_mmd", "c2st")
+ROWS = ("mmd2", "token_l2_1", "c2st")
+REASONS = 3
 CANDIDATE = "dft"
 
 
 def ending(run: Run, sampler: Sampler) -> str:
-    """At most 25 lines of 80 columns, from the results.json of the run."""
+    """At most 20 lines of 80 columns, paths apart, from the results.json of the run."""
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
 
     settings = f"temperature {sampler.temperature:g}, top-p 1, top-k off"
@@ -25,9 +27,13 @@ def ending(run: Run, sampler: Sampler) -> str:
         "model": run.path / "merged",
         "sampler": settings,
         "report": run.path / "report.html",
-        "figures": run.path / "results.json",
     }
-    lines = ["", *textwrap.wrap(sentence(results), 80), "", *rows(results), ""]
+    found = results["findings"][CANDIDATE]
+    lines = [
+        *textwrap.wrap(f"{found['sentence']} {sentence(results)}", 80),
+        *why(found["reasons"], REASONS)[1:],
+        *rows(results),
+    ]
     return "\n".join([*lines, *(f"  {name:<9}{value}" for name, value in where.items())])
 
 

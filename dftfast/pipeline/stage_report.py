@@ -17,6 +17,7 @@ from dftfast.evaluation import (
     write_results,
 )
 from dftfast.evaluation.embedding_cache import EmbeddingCache
+from dftfast.evaluation.findings import find
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0, rank
 from dftfast.pipeline.run import Run
@@ -58,16 +59,12 @@ def report(run: Run) -> None:
         "bandwidth": reference.bandwidth,
         "embedder": run.embedder.name,
     }
-    write_results(run.path, results, candidate="dft", about=about)
-    write_report(
-        run.path,
-        results,
-        {"human": human, **{name: draws[0] for name, draws in outputs.items()}},
-        candidate="dft",
-        context=ReportContext(
-            reference, token_name=lambda token: run.tokenizer.decode([token]), about=about
-        ),
-    )
+    first = {"human": human, **{name: draws[0] for name, draws in outputs.items()}}
+    token_name = lambda token: run.tokenizer.decode([token])
+    findings = find(results, first, reference, token_name)
+    write_results(run.path, results, candidate="dft", about=about, findings=findings)
+    context = ReportContext(reference, token_name=token_name, about=about, findings=findings)
+    write_report(run.path, results, first, candidate="dft", context=context)
 
 
 def text_set(

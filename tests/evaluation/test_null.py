@@ -13,7 +13,7 @@ from dftfast.evaluation import (
     quadratic,
     super_baseline,
 )
-from dftfast.evaluation.classifier import Classifier, balanced, right
+from dftfast.evaluation.discriminant import Classifier, balanced, right
 from dftfast.evaluation.estimate import Permutations, wilson
 from dftfast.evaluation.told import step_down, told
 
@@ -36,7 +36,7 @@ def test_human_texts_are_at_the_human_level(n, m, prefix, sets):
         inside = sum(each[name].within_human for each in figures)
         assert inside >= 24, (name, inside)  # at 95% fewer than 24 of 30 has a chance of 0.1%
         assert np.mean([each[name].p for each in figures]) == pytest.approx(0.5, abs=0.2), name
-    answers = [told(each, []) for each in figures]
+    answers = [told(each) for each in figures]
     assert sum(answer.told for answer in answers) <= 6
 
 
@@ -135,7 +135,7 @@ def test_step_down_is_wrong_as_often_as_it_says_and_finds_what_is_there():
 
 
 def test_told_from_human_texts_by_what_differs(sets):
-    answer = told(evaluate(sets(60, 1, shift=1.0), Reference(sets(60, 0), rounds=100)), [])
+    answer = told(evaluate(sets(60, 1, shift=1.0), Reference(sets(60, 0), rounds=100)))
     assert answer.told and answer.differs("mmd2") and answer.differs("c2st")
     assert not answer.differs("mtld") and not answer.differs("bleu")
 

@@ -18,7 +18,7 @@ from dftfast.evaluation import (
     quadratic,
     text_stats,
 )
-from dftfast.evaluation.classifier import Classifier, right
+from dftfast.evaluation.discriminant import Classifier, right
 from dftfast.evaluation.estimate import p_value
 from dftfast.evaluation.slop.duplicates import near_duplicates
 from dftfast.evaluation.two_samples import TwoSamples

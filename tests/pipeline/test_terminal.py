@@ -33,6 +33,12 @@ def results():
         "verdicts": {
             metric: {"against": LONG, "verdict": words[i % 3]} for i, metric in enumerate(metrics)
         },
+        "findings": {
+            "dft": {
+                "sentence": "dft does not write like the human texts. " + 8 * "It is " + "so.",
+                "reasons": [{"text": f"reason {i} " + 30 * "word "} for i in range(5)],
+            }
+        },
     }
 
 
@@ -63,8 +69,9 @@ def test_the_ending_fits_a_screen(results, tmp_path):
     dft = SimpleNamespace(temperature=1.0, min_p=0.01)
     run = SimpleNamespace(path=tmp_path, config=SimpleNamespace(dft=dft), max_tokens=99)
     lines = ending(run, Sampler(1.0, min_p=0.01)).splitlines()
-    assert len(lines) <= 25
+    assert len(lines) <= 20
     assert all(len(line) <= 80 for line in lines if str(tmp_path) not in line)
     assert len(rows(results)) == 1 + len(ROWS)
     text = "\n".join(lines)
+    assert "does not write like the human texts" in text and "1. reason 0" in text
     assert "min-p 0.01" in text and str(tmp_path / "merged") in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 
 # of a sampler, as they stand in names
 PARAMETERS = {"temperature": "T", "top_p": "top-p", "top_k": "top-k"}
@@ -15,6 +17,15 @@ def sampler_of(name: str) -> dict[str, float]:
     """Sampler settings in a name: {"temperature": 0.8, "top_p": 1, "top_k": 0}."""
     settings = settings_of(name)
     return {field: settings[key] for field, key in PARAMETERS.items() if key in settings}
+
+
+def numbers(sampler: Mapping) -> dict[str, float]:
+    """The settings that are numbers: those of another tool may be anything."""
+    return {
+        key: value
+        for key, value in sampler.items()
+        if isinstance(value, (int, float)) and math.isfinite(value)
+    }
 
 
 def settings_of(name: str) -> dict[str, float]:

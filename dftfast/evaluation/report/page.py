@@ -8,16 +8,18 @@ from pathlib import Path
 
 from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.findings import find
+from dftfast.evaluation.headline import against_baselines, answer, nearest_first
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.assessor_tables import detector_tables, judge_tables
 from dftfast.evaluation.report.curves import PHASE_FIGURES, phases, training_curves
-from dftfast.evaluation.report.names import sampler_of
+from dftfast.evaluation.report.figures import strips
+from dftfast.evaluation.report.names import numbers, sampler_of
 from dftfast.evaluation.report.report_context import ReportContext
 from dftfast.evaluation.report.shown_samples import embedding_map, side_by_side
-from dftfast.evaluation.report.sweep import data_effect, human_band, sweep_plots
-from dftfast.evaluation.slop.analysis import Slop, analyse
+from dftfast.evaluation.report.sweep import data_effect, sweep_plots
 from dftfast.evaluation.super_baseline import (
     Results,
     compare,
@@ -32,11 +34,10 @@ MAIN = (  # what the verdict counts
     *("mmd", "mmd_unseen", *L2, "jsd", "style_mmd", "frechet", "c2st", "c2st_unseen", "jmq"),
     *("called_human", "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script"),
 )
-TESTED = ("mmd", "mmd_unseen", *L2, "style_mmd")
 PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
 BY_DATA = ("mmd", "mmd_unseen", *L2, "c2st", "self_bleu", "jmq")
-SIGNIFICANT = 0.05
 FEW = 12  # systems that have a row each in every table
+SHOWN = 3  # systems whose tables and texts are on the page
 
 
 class Page:
@@ -51,42 +52,56 @@ class Page:
     ):
         self.results, self.generations, self.candidate = results, generations, candidate
         self.samplers = {
-            name: dict(context.samplers.get(name) or sampler_of(name)) for name in results
+            name: numbers(context.samplers.get(name) or sampler_of(name)) for name in results
         }
         self.baselines = super_baseline_systems(results, candidate)
         self.best = super_baseline(self.baselines)
         self.verdicts = verdicts(results, candidate) if candidate else {}
         self.shown = self._shown()
         self.judges, self.detectors = context.judges, context.detectors
-        reference = context.reference or Reference(generations["human"])
-        self.slop: dict[str, Slop] = {
-            name: analyse(generations[name], reference, context.token_name) for name in self.shown
+        self.reference = context.reference or Reference(generations["human"])
+        self.findings = context.findings or find(
+            results, generations, self.reference, context.token_name
+        )
+        self.notes = list(context.notes)
+        self.colours = {"human": "var(--human)"} | {
+            name: "var(--ours)" if name == (candidate or self.shown[0]) else f"var(--s{k % 6})"
+            for k, name in enumerate(self.shown)
         }
 
     def _shown(self) -> list[str]:
-        """Systems for samples, slop and the map.
+        """Systems for strips, samples, slop and the map.
 
-        These are the best baselines by MMD and token L2, then the candidate.
+        The best baseline by MMD (or token L2) and the candidate; without a candidate the nearest.
         """
-        names = [self.best[m][0] for m in ("mmd", "token_l2_1") if m in self.best]
-        names = names or list(self.baselines)[:2]
         if not self.candidate:
-            names = [*names, *self.baselines]
-        names = list(dict.fromkeys(names))[: 3 if not self.candidate else 2]
-        return [n for n in [*names, self.candidate] if n is not None and n in self.generations]
+            return [n for n in nearest_first(self.results) if n in self.generations][:SHOWN]
+        best = next((self.best[m][0] for m in ("mmd", "token_l2_1") if m in self.best), None)
+        names = [best or next(iter(self.baselines), None), self.candidate]
+        return [n for n in names if n is not None and n in self.generations]
 
     def variables(self, folder: Path, samples: int, map_points: int) -> dict:
-        phrases = {name: slop.phrases for name, slop in self.slop.items()}
+        slop = {name: self.findings[name].slop for name in self.shown}
+        phrases = {name: each.phrases for name, each in slop.items()}
+        first = self.candidate or self.shown[0]
         return {
             "metrics": METRICS,
             "results": self.results,
             "candidate": self.candidate,
+            "first": first,
             "baselines": self.baselines,
             "prompts": len(self.generations["human"]),
             "systems": len(self.results),
             "draws": draws_text(self.results),
             "shown": self.shown,
-            "headline": self._headline(),
+            "colours": self.colours,
+            "headline": answer(self.findings, self.candidate),
+            "lead": against_baselines(self.results, self.candidate, MAIN),
+            "findings": self.findings,
+            "finding": self.findings[first],
+            "order": nearest_first(self.results),
+            "notes": self.notes,
+            "groups": strips(self.results, self.shown, self.colours, self.verdicts),
             "told": self._told(),
             "judges": judge_tables(self.judges, self._few()),
             "detectors": detector_tables(self.detectors, self._few()),
@@ -96,12 +111,12 @@ class Page:
             "pairs": self._pairs(),
             "rows": self._rows(),
             "all": self._all(),
-            "slop": self.slop,
+            "slop": slop,
             "lengths": self._lengths(),
             "sweep": sweep_plots(self.results, self.baselines, self.samplers, self.candidate),
             "data_effect": data_effect(self.baselines, BY_DATA),
-            "samples": side_by_side(self.shown, self.generations, phrases, samples),
-            "map": embedding_map(self.shown[-2:], self.generations, map_points),
+            "samples": side_by_side(self.shown, self.generations, phrases, samples, first),
+            "map": embedding_map(self.shown[-2:], self.generations, map_points, self.colours),
             "training": training_curves(folder / "log.jsonl"),
             "phases": phases(folder / "dft" / "phases.json"),
             "phase_figures": list(PHASE_FIGURES),
@@ -115,71 +130,37 @@ class Page:
         names = [name for name in self.results if len(self.results) <= FEW or name in self.shown]
         return sorted(names, key=lambda name: name != self.candidate)
 
-    def _headline(self) -> str:
-        if not self.candidate:
-            told = [row for row in self._told() if row["told"]]
-            return (
-                f"{len(told)} of {len(self.results)} "
-                + ("sets of texts" if len(self.results) > 1 else "set of texts")
-                + " can be told from the human texts (p < 0.05 by MMD or token frequencies)."
-            )
-        counted = [c.verdict for m, (_, c) in self.verdicts.items() if m in MAIN]
-        n = {v: counted.count(v) for v in ("better", "level", "worse")}
-        return (
-            f"{self.candidate} is better than the best of {len(self.baselines)} baselines on "
-            f"{n['better']} of {len(counted)} metrics, level on {n['level']}, "
-            f"worse on {n['worse']}."
-        )
-
     def _told(self) -> list[dict]:
-        """p of the permutation tests of each system, the candidate first.
-
-        `told` says whether MMD or single tokens give it away.
-        """
-        order = sorted(
-            self.results, key=lambda name: (name != self.candidate, name not in self.shown)
-        )
+        """The adjusted p of each test of each system, the candidate first, then the nearest."""
+        order = sorted(nearest_first(self.results), key=lambda name: name != self.candidate)
         tests = [
-            m
-            for m in TESTED
-            if any(self.results[n].get(m, Estimate()).p is not None for n in order)
+            m for m in METRICS if any(m in self.findings[n].told.figures for n in self.findings)
         ]
-        rows = []
-        for name in order:
-            p = {m: self.results[name].get(m, Estimate()).p for m in tests}
-            decisive = [p.get(m) for m in ("mmd", "token_l2_1")]
-            told = any(each is not None and each < SIGNIFICANT for each in decisive)
-            rows.append({"name": name, "p": p, "told": told})
-        return rows
+        return [
+            {
+                "name": name,
+                "told": self.findings[name].told.told,
+                "p": {m: self.findings[name].told.figures.get(m) for m in tests},
+                "phrases": self.findings[name].told.phrases,
+            }
+            for name in order
+            if name in self.findings
+        ]
 
     def _verdict(self) -> list[dict]:
         if self.candidate is None:
             return []
-        rows = []
-        for metric in MAIN:
-            if metric not in self.verdicts:
-                continue
-            name, comparison = self.verdicts[metric]
-            ours, theirs = self.results[self.candidate][metric], self.best[metric][1]
-            assert ours.value is not None and theirs.value is not None  # they were compared
-            strip = plots.strip(
-                [
-                    ("baseline", theirs.value, theirs.low, theirs.high),
-                    ("ours", ours.value, ours.low, ours.high),
-                ],
-                human_band(ours),
-            )
-            rows.append(
-                {
-                    "metric": metric,
-                    "against": name,
-                    "ours": ours,
-                    "theirs": theirs,
-                    "comparison": comparison,
-                    "strip": strip,
-                }
-            )
-        return rows
+        return [
+            {
+                "metric": metric,
+                "against": self.verdicts[metric][0],
+                "ours": self.results[self.candidate][metric],
+                "theirs": self.best[metric][1],
+                "comparison": self.verdicts[metric][1],
+            }
+            for metric in MAIN
+            if metric in self.verdicts
+        ]
 
     def _pairs(self) -> list[dict]:
         """Paired comparisons: the candidate with every other system, or every two of few."""
@@ -234,7 +215,9 @@ class Page:
         out = []
         for k, kind in enumerate(("sentence", "paragraph")):
             lengths = {
-                name: slop.lengths[k] for name, slop in self.slop.items() if slop.lengths[k].edges
+                name: slop.lengths[k]
+                for name in self.shown
+                if (slop := self.findings[name].slop).lengths[k].edges
             }
             if lengths:
                 rows = [

@@ -186,7 +186,7 @@ def strip(
 ) -> Markup:
     """Values with intervals on one scale, the human range behind.
 
-    A row holds a CSS class, the value, and its interval.
+    A row holds a CSS colour, the value, and its interval.
     """
     width, step = 260, 16
     height = step * len(rows) + 4
@@ -200,21 +200,23 @@ def strip(
             f'width="{max(px(human[1]) - px(human[0]), 3):.1f}" '
             f'y="0" height="{height}" rx="2"/>'
         )
-    for k, (name, value, low, high) in enumerate(rows):
+    for k, (colour, value, low, high) in enumerate(rows):
         y = step * k + step / 2 + 2
         if low is not None:
             out.append(
-                f'<line class="{name}" x1="{px(low):.1f}" x2="{px(high):.1f}" y1="{y}" y2="{y}"/>'
+                f'<line stroke="{colour}" x1="{px(low):.1f}" x2="{px(high):.1f}" '
+                f'y1="{y}" y2="{y}"/>'
             )
-        out.append(f'<circle class="{name}" cx="{px(value):.1f}" cy="{y}" r="4.5"/>')
+        out.append(f'<circle fill="{colour}" cx="{px(value):.1f}" cy="{y}" r="4.5"/>')
     return Markup("".join(out) + "</svg>")
 
 
-def scatter(groups: Mapping[str, np.ndarray]) -> Markup:
+def scatter(groups: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> Markup:
     """Points [n, 2] by group, drawn in turn so that no group hides another.
 
     A cross marks the mean of each group.
     """
+    colour = [colours[name] for name in groups]
     width, height = 640, 420
     every = np.concatenate(list(groups.values()))
     (x0, y0), (x1, y1) = np.quantile(every, 0.002, axis=0), np.quantile(every, 0.998, axis=0)
@@ -229,10 +231,15 @@ def scatter(groups: Mapping[str, np.ndarray]) -> Markup:
     for _, g, point in sorted(dots, key=lambda d: d[:2]):
         x, y = place(point)
         if 0 < x < width and 0 < y < height:
-            out.append(f'<circle class="map g{g}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>')
+            out.append(
+                f'<circle class="map" fill="{colour[g]}" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+            )
     for g, points in enumerate(groups.values()):
         x, y = place(points.mean(0))
-        out.append(f'<path class="cross g{g}" d="M{x - 9:.1f} {y:.1f}h18M{x:.1f} {y - 9:.1f}v18"/>')
+        out.append(
+            f'<path class="cross" stroke="{colour[g]}" '
+            f'd="M{x - 9:.1f} {y:.1f}h18M{x:.1f} {y - 9:.1f}v18"/>'
+        )
     return Markup("".join(out) + "</svg>")
 
 

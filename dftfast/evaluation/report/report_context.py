@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dftfast.evaluation.findings import Finding
 from dftfast.evaluation.reference import Reference
 
 
@@ -21,6 +22,8 @@ class ReportContext:
         about: facts for the foot of the page.
         judges: what each judge says (`judge.judge_record`).
         detectors: what each detector says (`detectors.detector_record`).
+        findings: the answer for each system (`findings.find`); none are found afresh.
+        notes: what a reader has to know of the texts: what was left out, copies of references.
     """
 
     reference: Reference | None = None
@@ -29,3 +32,5 @@ class ReportContext:
     about: Mapping[str, object] = field(default_factory=dict)
     judges: Sequence[dict] = ()
     detectors: Sequence[dict] = ()
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    notes: Sequence[str] = ()

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
+from dftfast.evaluation.discriminant import Classifier
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.slop.overused import Overused
 from dftfast.evaluation.textset import TextSet
 
 LONGEST = 4000  # characters of a text on the page
+LEAST = 20  # texts from which a classifier can be trained
 
 
 def side_by_side(
@@ -20,33 +22,51 @@ def side_by_side(
     generations: Mapping[str, TextSet],
     overused: Mapping[str, list[Overused]],
     count: int,
+    first: str,
 ) -> list[dict]:
-    """Prompts that all sets answer, spread over the reference.
+    """Texts of the shown systems, those that give `first` away most before others.
 
-    Each with its (name, text as HTML), human first.
+    Each with its prompt, (name, text as HTML) with the human text before them, and whether a
+    classifier gives it away. Where no prompt is shared, the texts of `first` alone.
     """
     sets = {name: generations[name] for name in ["human", *shown]}
     place = {name: {i: k for k, i in enumerate(s.ids)} for name, s in sets.items()}
-    common = [i for i in sets["human"].ids if all(i in p for p in place.values())]
-    spread = (
-        [common[k] for k in np.linspace(0, len(common) - 1, min(count, len(common))).astype(int)]
-        if common
-        else []
-    )
     flagged = {
         name: [o.phrase for o in overused.get(name, []) if o.p <= 0.05 and o.ratio >= 2]
         for name in sets
     }
+    common = [i for i in sets["human"].ids if all(i in p for p in place.values())]
+    if not common:
+        sets = {first: sets[first]}
+        common = list(sets[first].ids)
+    spread = [
+        common[k] for k in np.linspace(0, len(common) - 1, min(count, len(common))).astype(int)
+    ]
+    telling = [i for i in telling_ids(generations[first], generations["human"]) if i in set(common)]
+    telling = telling[: count // 2]
+    chosen = [*telling, *(i for i in spread if i not in telling)][: max(count, 1)]
     return [
         {
-            "prompt": sets["human"].prompts[place["human"][i]],
+            "prompt": sets[first].prompts[place[first][i]],
+            "telling": i in telling,
             "texts": [
                 (name, highlight(cut(s.texts[place[name][i]]), flagged[name]))
                 for name, s in sets.items()
             ],
         }
-        for i in spread
+        for i in chosen
     ]
+
+
+def telling_ids(outputs: TextSet, human: TextSet) -> list[str]:
+    """The ids of outputs, those first that a classifier on embeddings is surest of."""
+    x, y = outputs.embeddings, human.embeddings
+    if x is None or y is None or min(len(x), len(y)) < LEAST:
+        return []
+    paired = list(outputs.ids) == list(human.ids)
+    labels = np.r_[np.ones(len(x)), np.zeros(len(y))]
+    scores = Classifier(np.concatenate([x, y]), len(x), paired, 0).scores(labels[None])[0]
+    return [str(outputs.ids[k]) for k in np.argsort(-scores[: len(x)], kind="stable")]
 
 
 def cut(text: str) -> str:
@@ -74,7 +94,10 @@ def highlight(text: str, phrases: list[str]) -> Markup:
 
 
 def embedding_map(
-    names: Sequence[str], generations: Mapping[str, TextSet], most: int
+    names: Sequence[str],
+    generations: Mapping[str, TextSet],
+    most: int,
+    colours: Mapping[str, str],
 ) -> dict | None:
     """Human texts and texts of each set in the plane of largest variance (PCA).
 
@@ -90,5 +113,6 @@ def embedding_map(
     centre = every.mean(0)
     _, s, directions = np.linalg.svd(every - centre, full_matrices=False)
     explained = (s[:2] ** 2).sum() / max((s**2).sum(), 1e-300)
-    svg = plots.scatter({name: (p - centre) @ directions[:2].T for name, p in points.items()})
+    places = {name: (p - centre) @ directions[:2].T for name, p in points.items()}
+    svg = plots.scatter(places, colours)
     return {"svg": svg, "names": list(points), "explained": float(explained)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.report import plots
+from dftfast.evaluation.report.figures import human_band
 from dftfast.evaluation.report.names import OFF, PARAMETERS, checkpoint_of, settings_of
 from dftfast.evaluation.super_baseline import Results, least_loss
 
@@ -139,12 +140,3 @@ def data_effect(baselines: Results, metrics: tuple[str, ...]) -> dict | None:
             best[metric] = least[1] if least else None
         rows.append({"share": share, "settings": len(names), "best": best})
     return {"metrics": [m for m in metrics if any(row["best"][m] for row in rows)], "rows": rows}
-
-
-def human_band(estimate: Estimate) -> tuple[float, float] | None:
-    if estimate.human is None:
-        return None
-    return (
-        estimate.human_low if estimate.human_low is not None else estimate.human,
-        estimate.human_high if estimate.human_high is not None else estimate.human,
-    )

@@ -116,7 +116,8 @@ def _record(variables: Mapping) -> dict:
     return {
         "headline": variables["headline"],
         "candidate": variables["candidate"],
-        "told_from_human": variables["told"],
+        "findings": {name: f.to_json() for name, f in variables["findings"].items()},
+        "notes": variables["notes"],
         "verdict": verdict,
         "judges": list(variables["judge_records"]),
         "detectors": list(variables["detector_records"]),
