@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from dftfast.evaluation.assessors import Assessments
 from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
-from dftfast.evaluation.findings import find
 from dftfast.evaluation.headline import terminal_answer
 from dftfast.evaluation.matching import Draws, copies_of_references, matched
+from dftfast.evaluation.outcome import find
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import ReportContext, write_report
 from dftfast.evaluation.report.page import MAIN

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from dftfast.evaluation.estimate import Estimate
-from dftfast.evaluation.findings import Finding
 from dftfast.evaluation.metrics import METRICS
+from dftfast.evaluation.outcome import Finding
 from dftfast.evaluation.super_baseline import Results, super_baseline_systems, verdicts
 
 WIDTH, LINES = 80, 20

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
-from dftfast.evaluation.findings import Finding
 from dftfast.evaluation.metrics import METRICS
+from dftfast.evaluation.outcome import Finding
 from dftfast.evaluation.super_baseline import (
     Comparison,
     Results,

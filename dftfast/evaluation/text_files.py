@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from dftfast.data.load import LONGEST_LINE, read_rows
+from dftfast.data.row_files import read_rows
 from dftfast.runtime.errors import UserError
 
 Reader = Callable[[Path], Iterator[tuple[int, object]]]
-TABLES = {".csv": ",", ".tsv": "\t"}
 
 
 def named_file(given: str) -> tuple[str, str]:
@@ -24,7 +22,7 @@ def named_file(given: str) -> tuple[str, str]:
 
 
 def reader(text_field: str | None = None, id_field: str = "id") -> Reader:
-    """Reads .jsonl, .jsonl.gz, .parquet, .csv and .tsv into rows with `id` and `text`.
+    """Reads any file of rows (`data.row_files`) into rows with `id` and `text`.
 
     A row has its text in `text_field` where that is given, else in `text`, in the last message of
     `messages`, or in `completion` (docs/corpus.md). Where no row of a file has an id, its rows are
@@ -35,7 +33,7 @@ def reader(text_field: str | None = None, id_field: str = "id") -> Reader:
     """
 
     def read(path: Path) -> Iterator[tuple[int, object]]:
-        lines = list(_table(path) if path.suffix.lower() in TABLES else read_rows(path))
+        lines = list(read_rows(path))
         unnamed = all(not isinstance(row, Mapping) or row.get(id_field) is None for _, row in lines)
         for number, row in lines:
             try:
@@ -47,17 +45,6 @@ def reader(text_field: str | None = None, id_field: str = "id") -> Reader:
             yield number, row
 
     return read
-
-
-def _table(path: Path) -> Iterator[tuple[int, object]]:
-    csv.field_size_limit(LONGEST_LINE)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter=TABLES[path.suffix.lower()])
-            for row in rows:
-                yield rows.line_num, {k: v for k, v in row.items() if k is not None}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table: {error}") from None
 
 
 def _plain(row: object, text_field: str | None, id_field: str) -> object:

@@ -85,19 +85,23 @@ class TwoSamples:
     def mean_difference(self, x: np.ndarray, y: np.ndarray) -> Permutations:
         """Permutation test that the statistic [n], [m] has the same mean in both sets.
 
-        A pair of which a text lacks the statistic counts as equal, and where the sets are not
-        paired a text without it as the mean: the labels change places alike in every draw.
+        A pair of which a text lacks the statistic counts as equal. Where the sets are not paired,
+        only texts that have it change places.
         """
         level = float(np.nanmean(y))
         if self.paired:
             d = np.nan_to_num(x - y) / max(int(np.isfinite(x - y).sum()), 1)
             signs = 2 * self.exchanged[:, : len(d)] - 1
             return Permutations(float(d.sum()), signs @ d, level)
-        pooled, n, m = np.r_[x, y], len(x), len(y)
+        pooled, known = np.r_[x, y], np.isfinite(np.r_[x, y])
+        n, m = int(known[: len(x)].sum()), int(known[len(x) :].sum())
+        first = self.exchanged
+        if n + m < len(pooled):  # as many of those that have it, not of all, change places
+            rng = np.random.default_rng([self.seed, 5])
+            first = quadratic.random_subsets(rng, self.rounds, n + m, n)
         # of n and m texts the difference of means is this sum over the n alone
-        scale = (n + m) / (n * m) / np.isfinite(pooled).mean()
-        pooled = np.nan_to_num(pooled - np.nanmean(pooled)) * scale
-        return Permutations(float(pooled[:n].sum()), self.exchanged @ pooled, level)
+        pooled = (pooled[known] - pooled[known].mean()) * (n + m) / (n * m)
+        return Permutations(float(pooled[:n].sum()), first @ pooled, level)
 
 
 def mean_estimate(

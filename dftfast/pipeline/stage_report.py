@@ -17,7 +17,7 @@ from dftfast.evaluation import (
     write_results,
 )
 from dftfast.evaluation.embedding_cache import EmbeddingCache
-from dftfast.evaluation.findings import find
+from dftfast.evaluation.outcome import find
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0, rank
 from dftfast.pipeline.run import Run

@@ -5,7 +5,7 @@ from zlib import crc32
 import pytest
 
 from dftfast.evaluation import Reference, evaluate
-from dftfast.evaluation.findings import find
+from dftfast.evaluation.outcome import find
 from dftfast.evaluation.headline import LINES, WIDTH, terminal_answer
 from dftfast.evaluation.report.page import MAIN
 

@@ -8,7 +8,7 @@ from evaluate_files import arguments, refused, save
 from dftfast import evaluate
 from dftfast.evaluation import matching
 from dftfast.evaluation.matching import copies_of_references, matched
-from dftfast.evaluation.text_files import named_file, reader
+from dftfast.evaluation.text_files import named_file
 
 
 def results(folder):
@@ -171,12 +171,3 @@ def test_copies_in_an_independent_sample():
         "a: 5 of 5 outputs are one of the human texts."
     ]
     assert copies_of_references({"a": [rows_of(5, 0, "other")]}, rows_of(9)) == []
-
-
-def test_a_table_that_is_none_says_so(tmp_path):
-    from dftfast.runtime.errors import UserError
-
-    path = tmp_path / "x.csv"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="cannot be read as a table"):
-        list(reader()(path))

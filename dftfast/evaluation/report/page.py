@@ -8,9 +8,9 @@ from pathlib import Path
 
 from dftfast.evaluation.draws import draws_text
 from dftfast.evaluation.estimate import Estimate
-from dftfast.evaluation.findings import find
 from dftfast.evaluation.headline import against_baselines, answer, nearest_first
 from dftfast.evaluation.metrics import METRICS
+from dftfast.evaluation.outcome import find
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.assessor_tables import detector_tables, judge_tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dftfast.evaluation.findings import Finding
+from dftfast.evaluation.outcome import Finding
 from dftfast.evaluation.reference import Reference
 
 

@@ -39,12 +39,12 @@ def side_by_side(
     if not common:
         sets = {first: sets[first]}
         common = list(sets[first].ids)
-    spread = [
-        common[k] for k in np.linspace(0, len(common) - 1, min(count, len(common))).astype(int)
-    ]
-    telling = [i for i in telling_ids(generations[first], generations["human"]) if i in set(common)]
+    known = set(common)
+    telling = [i for i in telling_ids(generations[first], generations["human"]) if i in known]
     telling = telling[: count // 2]
-    chosen = [*telling, *(i for i in spread if i not in telling)][: max(count, 1)]
+    others = [i for i in common if i not in telling]
+    places = np.linspace(0, len(others) - 1, min(count - len(telling), len(others))).astype(int)
+    chosen = [*telling, *(others[k] for k in places)]
     return [
         {
             "prompt": sets[first].prompts[place[first][i]],
