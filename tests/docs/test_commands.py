@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import json
@@ -59,12 +60,20 @@ class Parsed(Exception):
 def parse(monkeypatch):
     """Do what a command does with its arguments, and no more."""
 
-    def stop(parser, given=None, namespace=None):
-        rest = super(ArgumentParser, parser).parse_known_args(given, namespace)[1]
-        if rest and parser.prog == "dftfast plan":
-            parse_command_line(rest)
-        elif rest:
-            raise UserError(f"not options of {parser.prog}: {rest}")
+    plain = argparse.ArgumentParser
+
+    def ended(parse_all):
+        def parse_and_stop(parser, given=None, namespace=None):
+            parse_all(parser, given, namespace)
+            raise Parsed
+
+        return parse_and_stop
+
+    def known(parser, given=None, namespace=None):
+        options, rest = plain.parse_known_args(parser, given, namespace)
+        if parser.prog != "dftfast plan":
+            return options, rest
+        parse_command_line(rest)
         raise Parsed
 
     def call(command: str, given: list[str]) -> None:
@@ -76,7 +85,10 @@ def parse(monkeypatch):
         with pytest.raises(Parsed):
             importlib.import_module(module).main(given)
 
-    monkeypatch.setattr(ArgumentParser, "parse_known_args", stop)
+    monkeypatch.setattr(ArgumentParser, "parse_args", ended(plain.parse_args))
+    intermixed = ended(plain.parse_intermixed_args)
+    monkeypatch.setattr(ArgumentParser, "parse_intermixed_args", intermixed)
+    monkeypatch.setattr(ArgumentParser, "parse_known_args", known)
     return call
 
 
