@@ -98,7 +98,7 @@ def stages(c: Config) -> list[Stage]:
     tuned = (c.model, c.data, c.sft, c.run.seed)
     sampled = (*tuned, c.sweep, c.rollout, c.evaluation.prompts)
     # what was done stays done in another time, and with more phases
-    one_phase = c.dft.model_copy(update={"minutes": None, "phases": 1})
+    one_phase = c.dft.model_copy(update={"phases": 1})
     trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, c.evaluation.embedder)
     others = (*trained, c.dft.phases, c.baselines)
     draws = str(c.evaluation.draws)
