@@ -97,7 +97,8 @@ def choose(minutes: float, supply: Supply) -> Choice:
         UserError: the least that says anything takes longer.
     """
     time = 60 * minutes - FIXED
-    least = Choice(FEWEST_PROMPTS, *[min(FEWEST_PROMPTS, n) for n in _parts(supply)], 1, 24, 2)
+    held_out, validation = (min(FEWEST_PROMPTS, n) for n in _parts(supply))
+    least = Choice(FEWEST_PROMPTS, held_out, validation, 1, 24, 2)
     if least.seconds(supply) > 60 * minutes:
         raise UserError(
             f"run.minutes: the least run takes about {least.seconds(supply) / 60:.0f} minutes with "

@@ -5,8 +5,8 @@ from zlib import crc32
 import pytest
 
 from dftfast.evaluation import Reference, evaluate
-from dftfast.evaluation.outcome import find
 from dftfast.evaluation.headline import LINES, WIDTH, terminal_answer
+from dftfast.evaluation.outcome import find
 from dftfast.evaluation.report.page import MAIN
 
 CANNED = " It is not just a sentence, but a testament to all of us."
