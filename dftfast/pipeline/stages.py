@@ -26,7 +26,7 @@ from dftfast.optimise.tracker import pick_tracker
 from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
-from dftfast.pipeline.estimate import dialled, plan_text
+from dftfast.pipeline.forecast import dialled, plan_text
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.room import check_room

@@ -18,14 +18,23 @@ from dftfast.evaluation.super_baseline import super_baseline, super_baseline_sys
 
 OURS = "dft"
 SHOWN = (
-    *("mmd2", "mmd2_unseen", "style_mmd", "token_l2_1", "token_l2_2", "token_l2_3"),
-    *("c2st", "c2st_unseen", "words", "self_bleu"),
+    *("mmd2", "mmd2_unseen", "style_mmd", "token_sq_1", "token_sq_2", "token_sq_3"),
+    *("c2st", "c2st_unseen", "length_mean", "self_bleu"),
 )
 
 
 @dataclass(frozen=True)
+class Seed:
+    """One run: the best of its fine-tuned systems in each metric, ours, and the verdicts."""
+
+    best: Mapping[str, tuple[str, Estimate]]
+    ours: Mapping[str, Estimate]
+    verdicts: Mapping[str, dict]
+
+
+@dataclass(frozen=True)
 class Row:
-    """One metric: the best baseline, ours over the seeds, human texts, and the verdicts.
+    """One metric: the best baseline in the mean, ours by seed, human texts, and the verdicts.
 
     Attributes:
         left: share of the best baseline's distance from the human figure that ours leaves: of the
@@ -34,7 +43,6 @@ class Row:
 
     metric: str
     best: float
-    name: str
     seeds: list[float]
     human: float
     verdicts: list[str]
@@ -92,30 +100,32 @@ def _card(folder: Path) -> RunCard:
     records = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     card = (folder / "README.md").read_text(encoding="utf-8")
     title, facts = card.splitlines()[0].lstrip("# "), dict(re.findall(r"(?m)^- (\w+): (.+)$", card))
-    others: dict = {}
-    for run in runs:
-        others |= super_baseline_systems(run, OURS)
-    best = super_baseline(others)
-    ours = [(run[OURS], record["verdicts"]) for run, record in zip(runs, records) if OURS in run]
-    rows = [row for metric in SHOWN if metric in best and (row := _row(metric, best[metric], ours))]
+    bests = [super_baseline(super_baseline_systems(run, OURS)) for run in runs]
+    seeds = [
+        Seed(best, run[OURS], record["verdicts"])
+        for best, run, record in zip(bests, runs, records)
+        if OURS in run
+    ]
+    rows = [row for metric in SHOWN if (row := _row(metric, seeds))]
     return RunCard(folder.name, title, facts, rows)
 
 
-def _row(
-    metric: str,
-    best: tuple[str, Estimate],
-    ours: list[tuple[Mapping[str, Estimate], dict]],
-) -> Row | None:
-    name, figure = best
-    seeds = [run[metric].value for run, _ in ours if metric in run]
-    if not seeds or None in seeds or figure.value is None or figure.human is None:
+def _row(metric: str, seeds: list[Seed]) -> Row | None:
+    """Each seed beside the best of its own fine-tuned models."""
+    known = [seed for seed in seeds if metric in seed.best and metric in seed.ours]
+    figures = [seed.best[metric][1] for seed in known]
+    values = [seed.ours[metric].value for seed in known]
+    best = [figure.value for figure in figures if figure.value is not None]
+    people = [figure.human for figure in figures if figure.human is not None]
+    ours = [value for value in values if value is not None]
+    if not known or not len(best) == len(people) == len(ours) == len(known):
         return None
-    human = 0.5 if metric.startswith("c2st") else figure.human
-    ends = None
-    if figure.human_low is not None and figure.human_high is not None:
-        ends = (figure.human_low, figure.human_high)
-    verdicts = [verdict[metric]["verdict"] for _, verdict in ours if metric in verdict]
-    return Row(metric, figure.value, name, seeds, human, verdicts, ends)
+    human = 0.5 if metric.startswith("c2st") else fmean(people)
+    lows = [figure.human_low for figure in figures if figure.human_low is not None]
+    highs = [figure.human_high for figure in figures if figure.human_high is not None]
+    ends = (fmean(lows), fmean(highs)) if lows and highs else None
+    verdicts = [seed.verdicts[metric]["verdict"] for seed in known if metric in seed.verdicts]
+    return Row(metric, fmean(best), ours, human, verdicts, ends)
 
 
 def _dumbbell(row: Row) -> Dumbbell:

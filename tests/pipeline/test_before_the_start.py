@@ -11,7 +11,7 @@ from tiny_run import flags, options
 
 from dftfast.config import parse_command_line
 from dftfast.pipeline import Run
-from dftfast.pipeline.estimate import Lengths, dialled
+from dftfast.pipeline.forecast import Lengths, dialled
 from dftfast.pipeline.pace import Work
 from dftfast.pipeline.speed import Speed, measure_speed
 from dftfast.pipeline.stages import check_input
@@ -128,13 +128,13 @@ def test_the_dial_sets_the_sizes_and_a_second_start_keeps_them(
     model, corpus, tmp_path, monkeypatch
 ):
     speed = Speed(trained=2000.0, sampled=2000.0)
-    monkeypatch.setattr("dftfast.pipeline.estimate.measure_speed", lambda run: speed)
+    monkeypatch.setattr("dftfast.pipeline.forecast.measure_speed", lambda run: speed)
     run = job(model, corpus, tmp_path, **{"run.minutes": 5})
     chosen = dialled(run)
     assert chosen.config.sft.max_texts != run.config.sft.max_texts
     assert chosen.split is run.split and chosen.config.run.minutes == 5
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text(chosen.config.to_yaml())
-    monkeypatch.setattr("dftfast.pipeline.estimate.measure_speed", None)  # not asked again
+    monkeypatch.setattr("dftfast.pipeline.forecast.measure_speed", None)  # not asked again
     assert dialled(job(model, corpus, tmp_path, **{"run.minutes": 5})).config == chosen.config
     assert dialled(job(model, corpus, tmp_path)).config.run.minutes is None
