@@ -79,9 +79,9 @@ class _Service:
 
 def _service(name: str) -> Any:
     if name == "wandb":
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         return wandb
-    import trackio
+    import trackio  # pyright: ignore[reportMissingImports]
 
     return trackio
