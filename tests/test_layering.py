@@ -23,6 +23,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
     "data": set(),
     "endpoint": {"data"},
     "evaluation": {"kernels", "model", "rollout", "distribution", "data", "endpoint"},
+    "writing": {"distribution", "data", "evaluation"},
     "prepare": {"model", "rollout", "data", "endpoint"},
     "optimise": {"kernels", "model"},
     "dft": {"kernels", "model", "rollout", "distribution", "optimise"},
@@ -36,7 +37,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
     },
 }
-COMMANDS = {"train", "generate", "evaluate", "plan", "env"}
+COMMANDS = {"train", "generate", "evaluate", "plan", "check", "env"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 
@@ -116,7 +117,7 @@ def test_nothing_imports_a_command():
     [
         ("import dftfast.kernels", {"transformers", "sentence_transformers", "sklearn"}),
         (
-            "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan",
+            "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan, dftfast.check",
             {"torch", "transformers", "sklearn", "matplotlib"},
         ),
     ],

@@ -30,6 +30,7 @@ PARTS = {
     "Endpoints": (("endpoint/",), "Check URL, model and key; [judges](judge.md) has the form."),
     "Preparing a corpus": (("prepare/",), "[Preparing](prepare.md) has the options."),
     "Planning": (("plan",), "Compare with `dftfast plan --help`."),
+    "Checking texts": (("check", "writing/"), "[Checking](check.md) has rules and options."),
     "In other trainers": (
         ("integrations/",),
         "[In other trainers](integrations.md) says what goes together.",

@@ -9,6 +9,7 @@ from builders.error_messages import messages_page
 from builders.plans import plan_block
 from builders.run_cards import run_cards, runs_page
 from builders.speed import speed_chart, speed_table
+from builders.writing_rules import rules_block
 
 
 def built(root: Path) -> dict[Path, str]:
@@ -17,6 +18,7 @@ def built(root: Path) -> dict[Path, str]:
     cards = run_cards(results)
     parts = {
         docs / "troubleshooting.md": messages_page(root / "dftfast"),
+        docs / "check.md": rules_block(),
         docs / "results.md": runs_page(cards),
         docs / "scaling.md": plan_block(),
         docs / "kernels" / "README.md": speed_table(results / "h100" / "gpu.json"),

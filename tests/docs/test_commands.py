@@ -27,7 +27,8 @@ TEXTS = {
 }
 SHELL = ("", "bash", "sh")
 COMMAND = re.compile(
-    r"(?:-m dftfast\.|(?<![\w./-])dftfast )(train|generate|evaluate|prepare|plan|config)\b(.*)"
+    r"(?:-m dftfast\.|(?<![\w./-])dftfast )"
+    r"(train|generate|evaluate|prepare|plan|check|config)\b(.*)"
 )
 OTHER = re.compile(r"^(?:[|>&;].*|#|\d>.*)$")  # where the arguments of a command end
 KEY = re.compile(rf"(?:--)?((?:{'|'.join(Config.model_fields)})\.[a-z_]+)(?:=(\S+))?")

@@ -1,0 +1,71 @@
+"""Letters of a script that the text or the corpus is not written in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from dftfast.data.document import Document
+from dftfast.evaluation.text_stats import corpus_scripts, script
+from dftfast.writing.passage import Passage
+from dftfast.writing.rule import Example, Finding, Human, Rule, Severity
+
+
+class ForeignScript(Rule):
+    name = "foreign-script"
+    about = (
+        "Has letters of a script that the corpus has not (fitted), or, not fitted, that is neither "
+        "Latin nor the script of most of the text."
+    )
+    found = (
+        Example("The w\u043erd holds a Cyrillic letter."),
+        Example("Das ist ein 词 zu viel."),
+        Example("日本語 and English", settings={"scripts": ["LATIN"]}),
+    )
+    passed = (
+        Example("Naïve façade, 5 µm."),
+        Example(
+            "これはペンです。 iPhone も。",
+            settings={"scripts": ["CJK", "HIRAGANA", "KATAKANA", "LATIN"]},
+        ),
+        Example("Привет из Hamburg."),
+    )
+    severity: Severity = "error"
+    scripts: list[str] | None = None
+
+    def find(self, passage: Passage, brief: Document | None) -> Iterator[Finding]:
+        text = passage.text
+        if text.isascii() and (self.scripts is None or "LATIN" in self.scripts):
+            return
+        known = self._known(text)
+        letters = [(i, name) for i, c in enumerate(text) if (name := script(c))]
+        for name, run in groupby(letters, lambda each: each[1]):
+            if name not in known:
+                places = [i for i, _ in run]
+                start, end = places[0], places[-1] + 1
+                message = f"{text[start:end]!r} is {name.title()} script"
+                yield self.finding(start, end, message)
+
+    def fit(self, texts: Sequence[Human], held: Sequence[Human], share: float) -> None:
+        least = share / 2  # what one script may cost
+        everything = (h.passage.text for h in (*texts, *held))
+        self.scripts = sorted(corpus_scripts(everything, least))
+
+    def _known(self, text: str) -> set[str]:
+        if self.scripts is not None:
+            return {*self.scripts, *_SYMBOLS}
+        counts = Counter(name for c in text if (name := script(c)))
+        main = {name for name, _ in counts.most_common(1)}
+        return {"LATIN", *main, *_SYMBOLS, *(_JAPANESE if main & _JAPANESE else ())}
+
+
+_SYMBOLS = {
+    "MICRO",
+    "FEMININE",
+    "MASCULINE",
+    "OHM",
+    "KELVIN",
+    "ANGSTROM",
+}  # letters in Unicode alone
+_JAPANESE = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL"}
