@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from dftfast.data.document import Document
@@ -72,7 +71,7 @@ class Rule(BaseModel):
         raise NotImplementedError
 
     def fit(self, texts: Sequence[Human], held: Sequence[Human], share: float) -> None:
-        """Learn from `texts` and set limits that at most `share` of `held` fails.
+        """Learn from `texts` and set limits that no more than `may_fail` of `held` do not pass.
 
         A rule without a limit has nothing to learn.
         """
@@ -84,14 +83,19 @@ class Rule(BaseModel):
         return next(self.find(human.passage, human.brief), None) is not None
 
 
-def upper_limit(levels: Sequence[float], share: float) -> float:
-    """The least level that at most `share` of new texts is expected to exceed.
+def may_fail(texts: int, share: float) -> int:
+    """The most of so many texts that may fail, for a share of all texts below `share`.
 
-    The quantile of split conformal prediction (Vovk et al. 2005): of n levels, the one that
-    floor(share (n + 1)) - 1 lie above; the largest where there are too few to tell.
+    With a confidence of 95% (Clopper and Pearson 1934); none where there are too few to tell.
     """
-    above = max(math.floor(share * (len(levels) + 1)) - 1, 0)
-    return float(np.sort(np.asarray(levels, np.float64))[::-1][above])
+    from scipy import stats
+
+    return max(int(stats.binom.ppf(0.05, texts, share)) - 1, 0)
+
+
+def upper_limit(levels: Sequence[float], share: float) -> float:
+    """The least of the levels that no more than `may_fail` of them exceed."""
+    return sorted(levels, reverse=True)[may_fail(len(levels), share)]
 
 
 def portions(passage: Passage) -> int:

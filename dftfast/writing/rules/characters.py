@@ -9,7 +9,7 @@ from typing import Literal
 
 from dftfast.data.document import EM_DASH, Document
 from dftfast.writing.passage import Passage
-from dftfast.writing.rule import Example, Finding, Human, Rule, Severity
+from dftfast.writing.rule import Example, Finding, Human, Rule, Severity, may_fail
 
 _INVISIBLE = {
     "\u00ad": "soft hyphen",
@@ -69,7 +69,7 @@ class Characters(Rule):
         """Marks of the corpus, unless too many of `held` have others."""
         holds = Counter(c for h in texts for c in set(h.passage.text) if _is_mark(c))
         self.marks = "".join(sorted(holds))
-        if sum(map(self.fails, held)) > share * len(held):
+        if sum(map(self.fails, held)) > may_fail(len(held), share):
             self.marks = None
 
 

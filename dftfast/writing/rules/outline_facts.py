@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from dftfast.data.document import Document
 from dftfast.writing.passage import Passage
-from dftfast.writing.rule import Example, Finding, Human, Rule, Severity
+from dftfast.writing.rule import Example, Finding, Human, Rule, Severity, may_fail
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _QUOTE = re.compile(r"[\"“«]([^\"“”«»]{8,}?)[\"”»]")
@@ -70,7 +70,7 @@ class OutlineFacts(Rule):
         """Turn off the kind that human texts do not keep to either."""
         for kind in ("numbers", "quotes"):
             alone = self.model_copy(update={"numbers": False, "quotes": False, kind: True})
-            if sum(map(alone.fails, held)) > share / 2 * len(held):
+            if sum(map(alone.fails, held)) > may_fail(len(held), share / 2):
                 setattr(self, kind, False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dftfast.data.document import Document
 from dftfast.writing.passage import Passage
-from dftfast.writing.rule import Example, Finding, Human, Rule
+from dftfast.writing.rule import Example, Finding, Human, Rule, may_fail
 
 LEAST = 4  # sentences: fewer have no rhythm
 Range = tuple[float, float]
@@ -58,7 +58,7 @@ class Rhythm(Rule):
             return
         for tail in share / 2 * np.linspace(1, 0, 41):
             low, high = np.quantile(learnt, [tail, 1 - tail], axis=0)
-            if ((checked < low) | (checked > high)).any(1).sum() <= share * len(held):
+            if ((checked < low) | (checked > high)).any(1).sum() <= may_fail(len(held), share):
                 break
         for name, *limits in zip(_MEANS, low.round(2).tolist(), high.round(2).tolist()):
             setattr(self, name, (limits[0] - 0.01, limits[1] + 0.01))
