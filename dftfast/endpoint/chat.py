@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
+from dftfast.endpoint.guard import TooLarge, bound
 from dftfast.endpoint.spec import Endpoint
 from dftfast.runtime.errors import UserError
 
 _TRANSIENT = (408, 409, 425, 429)
 # of servers that leave it in the text
-_THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)\s*", re.DOTALL)
+# or whose template opened the thought in the prompt, so that only its end is there
+_THOUGHT = re.compile(
+    r"\A\s*(?:<think>.*?(?:</think>|\Z)|(?:(?!<think>).)*?</think>)\s*", re.DOTALL
+)
+_MOST_TOKENS = 10**9  # that a server can mean
 _ROOM = 64  # tokens that a chat template may add to a message
 
 
@@ -89,6 +95,7 @@ class ChatClient:
         self._openai, self.endpoint, self.timeout = openai, endpoint, timeout
         self._droppable, self._limit = set(droppable), "max_tokens"
         self.dropped: set[str] = set()
+        self._answered = False
 
     async def __aenter__(self) -> ChatClient:
         # the client takes these from the environment, for OpenAI's own servers: no other is told
@@ -98,7 +105,11 @@ class ChatClient:
             api_key=self.endpoint.key() or "none",
             timeout=self.timeout,
             max_retries=0,
-            default_headers=other,
+            default_headers=other | {"Accept-Encoding": "identity"},
+            # the prompt is for this host: a redirect would take it to another
+            http_client=self._openai.DefaultAsyncHttpxClient(
+                follow_redirects=False, event_hooks={"response": [bound]}
+            ),
         )
         return self
 
@@ -119,9 +130,23 @@ class ChatClient:
             if self._adapts(error, limit, parameters):
                 return await self(request)
             raise self._meaning(error) from error
-        except (openai.APIError, ValueError) as error:  # connection lost, or not JSON
+        # connection lost, not JSON, nested too deeply
+        except (openai.APIError, ValueError, RecursionError, TooLarge) as error:
             raise Transient(self.clean(f"{type(error).__name__}: {error}")) from error
-        return _answer(reply)
+        if isinstance(reply, str):
+            if self._answered:  # a server that has answered is busy
+                raise Transient("a page, not JSON")
+            raise UserError(
+                f"{self._where}: answers with a page, not with JSON; is the URL the base of the "
+                "API, such as .../v1?"
+            )
+        answer = _answer(reply)
+        self._answered = True
+        return answer
+
+    @property
+    def _where(self) -> str:
+        return f"{self.endpoint.name} ({self.endpoint.host})"
 
     def _adapts(self, error, limit: str, parameters: dict) -> bool:
         """Whether the endpoint takes another form of the request, which is remembered."""
@@ -137,7 +162,12 @@ class ChatClient:
 
     def _meaning(self, error) -> Exception:
         status, message = error.status_code, self.clean(_said(error))
-        where = f"{self.endpoint.name} ({self.endpoint.host})"
+        where = self._where
+        if 300 <= status < 400:
+            to = self.clean(error.response.headers.get("location", "nowhere"))
+            return UserError(
+                f"{where}: redirects to {to}; it is not followed, give the URL that answers"
+            )
         if status in (401, 403):
             return UserError(
                 f"{where}: not allowed: {message}. The key is read from "
@@ -148,7 +178,7 @@ class ChatClient:
         if status == 402 or getattr(error, "code", None) == "insufficient_quota":
             return UserError(f"{where}: no credit: {message}")
         if status in _TRANSIENT or status >= 500:
-            return Transient(message, _seconds(error.response.headers.get("retry-after")))
+            return Transient(message, seconds(error.response.headers.get("retry-after")))
         return Refused(message)
 
     def clean(self, message: str) -> str:
@@ -160,12 +190,8 @@ class ChatClient:
 def _answer(reply) -> Answer:
     try:
         choice = reply.choices[0]
-        text, reason = choice.message.content or "", choice.finish_reason or "stop"
-        tokens = (
-            (int(reply.usage.prompt_tokens), int(reply.usage.completion_tokens))
-            if reply.usage
-            else None
-        )
+        text, reason = _text(choice.message.content), choice.finish_reason or "stop"
+        tokens = _tokens(reply.usage)
         if not isinstance(text, str) or not isinstance(reason, str):
             raise TypeError(type(text).__name__)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -174,13 +200,30 @@ def _answer(reply) -> Answer:
     return Answer(_THOUGHT.sub("", text), reason, tokens)
 
 
+def _text(content: object) -> object:
+    """The text of a message's content, which may come in parts: of these what is no thought."""
+    if not isinstance(content, list):
+        return content or ""
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _tokens(usage: object) -> tuple[int, int] | None:
+    """Tokens of the prompt and of the answer; None where the server does not say, or nonsense."""
+    counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+    known = [c for c in counts if isinstance(c, (int, float)) and 0 <= c <= _MOST_TOKENS]
+    return (int(known[0]), int(known[1])) if len(known) == 2 else None
+
+
 def _said(error) -> str:
     """The server's words, whatever form it gave them."""
     return str(error) if str(error.body or "") in str(error) else f"{error} {error.body}"
 
 
-def _seconds(header: str | None) -> float | None:
+def seconds(header: str | None) -> float | None:
+    """What a Retry-After header asks for; None where it is a date or nothing."""
     try:
-        return max(0.0, float(header)) if header else None
-    except ValueError:  # a date
+        wait = float(header or "")
+    except ValueError:
         return None
+    return wait if 0 <= wait < math.inf else None

@@ -51,6 +51,7 @@ def generate_texts(
         if answer is not None
     ]
     report(calls, len(requests) - len(rows))
+    _report_empty(endpoint, rows)
     return rows, cache
 
 
@@ -70,6 +71,24 @@ def report(calls: Calls, missing: int) -> None:
     if missing:
         why = "the cap on spend was reached" if tally.capped else "the endpoint did not answer"
         log.warning("%s: %d requests without an answer: %s", endpoint.name, missing, why)
+
+
+def _report_empty(endpoint: Endpoint, rows: Sequence[dict]) -> None:
+    """Say how many texts are empty, and stop with status 1 where all are: they are no result."""
+    empty = [row for row in rows if not row["text"]]
+    if not empty:
+        return
+    cut = sum(row["finish_reason"] == "length" for row in empty)
+    log.warning(
+        "%s: %d of %d answers are empty, %d of them at the token limit: a model that thinks first "
+        "needs more --max-tokens",
+        endpoint.name,
+        len(empty),
+        len(rows),
+        cut,
+    )
+    if len(empty) == len(rows):
+        raise SystemExit(1)
 
 
 def _request(endpoint: Endpoint, document: Document, sample: int, sampler: dict) -> ChatRequest:

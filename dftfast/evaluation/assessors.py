@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from dftfast.endpoint import AnswerCache, Endpoint, limits_of
+from dftfast.endpoint import AnswerCache, Budget, Endpoint, Limits, limits_of
 from dftfast.endpoint.cache import digest
 from dftfast.endpoint.spec import is_url, named
 from dftfast.evaluation.detectors import (
@@ -61,8 +61,10 @@ class Assessments:
             UserError: one of them cannot be asked.
         """
         systems = {name: texts for name, texts in sets.items() if name != "human"}
-        detectors = _detectors(options, reference)  # each is made before the first is asked
-        judges = _judges(options)
+        limits, budget = limits_of(options)  # one cap for all
+        # each is made before the first is asked
+        detectors = _detectors(options, reference, limits, budget)
+        judges = _judges(options, limits, budget)
         questions = list(QUESTIONS) if options.dimensions else ["jmq"]
         aligned = {n: align(texts, reference.texts) for n, texts in systems.items() if judges}
         judged, detected = [], []
@@ -112,9 +114,8 @@ class Assessments:
         }
 
 
-def _judges(options: Namespace) -> list[RemoteJudge | LocalJudge]:
-    """`--judge NAME=URL,MODEL[,IN,OUT]` or `--judge NAME=FOLDER`; one cap for all."""
-    limits, budget = limits_of(options)
+def _judges(options: Namespace, limits: Limits, budget: Budget) -> list[RemoteJudge | LocalJudge]:
+    """`--judge NAME=URL,MODEL[,IN,OUT]` or `--judge NAME=FOLDER`."""
     _distinct("--judge", options.judge)
     given = [named("--judge", option) for option in options.judge]
     remote = {
@@ -128,7 +129,9 @@ def _judges(options: Namespace) -> list[RemoteJudge | LocalJudge]:
     ]
 
 
-def _detectors(options: Namespace, reference: Reference) -> list[HTTPDetector | CurvatureDetector]:
+def _detectors(
+    options: Namespace, reference: Reference, limits: Limits, budget: Budget
+) -> list[HTTPDetector | CurvatureDetector]:
     """`--detector NAME=FILE.yaml` or `--detector NAME=MODEL[,MODEL]`.
 
     Those of models are calibrated on the reference.
@@ -139,7 +142,7 @@ def _detectors(options: Namespace, reference: Reference) -> list[HTTPDetector | 
         name, source = named("--detector", option)
         cache = _cache("detector", name, source)
         if source.endswith(DESCRIPTIONS):
-            made.append(HTTPDetector(name, source, cache, limits_of(options)[0]))
+            made.append(HTTPDetector(name, source, cache, limits, budget))
             continue
         models = source.split(",")
         if len(models) > 2:

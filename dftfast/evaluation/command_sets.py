@@ -82,6 +82,15 @@ def embed(sets: Sets, options: Namespace) -> str:
         for field, embedder in embedders.items():
             for texts in every:
                 setattr(texts, field, encode(embedder, texts.texts, bar.update))
+    for embedder in embedders.values():
+        if embedder.windowed:
+            log.info(
+                "%d of %d texts are longer than %s reads at once (%d tokens): embedded in windows",
+                embedder.windowed,
+                sum(map(len, every)),
+                embedder.name,
+                embedder.max_tokens,
+            )
     return embedders["embeddings"].name
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from dftfast.model.embedder import Embedder
 from dftfast.runtime.files import atomic_file
 
+WHOLE = b"in windows:"  # how texts longer than the embedder reads are embedded
 PROBE = "The quick brown fox jumps over the lazy dog."
 
 
@@ -49,7 +50,9 @@ class EmbeddingCache:
             save_file({"embeddings": embeddings}, temporary)
 
     def _path(self, embedder: Embedder, texts: Sequence[str]) -> Path:
-        key = hashlib.sha256(embedder.name.encode() + embedder.encode([PROBE]).numpy().tobytes())
+        key = hashlib.sha256(
+            WHOLE + embedder.name.encode() + embedder.encode([PROBE]).numpy().tobytes()
+        )
         for text in texts:
             key.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
         return self.folder / f"{key.hexdigest()[:32]}.safetensors"

@@ -48,7 +48,6 @@ TROUBLE = [
     (503, b"<html>busy</html>"),
     30.0,
     (200, b"not json", {"Content-Type": "application/json"}),
-    (200, b"<html>hello</html>", {"Content-Type": "text/html"}),
     {"choices": []},
     {"choices": [{"message": None}]},
     [1, 2],

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import httpx2
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dftfast.endpoint import Answer, AnswerCache, Calls, Endpoint, Limits
+from dftfast.endpoint import Answer, AnswerCache, Budget, Calls, Endpoint, Limits
 from dftfast.endpoint.cache import digest
-from dftfast.endpoint.chat import Refused, Transient
+from dftfast.endpoint.chat import Refused, Transient, seconds
+from dftfast.endpoint.guard import TooLarge, bound
 from dftfast.runtime.errors import UserError
 
-MOST_BYTES = 4 << 20  # of an answer
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -43,6 +40,7 @@ class Description(BaseModel):
     scale: float = Field(
         1.0, gt=0, description="the number that means certain, such as 100 for percent"
     )
+    price: float = Field(0.0, ge=0, description="US dollars for a text, counted by --max-cost")
 
 
 class HTTPDetector:
@@ -51,14 +49,23 @@ class HTTPDetector:
     Answers are kept in `cache`.
     """
 
-    def __init__(self, name: str, file: str | Path, cache: AnswerCache, limits: Limits = Limits()):
+    def __init__(
+        self,
+        name: str,
+        file: str | Path,
+        cache: AnswerCache,
+        limits: Limits = Limits(),
+        budget: Budget | None = None,
+    ):
         self.name, self._limits, self._description = name, limits, _read(Path(file))
         self._headers = {
             k: _with_environment(v, file) for k, v in self._description.headers.items()
         }
-        self.endpoint = Endpoint(name, self._description.url, "")
+        # a text is a token of input, of which a million have a price
+        prices = (1e6 * self._description.price, 0.0)
+        self.endpoint = Endpoint(name, self._description.url, "", prices)
         self.about = self.endpoint.host
-        self._calls = Calls(self, cache, limits)
+        self._calls = Calls(self, cache, limits, budget or Budget())
 
     def human_probability(
         self, texts: Sequence[str], progress: Callable[[int], object] = lambda n: None
@@ -70,33 +77,30 @@ class HTTPDetector:
         return np.array([np.nan if answer is None else float(answer.text) for answer in answers])
 
     async def __aenter__(self) -> HTTPDetector:
+        # the key in the headers is for one host: redirects are not followed
+        self._client = httpx2.AsyncClient(
+            timeout=self._limits.timeout,
+            follow_redirects=False,
+            event_hooks={"response": [bound]},
+            headers={"Accept-Encoding": "identity"},
+        )
         return self
 
     async def __aexit__(self, *failure) -> None:
-        pass
+        await self._client.aclose()
 
     async def __call__(self, request: _Request) -> Answer:
-        return await asyncio.to_thread(self._post, request.text)
-
-    def _post(self, text: str) -> Answer:
-        body = json.dumps(_filled(self._description.body, text)).encode()
-        request = urllib.request.Request(
-            self._description.url, body, {"Content-Type": "application/json", **self._headers}
-        )
-        end = time.monotonic() + self._limits.timeout
+        body = json.dumps(_filled(self._description.body, request.text)).encode()
+        headers = {"Content-Type": "application/json", **self._headers}
         try:
-            with _OPENER.open(request, timeout=self._limits.timeout) as response:
-                raw = b""
-                while part := response.read1(65536):
-                    raw += part
-                    # a timeout of the socket is for each read
-                    if time.monotonic() > end or len(raw) > MOST_BYTES:
-                        raise Transient("an answer without an end")
-        except urllib.error.HTTPError as error:
-            raise self._meaning(error.code, error.headers.get("Retry-After")) from error
-        except OSError as error:
+            answer = await self._client.post(self._description.url, content=body, headers=headers)
+        except httpx2.TimeoutException as error:
+            raise Transient("timed out", charged=True) from error
+        except (httpx2.HTTPError, httpx2.StreamError, TooLarge, OSError) as error:
             raise Transient(f"{type(error).__name__}: {error}") from error
-        return Answer(repr(self._number(raw)), "stop", (0, 0))
+        if answer.status_code != 200:
+            raise self._meaning(answer.status_code, answer.headers.get("retry-after"))
+        return Answer(repr(self._number(answer.content)), "stop", request.most_tokens)
 
     def _meaning(self, status: int, retry_after: str | None) -> Exception:
         if status in (401, 402, 403, 404, 405):
@@ -105,8 +109,7 @@ class HTTPDetector:
                 "the key in its headers"
             )
         if status in (408, 425, 429) or status >= 500:
-            wait = float(retry_after) if retry_after and retry_after.isdigit() else None
-            return Transient(f"status {status}", wait)
+            return Transient(f"status {status}", seconds(retry_after))
         return Refused(f"status {status}")
 
     def _number(self, raw: bytes) -> float:
@@ -116,7 +119,10 @@ class HTTPDetector:
             for step in self._description.probability.split("."):
                 value = value[int(step)] if isinstance(value, list) else value[step]
             p = float(value) / self._description.scale
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except (
+            *(ValueError, KeyError, IndexError, TypeError),
+            *(RecursionError, OverflowError),
+        ) as error:
             raise Transient(
                 f"no number at {self._description.probability} of the answer "
                 f"({type(error).__name__})"
@@ -129,18 +135,8 @@ class HTTPDetector:
         return p if self._description.of == "human" else 1 - p
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The key in the headers is for one host."""
-
-    def redirect_request(self, *request) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
-
-
 class _Request:
-    most_tokens = (0, 0)
+    most_tokens = (1, 0)
 
     def __init__(self, key: str, text: str):
         self.key, self.text = key, text
