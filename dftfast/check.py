@@ -22,8 +22,15 @@ def main(arguments: Sequence[str]) -> None:
     if options.fit:
         fit(options)
         return
+    if options.server:
+        from dftfast.writing.language_server import serve
+
+        serve(read_rules(options))
+        return
     if not options.texts:
-        raise UserError("command line: give texts to check, or --fit a corpus (--help)")
+        raise UserError(
+            "command line: give texts to check, or --fit a corpus, or --server (--help)"
+        )
     from dftfast.writing.assertions import is_failure
     from dftfast.writing.finding_formats import FORMATS
     from dftfast.writing.known_findings import without_known, write_known
@@ -78,7 +85,14 @@ def make_parser() -> ArgumentParser:
         help="with --fit: of human texts that may fail a rule (default: %(default)s)",
     )
     add("--model-texts", metavar="FILE", help="with --fit: rows of a model, to learn phrases from")
+    add("--server", action="store_true", help="answer an editor (language server protocol)")
     return parser
+
+
+def read_rules(options: Namespace) -> Sequence[Rule]:
+    from dftfast.writing.rules_file import default_rules, load_rules
+
+    return load_rules(options.rules) if options.rules else default_rules()
 
 
 def find(options: Namespace) -> tuple[list[Placed], int]:
@@ -87,10 +101,8 @@ def find(options: Namespace) -> tuple[list[Placed], int]:
     from dftfast.writing.checked_texts import read_texts
     from dftfast.writing.checking import check
     from dftfast.writing.finding_formats import Placed
-    from dftfast.writing.rules_file import default_rules, load_rules
 
-    rules: Sequence[Rule] = load_rules(options.rules) if options.rules else default_rules()
-    briefs = {}
+    rules, briefs = read_rules(options), {}
     if options.briefs:
         briefs = {each.id: each for each in load_corpus([options.briefs], needs_text=False)}
     found, count = [], 0

@@ -25,7 +25,8 @@ _REALLY = r"(?!\s+(?:sure|certain|able|aware|easy|the\s+(?:intended|named))\b)" 
 FORMS = (
     # not just X but Y; it isn't just X, it's Y; it won't just X, it will Y
     rf"{_NOT}{_JUST}{_N}{{1,120}}?\bbut\b",
-    rf"{_NOT}{_JUST}{_N}{{1,90}}?{_STOP}(?:it|they|he|she|we|you|this\s+is)\b(?!\s+not\b)",
+    rf"{_NOT}{_JUST}{_N}{{1,90}}?{_STOP}(?:it|they|he|she|this\s+is)\b(?!\s+not\b)",
+    rf"{_NOT}{_JUST}{_N}{{1,90}}?\s*[,;—–]\s*(?:we|you)\b(?!\s+not\b)",
     # not so much X as Y
     rf"{_NOT}(?:{_N}{{1,40}}?\s)?so\s+much\b{_N}{{0,60}}?\b(?:as|but)\b",
     # not a X but a Y; not because X but because Y; does not belong to X but to Y
@@ -42,7 +43,7 @@ FORMS = (
     rf"|background|numbers)\b"
     rf"{_N}{{0,60}}?{_STOP}(?:it|they|these|this){_IS}{_TO_BE}",
     rf"\b(?:question|point|issue|problem|goal|aim|answer|challenge|secret|trick|lesson){_IS_NOT}\b"
-    rf"{_N}{{1,90}}?(?:\bbut\b|{_STOP}it{_IS})",
+    rf"{_N}{{1,90}}?(?:\bbut\s+(?:to|that|what|how|{_ARTICLE})\b|{_STOP}it{_IS})",
     rf"{_NOT}about\b{_N}{{1,60}}?{_STOP}it{_IS}\s+about\b",
     # we don't need X. We need Y; time doesn't X; it Ys
     rf"\b(?P<w>{_THEY})\s+(?:do|does|did)(?:n't|\s+not)\s+(?P<v>\w{{3}})\w*{_N}{{1,50}}?"
