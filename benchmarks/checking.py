@@ -2,8 +2,8 @@
 
 python benchmarks/checking.py train.jsonl held_out.jsonl
 
-Rules are fitted to the first corpus. Of the second the shares of texts are printed in which each rule
-finds something, and seconds of one core for 1,000 texts of 200 words made of it.
+Rules are fitted to the first corpus. Of the second the shares of texts are printed in which each
+rule finds something, and seconds of one core for 1,000 texts of 200 words made of it.
 """
 
 from __future__ import annotations
