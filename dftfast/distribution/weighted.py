@@ -24,6 +24,8 @@ from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD, gaussian_kernel
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import rbf_witness
 
+BLOCK = 1024  # rows of a kernel matrix that exist at a time
+
 
 class View(Protocol):
     """One squared distance between weighted candidates and human texts."""
@@ -58,18 +60,27 @@ class KernelView:
         mmd.fit(human)
         self.x, self.y, self.bandwidths = mmd.features(candidates), mmd.human, mmd.bandwidths
         self.prompt, self.own, self.human_within = prompt, own, mmd.human_within
-        self.among = gaussian_kernel(self.x, self.x, self.bandwidths).cpu().numpy()
-        self.among[prompt[:, None] == prompt[None, :]] = 0
         self.others = _Others(prompt)
 
     def witness(self, weights: np.ndarray, human: np.ndarray) -> np.ndarray:
-        return 2 * (self._towards(human) - (self.among @ weights) / self.others.sum(weights))
+        return 2 * (self._towards(human) - self._among(weights) / self.others.sum(weights))
 
     def value(self, weights: np.ndarray) -> float:
         everyone = np.ones(len(self.y), dtype=bool)
-        within = weights @ self.among @ weights / (weights @ self.others.sum(weights))
+        within = weights @ self._among(weights) / (weights @ self.others.sum(weights))
         towards = weights @ self._towards(everyone) / weights.sum()
         return float(within - 2 * towards) + self.human_within
+
+    def _among(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [n]: sum of the kernel to the candidates of other prompts, weighted."""
+        prompt = torch.as_tensor(self.prompt, device=self.x.device)
+        weight = torch.as_tensor(weights, dtype=torch.float64, device=self.x.device)
+        sums = []
+        for rows in torch.arange(len(self.x), device=self.x.device).split(BLOCK):
+            kernel = gaussian_kernel(self.x[rows], self.x, self.bandwidths)
+            kernel.masked_fill_(prompt[rows][:, None] == prompt, 0)
+            sums.append(kernel.double() @ weight)
+        return torch.cat(sums).cpu().numpy()
 
     def _towards(self, human: np.ndarray) -> np.ndarray:
         """float64 [n]: mean kernel to the human texts of other prompts."""
