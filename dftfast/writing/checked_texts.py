@@ -15,7 +15,10 @@ from dftfast.runtime.errors import UserError
 PROSE = (".txt", ".md", ".markdown", ".rst")
 _ROWS = (".jsonl", ".jsonl.gz", ".csv", ".tsv", ".json", ".parquet")
 _IN_FOLDERS = (*PROSE, ".jsonl")
-_CODE = re.compile(r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(  # and tables, and where links go
+    r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)|`[^`\n]+`|(?<=\])\([^()\s]+\)|\bhttps?://[^\s)>]+|^\|[^\n]*",
+    re.MULTILINE | re.DOTALL,
+)
 _WRAP = (40, 120)  # columns at which prose is wrapped
 
 
@@ -90,6 +93,8 @@ def prose(text: str, ending: str) -> str:
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as UTF-8: {error}") from None
 

@@ -146,6 +146,14 @@ def test_code_and_wrapping_are_no_writing(tmp_path):
     assert source.excerpt(first.start, first.end) == f"{line}\non."
 
 
+def test_tables_and_where_links_go_are_no_writing():
+    assert prose("a\n| b | c |\n", ".md") == "a\n" + " " * 9 + "\n"
+    text = "See [we delve](a.md#delve-into) at https://a.org/delve-into (now).\n"
+    assert prose(text, ".md") == text.replace("(a.md#delve-into)", " " * 17).replace(
+        "https://a.org/delve-into", " " * 24
+    )
+
+
 def test_text_files_keep_their_code():
     assert prose("a `b` c\n", ".txt") == "a `b` c\n"
     assert CheckedText("p", "ab\ncd").place(4) == (2, 2)

@@ -20,11 +20,12 @@ class ForeignScript(Rule):
     )
     found = (
         Example("The w\u043erd holds a Cyrillic letter."),
+        Example("An αlpha in a word."),
         Example("Das ist ein 词 zu viel."),
         Example("日本語 and English", settings={"scripts": ["LATIN"]}),
     )
     passed = (
-        Example("Naïve façade, 5 µm."),
+        Example("Naïve façade, 5 µm, π₀ and Σ."),
         Example(
             "これはペンです。 iPhone も。",
             settings={"scripts": ["CJK", "HIRAGANA", "KATAKANA", "LATIN"]},
@@ -44,6 +45,8 @@ class ForeignScript(Rule):
             if name not in known:
                 places = [i for i, _ in run]
                 start, end = places[0], places[-1] + 1
+                if name == "GREEK" and _stands_alone(text, start, end):
+                    continue
                 message = f"{text[start:end]!r} is {name.title()} script"
                 yield self.finding(start, end, message)
 
@@ -58,6 +61,12 @@ class ForeignScript(Rule):
         counts = Counter(name for c in text if (name := script(c)))
         main = {name for name, _ in counts.most_common(1)}
         return {"LATIN", *main, *_SYMBOLS, *(_JAPANESE if main & _JAPANESE else ())}
+
+
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether it is one letter and no part of a word: the sign of a quantity."""
+    beside = text[max(start - 1, 0) : start] + text[end : end + 1]
+    return end - start == 1 and not any(map(str.isalpha, beside))
 
 
 _SYMBOLS = {
