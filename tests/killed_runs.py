@@ -65,7 +65,7 @@ def start(options: list[str], point: str | None, call: int) -> int:
 
 def run(options: list[str], point: str | None, call: int) -> None:
     """A run that ends with the last weights, unless it kills itself."""
-    dftfast.pipeline.stages.report = lambda run: None
+    dftfast.pipeline.stages.measure = lambda run: None
     dftfast.pipeline.stages.ending = lambda run, sampler: ""  # it shows what the report found
     dftfast.dft.loop._stalled = lambda records: False  # a second phase, on the merged first one
     if point:
