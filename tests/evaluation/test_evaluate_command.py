@@ -133,7 +133,7 @@ def test_sets_that_cannot_be_compared(files, sets, tmp_path, monkeypatch, capsys
     other = save(tmp_path / "other.jsonl", sets(40, 1).select([*range(2), *range(30, 40)]))
     refused(arguments([outputs[0], other], human), "2 prompts of the human", monkeypatch, capsys)
     one = save(tmp_path / "one.jsonl", sets(1, 1))
-    refused(arguments([one], human), "1 texts; at least 4", monkeypatch, capsys)
+    refused(arguments([one], human), "answered by one; at least 4 are needed", monkeypatch, capsys)
     blank = sets(30, 0)
     blank.texts[4] = "  "
     refused(

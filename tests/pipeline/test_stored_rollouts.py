@@ -47,7 +47,7 @@ def test_tasks_share_samples_of_the_same_policy_alone(context, tmp_path, monkeyp
     def again(context):
         """How often one rollout of the context has to be sampled."""
         before = len(asked)
-        context.sample(context.validation[:1], [1.0] * 8, 3, "some")
+        context.sample(context.validation[:1], 8, 3, "some")
         return len(asked) - before
 
     monkeypatch.setattr(RolloutEngine, "generate", counted)
