@@ -15,6 +15,7 @@ from dftfast.generate_options import MAX_TOKENS, check_choices, check_endpoint, 
 from dftfast.runtime.callable_module import make_callable
 from dftfast.runtime.command import run
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import make_parent
 
 if TYPE_CHECKING:
     from dftfast.data import Document
@@ -210,10 +211,7 @@ def _output(name: str, overwrite: bool) -> Path:
             file.unlink(missing_ok=True)
     elif path.exists() and not any(file.exists() for file in unfinished):
         raise UserError(f"--out: {name} is there already; name another file or give --overwrite")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out: {path.parent} cannot be made: {error.strerror}") from error
+    make_parent(path)
     return path
 
 

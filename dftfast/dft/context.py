@@ -42,7 +42,6 @@ class Rollouts:
     Attributes:
         samples: the texts.
         prompt: the index of each sample's prompt.
-        finished: whether each ended by itself; the others were cut by the length limit.
         logprobs: of each sample's tokens under the model, untempered, in nats.
         left_out: the share that is empty or was cut off.
         collapse: collapse metrics of all samples, those left out included.
@@ -50,7 +49,6 @@ class Rollouts:
 
     samples: Samples
     prompt: list[int]
-    finished: list[bool]
     logprobs: list[list[float]]
     left_out: float
     collapse: dict[str, float]
@@ -152,7 +150,6 @@ class PhaseContext:
         return Rollouts(
             samples=samples,
             prompt=prompt,
-            finished=[finished[i] for i in usable],
             logprobs=[logprobs[i].tolist() for i in usable],
             left_out=1 - whole / len(texts),
             collapse=collapse_metrics(batches, texts),

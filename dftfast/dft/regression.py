@@ -93,10 +93,10 @@ def regression_phase(
     prompts = context.phase_prompts(phase)
     rollouts = context.candidates(phase, prompts)
     pieces = cut(context, rollouts.samples)
-    parts = piece_rollouts(context, prompts, rollouts, pieces) if pieces.several else None
     critics: list[Critic] = []  # of rank 0 alone: of the texts, and of the pieces
     on_rank0(lambda: critics.append(critic(context, prompts, rollouts, phase)))
-    if parts and by_piece:
+    if by_piece and pieces.several:
+        parts = piece_rollouts(context, prompts, rollouts, pieces)
         on_rank0(lambda: critics.append(critic(*parts, phase)))
     reliability = on_rank0(lambda: getattr(critics[0], "reliability", {}))
     check_reliability(reliability)

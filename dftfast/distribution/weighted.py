@@ -92,9 +92,7 @@ class KernelView:
         own = torch.as_tensor(self.own[meets], device=self.y.device)
         pairs = (self.x[meets] - self.y[own]).square().sum(1, keepdim=True)
         kernel = torch.exp(-pairs / (2 * self.bandwidths.square())).mean(1).double().cpu().numpy()
-        total = mean * len(rows)
-        mean = total / len(rows)
-        mean[meets] = (total[meets] - kernel) / (len(rows) - 1)
+        mean[meets] = (mean[meets] * len(rows) - kernel) / (len(rows) - 1)
         return mean
 
 

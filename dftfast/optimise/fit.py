@@ -64,10 +64,8 @@ class LoopHooks:
             before the step; called with the examples of this process, so it looks at each alone.
         checkpoints: where to go on from, if there is something, and to save to.
         inputs: digest of what the plan of the steps depends on; `fit` computes its own.
-        extra_state: tensors that `log` changes; saved with those of the optimiser, and restored
-            in place.
-        updates_per_group: updates that the plan asks for in one go; the loop is saved and stopped
-            only between such groups.
+        extra_state: tensors that `log` or the plan changes; saved with those of the optimiser, and
+            restored in place.
     """
 
     loss: Loss = likelihood
@@ -75,7 +73,6 @@ class LoopHooks:
     checkpoints: Checkpoints | None = None
     inputs: str = ""
     extra_state: dict[str, Tensor] = field(default_factory=dict)
-    updates_per_group: int = 1
 
 
 NO_HOOKS = LoopHooks()
@@ -140,8 +137,6 @@ def train(
                 continue
             record, micro_tokens = _update(decoder, optimiser, batch, micro_tokens, hooks)
             log({"step": step, "steps": steps, **record})
-            if step % hooks.updates_per_group:
-                continue
             stop = distributed.any_rank(stop_requested())
             if checkpoints and distributed.rank() == 0:
                 state = {**optimiser.numbers(), "micro_tokens": micro_tokens}

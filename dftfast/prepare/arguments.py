@@ -14,6 +14,7 @@ from dftfast.prepare.rule_names import RULES
 from dftfast.prepare.settings import Settings
 from dftfast.runtime.command import ArgumentParser
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.files import make_parent
 
 log = logging.getLogger(__name__)
 
@@ -140,10 +141,7 @@ def _out(name: str) -> Path:
     path = Path(name)
     if path.suffix != ".jsonl" or path.is_dir():
         raise UserError(f"--out: {name} must be a file that ends in .jsonl")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out: {path.parent} cannot be made: {error.strerror}") from error
+    make_parent(path)
     return path
 
 

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dftfast.runtime.errors import UserError
+
 
 def cache_folder() -> Path:
     """Where downloads and derived data go.
@@ -20,6 +22,14 @@ def cache_folder() -> Path:
     if os.environ.get("DFTFAST_CACHE"):
         return Path(os.environ["DFTFAST_CACHE"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dftfast"
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder that a file of `--out` goes into, before the work and not after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: {path.parent} cannot be made: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -121,7 +121,7 @@ def test_adapter_off_and_back(policy):
 def rollouts_of(embeddings, prompt):
     texts = [f"Text {i}, one of {len(embeddings)}." for i in range(len(embeddings))]
     drawn = Samples.of(embeddings, [[1, 2]] * len(embeddings), texts)
-    return Rollouts(drawn, list(prompt), [True] * len(prompt), [], 0.0, {})
+    return Rollouts(drawn, list(prompt), [], 0.0, {})
 
 
 def test_feature_matching_by_loops():

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from tiny_run import fine_tuned, save_corpus, save_tiny_model
 
 from dftfast.dft import pieces
 from dftfast.dft.context import Rollouts
@@ -15,15 +13,6 @@ from dftfast.distribution.samples import Samples
 from dftfast.model.lora import remove_adapter
 from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example
-from dftfast.pipeline.stage_dft import phase_context
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pieces")
-    corpus = save_corpus(folder / "corpus.jsonl")
-    model = save_tiny_model(folder / "model", corpus)
-    return phase_context(fine_tuned(model, corpus, folder / "run"), folder / "run" / "dft")
 
 
 def samples_of(context, tokens):
@@ -55,7 +44,7 @@ def test_a_text_is_as_likely_as_its_pieces_together(context, monkeypatch):
     for g in range(group.max() + 1):
         (p,) = {prompt[text] for text in drawn.text[group == g]}
         (number,) = set(drawn.number[group == g].tolist())
-        rollouts = Rollouts(drawn.samples, prompt, [True] * 6, [], 0.0, {})
+        rollouts = Rollouts(drawn.samples, prompt, [], 0.0, {})
         _, asked, _ = piece_rollouts(context, prompts, rollouts, drawn)
         bounds = piece_bounds(len(prompts[p].completion))
         assert asked[g].completion == prompts[p].completion[bounds[number] : bounds[number + 1]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_run import fine_tuned, save_corpus, save_tiny_model
 
 from dftfast.dft import regression
 from dftfast.dft.context import Rollouts
@@ -20,16 +19,7 @@ from dftfast.model.lora import remove_adapter
 from dftfast.optimise.checkpoint import Checkpoints
 from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example, pack
-from dftfast.pipeline.stage_dft import phase_context
 from dftfast.runtime.errors import Diverged, Interrupted
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("regression")
-    corpus = save_corpus(folder / "corpus.jsonl")
-    model = save_tiny_model(folder / "model", corpus)
-    return phase_context(fine_tuned(model, corpus, folder / "run"), folder / "run" / "dft")
 
 
 def test_weights_are_ratios_to_the_mean_of_the_prompt():
@@ -117,7 +107,7 @@ def test_a_phase_is_refused_where_nothing_is_left_to_follow(context, monkeypatch
     # the candidates are human texts themselves: nothing tells them from the reference
     order = np.random.default_rng(0).permutation(len(people)) // 2 * 2
     drawn = people.select([int(i) for i in order])
-    rollouts = Rollouts(drawn, [i // 2 for i in range(len(drawn))], [True] * 9, [], 0.0, {})
+    rollouts = Rollouts(drawn, [i // 2 for i in range(len(drawn))], [], 0.0, {})
     asked = [context.examples[i] for i in range(len(drawn) // 2 + 1)]
     found = regression.witnesses(context, asked, rollouts, 1)
     assert max(found.reliability.values()) < 0.6
