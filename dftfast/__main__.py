@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": "write a text for every prompt of a file",
     "evaluate": "measure how far texts are from human ones",
     "check": "say where texts differ from a corpus, for people and for CI",
+    "push": "upload the result of a run to the Hugging Face hub",
     "plan": "say what a run will take on cards that are not here",
     "config": "print every key of `train` as a page, or with its options the keys they resolve to",
     "env": "print versions, processor and cards, for reports of faults",

@@ -37,7 +37,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
     },
 }
-COMMANDS = {"train", "generate", "evaluate", "plan", "check", "env"}
+COMMANDS = {"train", "generate", "evaluate", "push", "plan", "check", "env"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 

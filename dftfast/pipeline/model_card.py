@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from dftfast.pipeline.ending import rows, sentence
 from dftfast.pipeline.run import Run
@@ -23,10 +24,8 @@ def card(run: Run, folder: str) -> str:
     """The card of the merged model or of its adapter, in the form of the Hugging Face hub."""
     results = json.loads((run.path / "results.json").read_text(encoding="utf-8"))
     c, sampler = run.config, dft_sampler(run)
-    base = c.model.name or "SmolLM2-135M-Instruct"
-    head = ["base_model: " + json.dumps(base), "library_name: transformers", "tags: [dftfast]"]
-    if folder == "adapter":
-        head[1] = "library_name: peft"
+    base, head = base_of(c.model.name)
+    head.append("library_name: " + ("peft" if folder == "adapter" else "transformers"))
     cut = f", min-p {sampler.min_p:g}" if sampler.min_p else ""
     prompt = "as the base's chat template renders it" + (
         ", without thinking" if "</think>" in (run.tokenizer.chat_template or "") else ""
@@ -34,6 +33,7 @@ def card(run: Run, folder: str) -> str:
     lines = [
         "---",
         *head,
+        "tags: [dftfast]",
         "---",
         "",
         f"# {base}, fine-tuned towards the distribution of a corpus",
@@ -56,6 +56,18 @@ def card(run: Run, folder: str) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def base_of(name: str | None) -> tuple[str, list[str]]:
+    """What the card calls the base, and what of it the hub is told.
+
+    The hub refuses a `base_model` that is no id of its own, and a path is nobody's business.
+    """
+    if name is None:
+        name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    elif Path(name).expanduser().is_dir():
+        return Path(name).expanduser().absolute().name, []
+    return name, ["base_model: " + json.dumps(name)]
 
 
 def _use(run: Run, folder: str, cut: str) -> list[str]:

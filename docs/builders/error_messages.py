@@ -29,6 +29,10 @@ PARTS = {
     ),
     "Endpoints": (("endpoint/",), "Check URL, model and key; [judges](judge.md) has the form."),
     "Preparing a corpus": (("prepare/",), "[Preparing](prepare.md) has the options."),
+    "Uploading": (
+        ("push", "integrations/hub_upload"),
+        "[Use the model](use-the-model.md) says what goes up.",
+    ),
     "Planning": (("plan",), "Compare with `dftfast plan --help`."),
     "Checking texts": (("check", "writing/"), "[Checking](check.md) has rules and options."),
     "In other trainers": (

@@ -14,6 +14,7 @@ from tiny_run import fine_tuned, flags, short_options
 from dftfast.config import load_config
 from dftfast.data import prompt_messages
 from dftfast.pipeline import Run
+from dftfast.pipeline.model_card import base_of
 from dftfast.pipeline.stage_sft import variant_folder
 from dftfast.pipeline.stages import dated
 from dftfast.train import main
@@ -68,7 +69,13 @@ def test_cards_say_how_to_sample(finished):
     assert "temperature 1, top-p 1, top-k off, min-p 0.01" in merged and "vllm serve" in merged
     assert "temperature 0.9" in adapter and "--max-lora-rank " in adapter
     for text in (merged, adapter):
-        assert "DFT is better than the best of" in text and "base_model:" in text
+        assert "DFT is better than the best of" in text
+
+
+def test_a_card_names_a_base_that_the_hub_knows_and_no_folder(base):
+    assert base_of(str(base)) == (base.name, [])
+    assert base_of("Qwen/Qwen3-4B") == ("Qwen/Qwen3-4B", ['base_model: "Qwen/Qwen3-4B"'])
+    assert base_of(None)[0] == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 def test_another_phase_writes_the_result_anew(finished):
