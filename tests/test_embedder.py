@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
-from dftfast.model.embedder import CharacterNgrams, Embedder
+from dftfast.model.embedder import Embedder
+from dftfast.model.fixed_embedders import CharacterNgrams
 from dftfast.model.pretrained import resolve_embedder
 from dftfast.runtime.errors import UserError
 
@@ -37,7 +40,7 @@ def test_agrees_with_float32(embedder):
     torch.testing.assert_close(found.norm(dim=1), torch.ones(len(TEXTS)))
 
 
-@pytest.mark.parametrize("name", [None, "character-ngrams"])
+@pytest.mark.parametrize("name", [None, "character-ngrams", "wordllama"])
 def test_order_batches_and_progress(name, embedder):
     model = embedder if name is None else Embedder(name)
     seen = []
@@ -57,10 +60,28 @@ def test_order_batches_and_progress(name, embedder):
 def test_character_ngrams_are_fixed_and_keep_distances():
     first, second = Embedder("character-ngrams"), CharacterNgrams()
     assert torch.equal(first.encode(TEXTS), second.encode(TEXTS))
-    counts = first._counts.transform(TEXTS[3:]).log1p().toarray()
+    counts = second._counts.transform(TEXTS[3:]).log1p().toarray()
     counts = torch.nn.functional.normalize(torch.from_numpy(counts), dim=1)
     projected = first.encode(TEXTS[3:])
     assert (projected @ projected.T - counts @ counts.T).abs().max() < 4 / 512**0.5
+
+
+def test_word_vectors_are_the_mean_of_those_of_the_tokens():
+    folder = resolve_embedder("wordllama")
+    table = load_file(folder / "l2_supercat_256.safetensors")["embedding.weight"].float()
+    tokenizer = Tokenizer.from_file(str(folder / "l2_supercat_tokenizer_config.json"))
+    found = Embedder("wordllama").encode(TEXTS)
+    for text, vector in zip(TEXTS, found):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        mean = table[ids].mean(0) if ids else torch.zeros(256)
+        torch.testing.assert_close(vector, torch.nn.functional.normalize(mean, dim=0))
+
+
+def test_word_vectors_see_meaning_where_no_word_is_shared():
+    car, automobile, bread = Embedder("wordllama").encode(
+        ["The car would not start.", "An automobile whose engine died", "She baked fresh bread."]
+    )
+    assert car @ automobile > 0.2 > car @ bread
 
 
 def test_folder_that_is_no_embedder(tmp_path):

@@ -164,8 +164,9 @@ class Evaluation(Section):
         description="sentence-transformers folder or hub id; none is all-MiniLM-L6-v2 from PyPI",
     )
     unseen_embedder: str = Field(
-        default="character-ngrams",
-        description="a second embedder, never used in training: folder, hub id or character-ngrams",
+        default="wordllama",
+        description="a second embedder, never used in training: folder, hub id, wordllama (word "
+        "vectors from PyPI) or character-ngrams",
     )
     rounds: Annotated[int, Field(ge=20)] = Field(
         default=1000, description="resamples for each interval and permutations for each p-value"

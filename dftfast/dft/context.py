@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -74,7 +74,7 @@ class PhaseContext:
         human: the reference: human texts that discrepancies are fitted on.
         validation: prompts that choose the phase.
         validation_human: the human texts of the validation prompts, which no phase sees.
-        unseen: the same texts, embedded by an embedder that no phase follows.
+        unseen: what embeds texts with each embedder that no phase follows, by name.
         max_tokens: length limit of a rollout.
         settings: the `dft` section of the configuration.
         human_learning_rate: of the baselines that learn human texts.
@@ -93,7 +93,7 @@ class PhaseContext:
     human: Samples
     validation: list[Example]
     validation_human: Samples
-    unseen: Callable[[Samples], Samples]
+    unseen: Mapping[str, Callable[[Samples], Samples]]
     max_tokens: int
     settings: PhaseSettings
     human_learning_rate: float

@@ -1,7 +1,7 @@
 """Validation on prompts that no phase trains on: the discrepancies and the collapse metrics.
 
 The answers are held against the human texts of the same prompts, in views that training follows and
-in one that it never sees, each beside its standard deviation were the answers human.
+in others that it never sees, each beside its standard deviation were the answers human.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ class ValidationScorer:
     def __init__(self, context: PhaseContext, records: list[dict]):
         self.context, self.records = context, records
         self.views = {"mmd": MMD(), "lexical": LexicalMMD(), "style": StyleMMD()}
-        self.unseen, self.unseen_human = MMD(), context.unseen(context.validation_human)
         for view in self.views.values():
             view.fit(context.validation_human)
-        self.unseen.fit(self.unseen_human)
+        self.unseen_human = self._unseen(context.validation_human)
+        self.unseen = {name: MMD() for name in self.unseen_human}
+        for name, view in self.unseen.items():
+            view.fit(self.unseen_human[name])
         self.corpus = runs(example.completion for example in context.examples)
         self.last: Rollouts | None = None  # what the policy measured last answered
 
@@ -54,7 +56,7 @@ class ValidationScorer:
         rollouts = self._answers(phase)
         before, self.last = self.last, rollouts
         texts = rollouts.samples
-        unseen = self.context.unseen(texts)
+        unseen = self._unseen(texts)
         with stage("discrepancy"):
             found = on_rank0(lambda: self._distances(texts, unseen, rollouts.prompt))
         values = {name: distance.value for name, distance in found.items()}
@@ -75,6 +77,10 @@ class ValidationScorer:
             },
         }
         return record | self._broken(record["collapse"])
+
+    def _unseen(self, texts: Samples) -> dict[str, Samples]:
+        """The texts as each embedder that no phase follows sees them."""
+        return {name: embedded(texts) for name, embedded in self.context.unseen.items()}
 
     def _answers(self, phase: int) -> Rollouts:
         context = self.context
@@ -106,13 +112,14 @@ class ValidationScorer:
         return {"dropped": broken} if broken else {}
 
     def _distances(
-        self, texts: Samples, unseen: Samples, prompt: list[int]
+        self, texts: Samples, unseen: dict[str, Samples], prompt: list[int]
     ) -> dict[str, PairedDistance]:
         """Of the answers from the human texts of their prompts."""
-        human, unseen_human = self.context.validation_human.select(prompt), self.unseen_human
+        human = self.context.validation_human.select(prompt)
+        others = {name: texts.select(prompt) for name, texts in self.unseen_human.items()}
         return {
             **{name: paired_mmd2(view, texts, human) for name, view in self.views.items()},
-            "unseen": paired_mmd2(self.unseen, unseen, unseen_human.select(prompt)),
+            **{n: paired_mmd2(view, unseen[n], others[n]) for n, view in self.unseen.items()},
             **{f"{n}-grams": paired_ngram_l2(n, texts, human) for n in NGRAMS},
         }
 

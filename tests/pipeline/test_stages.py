@@ -18,7 +18,7 @@ from dftfast.distribution.mmd import MMD
 from dftfast.distribution.ngram_l2 import NGramL2
 from dftfast.distribution.population import make_terms, select_population
 from dftfast.pipeline import Run
-from dftfast.pipeline.stage_dft import phase_context
+from dftfast.pipeline.stage_dft import phase_context, unseen_views
 from dftfast.runtime.command import run
 from dftfast.train import main
 
@@ -89,6 +89,10 @@ def test_validation_is_held_against_the_human_texts_of_the_same_prompts(finished
     answers = scorer.last
     assert answers and answers.prompt == sorted(set(answers.prompt))
     assert record["score"] == 0 and record["z"].keys() == record["validation"].keys()
+    assert {"unseen", "characters"} <= record["z"].keys()
+    assert record["validation"]["unseen"] != record["validation"]["characters"]
+    characters = [("evaluation.unseen_embedder", "character-ngrams")]
+    assert unseen_views(Run(load_config(overrides=characters))).keys() == {"unseen"}  # none twice
     people = context.validation_human
     found = scorer._distances(people, scorer.unseen_human, list(range(len(people))))
     assert all(abs(distance.value) < 1e-6 for distance in found.values())

@@ -13,6 +13,7 @@ PHASE_FIGURES = {
     "Lexical MMD²": "lexical",
     "Style MMD²": "style",
     "Unseen MMD²": "unseen",
+    "Character MMD²": "characters",
     "Token L2²": "1-grams",
     "2-gram L2²": "2-grams",
     "3-gram L2²": "3-grams",
