@@ -32,7 +32,7 @@ def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> lis
         if sampler.min_tokens and sequences[i].num_generated < sampler.min_tokens
     }
     bent = [i for i, sampler in enumerate(samplers) if sampler.bends or i in held_back]
-    raw = logits[bent] if bent else None
+    raw = logits[bent]
     for i in bent:
         bend_logits(logits[i], samplers[i], sequences[i].tokens, held_back.get(i, []))
 
@@ -48,11 +48,23 @@ def draw(logits: Tensor, sequences: list[Sequence], end_tokens: set[int]) -> lis
     token, logprob, sampler_logprob, entropy = sample_tokens(
         logits, temperature, top_k.int(), top_p, min_p, seed, request, position
     )
-    if raw is not None:  # the model's own distribution is that of the logits before they were bent
-        model = raw.float().log_softmax(-1)
-        logprob[bent] = model.gather(1, token[bent][:, None])[:, 0]
-        entropy[bent] = -(model.exp() * model).sum(-1)
+    if bent:  # the model's own distribution is that of the logits before they were bent
+        logprob[bent], entropy[bent] = _of_model(raw, token[bent])
     drawn = torch.stack([x.double() for x in (token, logprob, sampler_logprob, entropy)]).tolist()
     if not all(map(math.isfinite, drawn[1])):
         raise FloatingPointError("the policy's logits are not finite")
     return drawn
+
+
+def _of_model(logits: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's log-probability of `token` [R] and entropy, under softmax(logits).
+
+    The sampler's pass over a row takes a fifth of the time of torch's formula, whose tables are
+    as large as the logits: greedy, it gives the likeliest token's log-probability.
+    """
+    off, integers = torch.zeros(len(token), device=logits.device), torch.zeros_like(token)
+    top, top_logprob, _, entropy = sample_tokens(
+        logits, off, off.int(), off + 1, off, integers, integers, integers
+    )
+    likeliest, drawn = logits.gather(1, torch.stack([top, token], 1)).float().unbind(1)
+    return top_logprob + (drawn - likeliest), entropy
