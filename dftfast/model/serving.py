@@ -55,12 +55,15 @@ def write_companions(
 def write_generation_config(
     folder: Path, eos_ids: tuple[int, ...], min_p: float = 0.0, temperature: float = 1.0
 ) -> None:
-    """The sampler of the result: its own distribution, ended by any of its end tokens."""
+    """The sampler of the result: its own distribution, ended by any of its end tokens.
+
+    What is off is written too, for llama.cpp cuts at min-p 0.05 where a file does not say.
+    """
     path = folder / "generation_config.json"
     before = read_json(path) if path.is_file() else {}
     kept = {name: value for name, value in before.items() if not _SAMPLING.match(name)}
     sampler = {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-    sampler |= {"min_p": min_p} if min_p else {}
+    sampler["min_p"] = min_p
     first, *others = eos_ids
     ends = [first, *others] if others else first
     write_object(path, kept | sampler | {"eos_token_id": ends})
