@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure how far texts are from human ones",
     "check": "say where texts differ from a corpus, for people and for CI",
     "push": "upload the result of a run to the Hugging Face hub",
+    "write": "open a page to write in: briefs, drafts by a model, checks as you edit",
     "plan": "say what a run will take on cards that are not here",
     "config": "print every key of `train` as a page, or with its options the keys they resolve to",
     "env": "print versions, processor and cards, for reports of faults",

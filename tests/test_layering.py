@@ -33,11 +33,15 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "distribution", "data", "evaluation"),
         *("optimise", "dft", "baselines", "config"),
     },
+    "studio": {
+        *("model", "rollout", "distribution", "data", "endpoint", "writing"),
+        *("optimise", "pipeline"),
+    },
     "planning": {
         *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
     },
 }
-COMMANDS = {"train", "generate", "evaluate", "push", "plan", "check", "env"}
+COMMANDS = {"train", "generate", "evaluate", "push", "plan", "check", "write", "env"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 
@@ -117,8 +121,9 @@ def test_nothing_imports_a_command():
     [
         ("import dftfast.kernels", {"transformers", "sentence_transformers", "sklearn"}),
         (
-            "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan, dftfast.check",
-            {"torch", "transformers", "sklearn", "matplotlib"},
+            "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan, "
+            "dftfast.check, dftfast.write",
+            {"torch", "transformers", "sklearn", "matplotlib", "fastapi"},
         ),
     ],
 )

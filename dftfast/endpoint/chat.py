@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from dftfast.endpoint.guard import TooLarge, bound
@@ -117,22 +118,7 @@ class ChatClient:
         await self._client.close()
 
     async def __call__(self, request: ChatRequest) -> Answer:
-        parameters = {k: v for k, v in request.parameters.items() if k not in self.dropped}
-        parameters[limit := self._limit] = request.max_tokens
-        openai = self._openai
-        try:
-            reply = await self._client.chat.completions.create(
-                model=self.endpoint.model, messages=request.messages, **parameters
-            )
-        except openai.APITimeoutError as error:
-            raise Transient("timed out", charged=True) from error
-        except openai.APIStatusError as error:
-            if self._adapts(error, limit, parameters):
-                return await self(request)
-            raise self._meaning(error) from error
-        # connection lost, not JSON, nested too deeply
-        except (openai.APIError, ValueError, RecursionError, TooLarge) as error:
-            raise Transient(self.clean(f"{type(error).__name__}: {error}")) from error
+        reply = await self._sent(request)
         if isinstance(reply, str):
             if self._answered:  # a server that has answered is busy
                 raise Transient("a page, not JSON")
@@ -143,6 +129,53 @@ class ChatClient:
         answer = _answer(reply)
         self._answered = True
         return answer
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[tuple[str, str | None], None]:
+        """Pieces of the text, without a thought that it begins with, as the server writes them.
+
+        The last has the finish reason. Raises as a call does, and `Transient` where nothing comes.
+        """
+        reply = await self._sent(request, stream=True)
+        held, reason, begun = "", None, False
+        try:
+            async for chunk in reply:
+                choice = next(iter(getattr(chunk, "choices", None) or []), None)
+                if choice is None:
+                    continue
+                piece, reason = _text(choice.delta.content), choice.finish_reason or reason
+                held += piece if isinstance(piece, str) else ""
+                if not begun and _may_be_thought(held):
+                    continue
+                text = held if begun else _THOUGHT.sub("", held)
+                if begun := begun or bool(text.strip()):
+                    held = ""
+                    yield text, None
+        except (self._openai.APIError, ValueError, AttributeError, TooLarge) as error:
+            raise Transient(self.clean(f"{type(error).__name__}: {error}"), charged=True) from error
+        finally:
+            await reply.close()
+        if reason is None and not begun:
+            raise Transient("the server streamed no chat completion")
+        yield _THOUGHT.sub("", held), reason or "stop"
+
+    async def _sent(self, request: ChatRequest, **more: object):
+        """What the client makes of the reply to a request, in the form that the endpoint takes."""
+        parameters = {k: v for k, v in request.parameters.items() if k not in self.dropped}
+        parameters[limit := self._limit] = request.max_tokens
+        openai = self._openai
+        try:
+            return await self._client.chat.completions.create(
+                model=self.endpoint.model, messages=request.messages, **parameters, **more
+            )
+        except openai.APITimeoutError as error:
+            raise Transient("timed out", charged=True) from error
+        except openai.APIStatusError as error:
+            if self._adapts(error, limit, parameters):
+                return await self._sent(request, **more)
+            raise self._meaning(error) from error
+        # connection lost, not JSON, nested too deeply
+        except (openai.APIError, ValueError, RecursionError, TooLarge) as error:
+            raise Transient(self.clean(f"{type(error).__name__}: {error}")) from error
 
     @property
     def _where(self) -> str:
@@ -198,6 +231,12 @@ def _answer(reply) -> Answer:
         raise Transient(f"not a chat completion: {error!r}", charged=True) from error
     text = text.encode("utf-8", "replace").decode()  # half of a character, where the limit cut it
     return Answer(_THOUGHT.sub("", text), reason, tokens)
+
+
+def _may_be_thought(text: str) -> bool:
+    """Whether a text that has begun so may yet turn out to begin with a thought."""
+    start = text.lstrip()
+    return "<think>".startswith(start) or (start.startswith("<think>") and "</think>" not in text)
 
 
 def _text(content: object) -> object:

@@ -98,23 +98,8 @@ class Texts:
             sampler = replace(sampler, max_tokens=room)
         return Request(sample_number(document.id), prompt, sampler, self.seed, self.n)
 
-    def engine(self) -> RolloutEngine:
-        model = self.model
-        policy = Policy(self.folder, pick_dtype(model.dtype, self.device), self.device)
-        for adapter in self.adapters:
-            adapter.check(policy.decoder)
-            policy.adapters.append(adapter)
-        if self.adapters:
-            policy.merge_weights()
-        gpu = self.device.type == "cuda"
-        return RolloutEngine(
-            policy.decoder,
-            self.tokenizer,
-            max_sequences=model.sequences or (512 if gpu else 128),
-            max_step_tokens=model.step_tokens or (8192 if gpu else 1024),
-            cache_tokens=model.cache_tokens,
-            agreement_samples=0,
-        )
+    def _engine(self) -> RolloutEngine:
+        return start_engine(self.model, self.folder, self.tokenizer, self.adapters)
 
     def write(self, done: set[tuple[str, int]], keep: Callable[[dict], None]) -> None:
         """Answer what is not among the `done` (id, sample), giving each row to `keep` at once."""
@@ -126,7 +111,7 @@ class Texts:
         ]
         if not missing:
             return
-        engine = self.engine()
+        engine = self._engine()
         total = len(self.requests) * self.n
         with tqdm(total=total, unit="text", initial=len(done), dynamic_ncols=True) as bar:
 
@@ -151,5 +136,27 @@ class Texts:
     def stream(self) -> Iterator[str]:
         """The first answer to the first prompt, piece by piece as it is sampled."""
         request = replace(self.requests[0], n=1)
-        for token in self.engine().stream(request):
+        for token in self._engine().stream(request):
             yield token.text
+
+
+def start_engine(
+    model: LocalModel, folder: Path, tokenizer: Tokenizer, adapters: Sequence[Adapter] = ()
+) -> RolloutEngine:
+    """Load the weights in `folder` with the adapters merged, and make an engine of them."""
+    device = pick_device(model.device)
+    policy = Policy(folder, pick_dtype(model.dtype, device), device)
+    for adapter in adapters:
+        adapter.check(policy.decoder)
+        policy.adapters.append(adapter)
+    if adapters:
+        policy.merge_weights()
+    gpu = device.type == "cuda"
+    return RolloutEngine(
+        policy.decoder,
+        tokenizer,
+        max_sequences=model.sequences or (512 if gpu else 128),
+        max_step_tokens=model.step_tokens or (8192 if gpu else 1024),
+        cache_tokens=model.cache_tokens,
+        agreement_samples=0,
+    )

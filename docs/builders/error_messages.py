@@ -35,6 +35,7 @@ PARTS = {
     ),
     "Planning": (("plan",), "Compare with `dftfast plan --help`."),
     "Checking texts": (("check", "writing/"), "[Checking](check.md) has rules and options."),
+    "Writing": (("write", "studio/"), "[Writing](write.md) has the options."),
     "In other trainers": (
         ("integrations/",),
         "[In other trainers](integrations.md) says what goes together.",

@@ -20,6 +20,7 @@ NEEDED = (
     "dftfast/kernels/triton/tiles.json",
     "dftfast/evaluation/report/report.html.j2",
     "dftfast/presets/default.yaml",
+    "dftfast/studio/page/index.html",
 )
 IMPORT_ALL = """
 import importlib, pkgutil, sys, dftfast

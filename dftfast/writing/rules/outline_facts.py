@@ -79,6 +79,11 @@ class OutlineFacts(Rule):
                 setattr(self, kind, False)
 
 
+def facts_of(point: str) -> list[str]:
+    """The numbers and quotations of an outline's point that a text is to keep as they are."""
+    return [*(m.group(1) for m in _QUOTE.finditer(point)), *_NUMBER.findall(point)]
+
+
 def _value(number: str) -> str:
     """Without commas between thousands."""
     return re.sub(r",(?=\d{3}(?!\d))", "", number)

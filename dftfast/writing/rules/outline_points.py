@@ -25,7 +25,7 @@ class OutlinePoints(Rule):
     least: float = 0.5
 
     def find(self, passage: Passage, brief: Document | None) -> Iterator[Finding]:
-        for point, covered in _covered(passage, brief):
+        for point, covered in covered_points(passage, brief):
             if covered < self.least:
                 message = (
                     f"the outline's point {point!r} is not covered ({covered:.0%} of its words)"
@@ -34,13 +34,13 @@ class OutlinePoints(Rule):
 
     def fit(self, texts: Sequence[Human], held: Sequence[Human], share: float) -> None:
         missing = [
-            max((1 - covered for _, covered in _covered(h.passage, h.brief)), default=0.0)
+            max((1 - covered for _, covered in covered_points(h.passage, h.brief)), default=0.0)
             for h in held
         ]
         self.least = min(self.least, round(1 - upper_limit(missing, share), 4))
 
 
-def _covered(passage: Passage, brief: Document | None) -> Iterator[tuple[str, float]]:
+def covered_points(passage: Passage, brief: Document | None) -> Iterator[tuple[str, float]]:
     """Each point of the outline that has such words, and the share of them in the text."""
     if brief is None or not brief.outline:
         return

@@ -41,7 +41,7 @@ class Rhythm(Rule):
     paragraph_words: Range | None = None
 
     def find(self, passage: Passage, brief: Document | None) -> Iterator[Finding]:
-        for name, value in _figures(passage).items():
+        for name, value in rhythm_of(passage).items():
             limits = getattr(self, name)
             if limits is not None and not limits[0] <= value <= limits[1]:
                 message = f"{_MEANS[name]}: {value:.1f}, of human texts {limits[0]:.1f} to "
@@ -49,7 +49,7 @@ class Rhythm(Rule):
 
     def fit(self, texts: Sequence[Human], held: Sequence[Human], share: float) -> None:
         """Ranges whose tails are as thin as it takes that `share` of `held` fails any."""
-        rows = [list(_figures(h.passage).values()) for h in (*texts, *held)]
+        rows = [list(rhythm_of(h.passage).values()) for h in (*texts, *held)]
         learnt, checked = (
             np.array([row for row in part if row]).reshape(-1, len(_MEANS))
             for part in (rows[: len(texts)], rows[len(texts) :])
@@ -64,7 +64,7 @@ class Rhythm(Rule):
             setattr(self, name, (limits[0] - 0.01, limits[1] + 0.01))
 
 
-def _figures(passage: Passage) -> dict[str, float]:
+def rhythm_of(passage: Passage) -> dict[str, float]:
     """By the names of the settings; none for a text of few sentences."""
     lengths = [len(sentence.words) for sentence in passage.sentences]
     if len(lengths) < LEAST:

@@ -1,0 +1,95 @@
+"""The routes that write: lines of JSON, as the writer goes on.
+
+None gives the answer to a prompt: what is written belongs to a draft of the page, follows its
+brief, and is kept among the draft's versions however the page's connection ends.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from dftfast.runtime.errors import UserError
+from dftfast.studio.desk import Desk
+from dftfast.studio.page_requests import Asked, Rewritten
+from dftfast.studio.rewriting import gap_at
+from dftfast.studio.utf16 import Utf16
+from dftfast.studio.writer import Gap
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+log = logging.getLogger(__name__)
+ALTERNATIVES = 5
+
+
+def writing_routes(desk: Desk) -> APIRouter:
+    from fastapi import APIRouter, HTTPException
+    from fastapi.responses import StreamingResponse
+
+    routes = APIRouter(prefix="/api/drafts")
+
+    def streamed(events: AsyncGenerator[dict, None]) -> StreamingResponse:
+        return StreamingResponse(_lines(events), media_type="application/x-ndjson")
+
+    def known(identifier: str) -> str:
+        if desk.store.get(identifier) is None:
+            raise HTTPException(404, "there is no such draft; it may have been removed")
+        return identifier
+
+    @routes.post("/{identifier}/write")
+    async def write(identifier: str, asked: Asked) -> Any:
+        if not asked.brief.prompt.strip():
+            raise HTTPException(400, "the brief has no prompt: say what the text is about")
+        return streamed(_written(desk, known(identifier), asked))
+
+    @routes.post("/{identifier}/rewrite")
+    async def rewrite(identifier: str, asked: Rewritten) -> Any:
+        known(identifier)
+        places = Utf16(asked.text)
+        start, end = sorted((places.place(asked.start), places.place(asked.end)))
+        gap = gap_at(asked.text, start, end, asked.whole_paragraph)
+        span = [places.units(len(gap.before)), places.units(len(gap.before) + len(gap.old))]
+        return streamed(_rewritten(desk, asked, gap, span))
+
+    return routes
+
+
+async def _written(desk: Desk, identifier: str, asked: Asked) -> AsyncGenerator[dict, None]:
+    texts = [""] * asked.drafts
+    try:
+        async with aclosing(desk.writer.write(asked.brief.document(), asked.drafts)) as pieces:
+            async for piece in pieces:
+                texts[piece.sample] += piece.text
+                yield piece._asdict()
+    finally:
+        for number, text in enumerate(texts, 1):
+            of = f", {number} of {len(texts)}" if len(texts) > 1 else ""
+            desk.store.keep(identifier, f"by {desk.writer.name}{of}", text.strip())
+
+
+async def _rewritten(
+    desk: Desk, asked: Rewritten, gap: Gap, span: list
+) -> AsyncGenerator[dict, None]:
+    yield {"start": span[0], "end": span[1], "old": gap.old}
+    passages = desk.writer.rewrite(asked.brief.document(), gap, ALTERNATIVES)
+    async with aclosing(passages) as found:
+        async for text in found:
+            yield {"text": text}
+
+
+async def _lines(events: AsyncGenerator[dict, None]) -> AsyncGenerator[str, None]:
+    """A line of JSON each; what goes wrong is the last."""
+    try:
+        async with aclosing(events) as each:
+            async for event in each:
+                yield json.dumps(event, ensure_ascii=False) + "\n"
+    except UserError as error:
+        yield json.dumps({"error": str(error)}, ensure_ascii=False) + "\n"
+    except Exception as error:
+        log.exception("the writer failed")
+        said = f"the writer failed: {type(error).__name__}"
+        yield json.dumps({"error": said}) + "\n"
