@@ -85,6 +85,7 @@ def make_parser() -> ArgumentParser:
         help="with --fit: of human texts that may fail a rule (default: %(default)s)",
     )
     add("--model-texts", metavar="FILE", help="with --fit: rows of a model, to learn phrases from")
+    add("--grammar", action="store_true", help="with --fit: spelling and grammar, too (English)")
     add("--server", action="store_true", help="answer an editor (language server protocol)")
     return parser
 
@@ -127,7 +128,7 @@ def fit(options: Namespace) -> None:
     model_texts = []
     if options.model_texts:
         model_texts = [each.text for each in load_corpus([options.model_texts])]
-    fitted = fit_rules(documents, options.share, model_texts)
+    fitted = fit_rules(documents, options.share, model_texts, options.grammar)
     save_rules(options.out, fitted.rules, {"texts": len(documents), "share": options.share})
     print(f"share of {fitted.texts} held-out human texts that fail each rule:")
     for name, rate in fitted.rates.items():

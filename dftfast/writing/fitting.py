@@ -12,6 +12,7 @@ from dftfast.writing.passage import Passage
 from dftfast.writing.rule import Human, Rule
 from dftfast.writing.rules import RULES
 from dftfast.writing.rules.copied_runs import CopiedRuns
+from dftfast.writing.rules.grammar import Grammar
 from dftfast.writing.rules.model_phrases import ModelPhrases
 
 _LEARN, _LIMIT = 0.6, 0.8  # shares of the corpus: learnt from, then limits, then rates
@@ -36,7 +37,10 @@ class Fitted:
 
 
 def fit_rules(
-    documents: Sequence[Document], share: float = 0.01, model_texts: Sequence[str] = ()
+    documents: Sequence[Document],
+    share: float = 0.01,
+    model_texts: Sequence[str] = (),
+    grammar: bool = False,
 ) -> Fitted:
     """Fit every rule to human texts.
 
@@ -46,9 +50,10 @@ def fit_rules(
     Args:
         share: of human texts that may fail a rule.
         model_texts: texts of a model, whose phrases are learnt.
+        grammar: turn the rule `grammar` on.
 
     Raises:
-        UserError: fewer than 100 documents.
+        UserError: fewer than 100 documents, or Harper is wanted and not installed.
     """
     if len(documents) < _FEWEST:
         raise UserError(f"{len(documents)} texts are too few to fit rules to: take {_FEWEST}")
@@ -62,6 +67,10 @@ def fit_rules(
     learnt, limit, held = parts
     rules, turned_off = [rule() for rule in RULES], []
     for rule in rules:
+        if isinstance(rule, Grammar) and grammar:
+            rule.severity = "warning"
+        if rule.severity == "off":
+            continue
         if isinstance(rule, ModelPhrases) and model_texts:
             rule.learn(model_texts, [human.brief.text for human in learnt])
         rule.fit(learnt, limit, share)

@@ -38,7 +38,7 @@ def fitted(corpus):
 def test_few_human_texts_fail(fitted):
     assert fitted.texts > 200
     assert not fitted.turned_off
-    assert set(fitted.rates) == {rule.name for rule in fitted.rules}
+    assert set(fitted.rates) == {rule.name for rule in fitted.rules if rule.severity != "off"}
     assert max(fitted.rates.values()) <= 0.05  # 2% and what chance adds to 240 texts
     assert fitted.errors <= 0.05
 

@@ -19,6 +19,8 @@ PASSED = [(rule, example) for rule in RULES for example in rule.passed]
 
 
 def findings(rule, example):
+    if rule.name == "grammar":
+        pytest.importorskip("harper")
     made = rule(**(example.settings or {}))
     return list(made.find(Passage(example.text), example.brief))
 

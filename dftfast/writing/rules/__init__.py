@@ -6,6 +6,7 @@ from dftfast.writing.rule import Rule
 from dftfast.writing.rules.characters import Characters
 from dftfast.writing.rules.copied_runs import CopiedRuns
 from dftfast.writing.rules.foreign_script import ForeignScript
+from dftfast.writing.rules.grammar import Grammar
 from dftfast.writing.rules.length_asked import LengthAsked
 from dftfast.writing.rules.model_phrases import ModelPhrases
 from dftfast.writing.rules.not_but import NotBut
@@ -29,5 +30,6 @@ RULES: tuple[type[Rule], ...] = (
     LengthAsked,
     OutlinePoints,
     OutlineFacts,
+    Grammar,
 )
 NAMES = tuple(rule.name for rule in RULES)
