@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OWN_NAME = {  # module -> distribution, where they differ
     "charset_normalizer": "charset-normalizer",
     "docx": "python-docx",
+    "harper": "harper-py",
     "huggingface_hub": "huggingface-hub",
     "mauve": "mauve-text",
     "sentence_transformers": "sentence-transformers",
