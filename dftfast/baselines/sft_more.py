@@ -35,7 +35,7 @@ def sft_witness(context: PhaseContext, phase: int) -> dict:
         context.candidates(phase, context.phase_prompts(phase)),
     )
     mmd = MMD()
-    mmd.fit(context.human)
+    mmd.fit(context.human_texts)
     human = own_human(context, texts).embeddings
     away = rbf_witness(human, rollouts.samples.embeddings, mmd.bandwidths).mean(1)
     witness = (mmd.towards(human) - away).cpu().double().numpy()

@@ -21,7 +21,7 @@ PRIOR = 20.0  # bigrams are smoothed by this many draws of the unigram distribut
 
 def target_kl(context: PhaseContext, phase: int) -> dict:
     """`ACCURACY · −log p(human token) + (1 − ACCURACY) · KL(p ‖ target)` over the human texts."""
-    target = SmoothedBigrams(context.human, context.policy.decoder.config.vocab_size)
+    target = SmoothedBigrams(context.human_texts, context.policy.decoder.config.vocab_size)
 
     def loss(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
         hidden = completion_states(decoder, batch)

@@ -32,6 +32,6 @@ class Discriminator:
 def textgail(context: PhaseContext, phase: int) -> dict:
     """One phase towards what the discriminator takes for human."""
     critic = lambda context, prompts, rollouts, phase: Discriminator(
-        context.human, rollouts, context.seed + phase
+        context.human_texts, rollouts, context.seed + phase
     )
     return regression_phase(context, phase, critic, by_piece=False)

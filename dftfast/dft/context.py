@@ -12,6 +12,7 @@ from torch import Tensor
 from dftfast.dft.collapse import collapse_metrics
 from dftfast.dft.stored_rollouts import generate
 from dftfast.distribution.samples import Samples
+from dftfast.distribution.targets import Human
 from dftfast.model.policy import Policy
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.checkpoint import Checkpoints
@@ -19,7 +20,7 @@ from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.log import RunLog
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutBatch, RolloutEngine, Sampler
-from dftfast.runtime.errors import Diverged
+from dftfast.runtime.errors import Diverged, UserError
 
 
 class PhaseSettings(Protocol):
@@ -71,7 +72,7 @@ class PhaseContext:
         tokenizer: that of the model.
         embed: texts -> fp32 [n, d].
         examples: training prompts with their human completions; phases take the prompts in turn.
-        human: the reference: human texts that discrepancies are fitted on.
+        human: the reference: human texts that discrepancies are fitted on, or a target.
         validation: prompts that choose the phase.
         validation_human: the human texts of the validation prompts, which no phase sees.
         unseen: what embeds texts with each embedder that no phase follows, by name.
@@ -90,7 +91,7 @@ class PhaseContext:
     tokenizer: Tokenizer
     embed: Callable[[list[str]], Tensor]
     examples: list[Example]
-    human: Samples
+    human: Human
     validation: list[Example]
     validation_human: Samples
     unseen: Mapping[str, Callable[[Samples], Samples]]
@@ -102,6 +103,13 @@ class PhaseContext:
     log: RunLog
     checkpoints: Callable[[str], Checkpoints]
     rollouts: Path
+
+    @property
+    def human_texts(self) -> Samples:
+        """The reference where it has texts, as most baselines need it."""
+        if isinstance(self.human, Samples):
+            return self.human
+        raise UserError("baselines.methods: the target holds no texts; make it with --with-texts")
 
     def sample(
         self,

@@ -8,17 +8,31 @@ human texts. A piece is learnt as a completion of what comes before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.distribution.samples import Samples
+from dftfast.distribution.targets import Human
+from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.packing import Example
 
 PIECE = 100  # tokens, about
+
+
+class Reader(Protocol):
+    """What makes samples of tokens; a `PhaseContext` does."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def embed(self) -> Callable[[list[str]], Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class Pieces:
         return len(self.text) > len(np.unique(self.text))
 
 
-def cut(context: PhaseContext, samples: Samples) -> Pieces:
+def cut(reader: Reader, samples: Samples) -> Pieces:
     """Every text in equal parts of about `PIECE` tokens; what is shorter stays whole."""
     tokens, text, number, start = [], [], [], []
     for i in range(len(samples)):
@@ -55,9 +69,16 @@ def cut(context: PhaseContext, samples: Samples) -> Pieces:
             start.append(begin)
     if len(text) == len(samples):
         return Pieces(samples, np.array(text), np.array(number), np.array(start))
-    written = [context.tokenizer.decode(piece) for piece in tokens]
-    cut_up = Samples.of(context.embed(written), tokens, written)
+    written = [reader.tokenizer.decode(piece) for piece in tokens]
+    cut_up = Samples.of(reader.embed(written), tokens, written)
     return Pieces(cut_up, np.array(text), np.array(number), np.array(start))
+
+
+def pieces_of(reader: Reader, human: Human) -> Human:
+    """Human texts cut up; a target has them so where any of its texts is long."""
+    if isinstance(human, Samples):
+        return cut(reader, human).samples
+    return human.pieces or human
 
 
 def piece_bounds(length: int) -> list[int]:
@@ -92,7 +113,6 @@ def piece_rollouts(
 
     The human text of such a prompt is the piece at that place of its human text.
     """
-    human = cut(context, context.human)
     group = groups(pieces, rollouts.prompt)
     own = {}
     for p, example in enumerate(prompts):
@@ -103,4 +123,4 @@ def piece_rollouts(
     for g, text, number in zip(group.tolist(), pieces.text.tolist(), pieces.number.tolist()):
         asked[g] = Example([], own.get((rollouts.prompt[text], number), []))
     parts = replace(rollouts, samples=pieces.samples, prompt=group.tolist())
-    return replace(context, human=human.samples), asked, parts
+    return replace(context, human=pieces_of(context, context.human)), asked, parts

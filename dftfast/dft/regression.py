@@ -28,7 +28,6 @@ from torch import Tensor
 
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.dft.pieces import Pieces, cut, examples, groups, piece_rollouts
-from dftfast.distribution.samples import Samples
 from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.kernels import linear_logprob
 from dftfast.model.decoder import Decoder
@@ -68,11 +67,10 @@ def witnesses(
     context: PhaseContext, prompts: Sequence[Example], rollouts: Rollouts, phase: int
 ) -> Witnesses:
     """Of the candidates against the reference, the human text of their own prompt left out."""
-    human: Samples = context.human
-    place = {tuple(human.tokens_of(i)): i for i in range(len(human))}
-    own = [place.get(tuple(example.completion), -1) for example in prompts]
+    own = [example.completion for example in prompts]
+    seed = context.seed + phase
     with stage("discrepancy"):
-        return Witnesses(rollouts.samples, human, rollouts.prompt, own, context.seed + phase)
+        return Witnesses(rollouts.samples, context.human, rollouts.prompt, own, seed)
 
 
 def regression_phase(

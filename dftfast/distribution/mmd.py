@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
-from dftfast.distribution.counts import TOKENS
+from dftfast.distribution.protocol import Points
 from dftfast.distribution.samples import Samples
 from dftfast.kernels import rbf_witness
 
@@ -54,14 +50,14 @@ class MMD:
     def __init__(self, factors: tuple[float, ...] = (1.0,)):
         self.factors = factors
 
-    def fit(self, human: Samples) -> None:
+    def fit(self, human: Points) -> None:
         self.human = self.features(human)
         self.bandwidths = median_bandwidth(self.human) * torch.tensor(
             self.factors, device=self.human.device
         )
         self.human_within = float(_within(self.human, self.bandwidths))
 
-    def features(self, samples: Samples) -> Tensor:
+    def features(self, samples: Points) -> Tensor:
         """fp32 [n, d]: the points that the kernel is taken between."""
         return samples.embeddings
 
@@ -86,47 +82,24 @@ class MMD:
 class StyleMMD(MMD):
     """MMD² over `style_features`, standardised by their mean and spread in human texts."""
 
-    def fit(self, human: Samples) -> None:
+    def fit(self, human: Points) -> None:
         self.mean, self.spread = human.style.mean(0), human.style.std(0).clamp(min=1e-3)
         super().fit(human)
 
-    def features(self, samples: Samples) -> Tensor:
+    def features(self, samples: Points) -> Tensor:
         return ((samples.style - self.mean) / self.spread).clamp(-5, 5)
 
 
 class LexicalMMD(MMD):
-    """MMD² between the tokens that texts use.
+    """MMD² between the tokens that texts use, as `lexical_points`.
 
-    The points are log(1 + count) of each token, projected to 512 dimensions and scaled to unit
-    length. N-gram L2 counts tokens in all texts together; this sees what goes together in one text
-    and how much a text repeats itself. The projection, the same for all texts, keeps distances to
-    about 1/sqrt(512) (Johnson and Lindenstrauss; sparse signs after Li, Hastie and Church, KDD
-    2006).
+    N-gram L2 counts tokens in all texts together; this sees what goes together in one text and how
+    much a text repeats itself.
     """
 
-    def features(self, samples: Samples) -> Tensor:
-        once = np.ones(len(samples.tokens), dtype=np.float32)
-        counts = sparse.csr_matrix(
-            (once, samples.tokens.numpy(), samples.offsets.numpy()), (len(samples), TOKENS)
-        )
-        counts.sum_duplicates()
-        logs = counts.log1p()  # pyright: ignore[reportAttributeAccessIssue]
-        points = torch.from_numpy(_project(logs))
-        return torch.nn.functional.normalize(points, dim=1).to(samples.embeddings.device)
+    def features(self, samples: Points) -> Tensor:
+        return samples.lexical
 
 
 def _within(x: Tensor, bandwidths: Tensor) -> Tensor:
     return rbf_witness(x, x, bandwidths, True).mean()
-
-
-def _project(counts: Any) -> np.ndarray:
-    """[n, 512] of a sparse matrix [n, TOKENS]."""
-    return _projection().transform(counts).toarray()
-
-
-@cache
-def _projection() -> Any:  # scikit-learn has no types
-    from sklearn.random_projection import SparseRandomProjection
-
-    options: dict[str, Any] = {"n_components": 512, "density": 1 / 64, "random_state": 0}
-    return SparseRandomProjection(**options).fit(sparse.csr_matrix((1, TOKENS), dtype=np.float32))

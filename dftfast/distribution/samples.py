@@ -9,6 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dftfast.distribution.lexical import lexical_points
+from dftfast.distribution.ngram_table import ORDERS, NGramTable
+from dftfast.distribution.own_texts import Known, OwnTexts, find_own, text_keys
 from dftfast.distribution.style import style_matrix
 
 
@@ -48,9 +51,23 @@ class Samples:
         return self.offsets.diff()
 
     @cached_property
+    def lexical(self) -> Tensor:
+        """fp32 [n, 512]: `lexical_points`, on the device of the embeddings."""
+        return lexical_points(self.tokens, self.offsets).to(self.embeddings.device)
+
+    @cached_property
     def style(self) -> Tensor:
         """fp32 [n, f]: `style_features` of each text, on the device of the embeddings."""
         return style_matrix(self.texts).to(self.embeddings.device)
+
+    @cached_property
+    def ngrams(self) -> dict[int, NGramTable]:
+        """By their order."""
+        return {n: NGramTable.of(n, self.tokens, self.offsets) for n in ORDERS}
+
+    def own(self, completions: Sequence[Sequence[int]]) -> OwnTexts:
+        """Which of the texts these are, by their tokens."""
+        return find_own(completions, Known.plain(text_keys(self.tokens, self.offsets)))
 
     def tokens_of(self, i: int) -> list[int]:
         return self.tokens[self.offsets[i] : self.offsets[i + 1]].tolist()

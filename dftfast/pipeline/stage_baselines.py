@@ -43,7 +43,7 @@ def selected_answers(run: Run, context: PhaseContext, draw: int) -> list[dict]:
     """
     rollouts = context.candidates(draw, run.examples(run.held_out))
     vocab = context.policy.decoder.config.vocab_size
-    terms = make_terms(rollouts.samples, context.human, vocab)
+    terms = make_terms(rollouts.samples, context.human_texts, vocab)
     chosen, _ = on_rank0(lambda: select_population(rollouts.prompt, terms, context.seed + draw))
     answer = {rollouts.prompt[i]: i for i in chosen}
     how = {"candidates": context.settings.candidates, "seed": context.seed + draw}

@@ -1,0 +1,120 @@
+"""Targets: what discrepancies need of human texts, in place of the texts; and blends of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dftfast.distribution.ngram_table import ORDERS, NGramTable, first_half
+from dftfast.distribution.own_texts import Known, OwnTexts, find_own, text_keys
+from dftfast.distribution.private_target import PrivateTarget
+from dftfast.distribution.samples import Samples
+
+
+@dataclass(frozen=True)
+class Target:
+    """Human texts as points and n-grams.
+
+    Attributes:
+        embeddings, lexical, style: as of `Samples`, fp32 [m, d].
+        ngrams: by their order.
+        known: hashes of the texts, so that the one of a prompt can be left out.
+        pieces: of some of the texts cut up, for what credits long texts piece by piece; None where
+            no text is long.
+    """
+
+    embeddings: Tensor
+    lexical: Tensor
+    style: Tensor
+    ngrams: dict[int, NGramTable]
+    known: Known
+    pieces: Target | None = None
+
+    @classmethod
+    def of(cls, samples: Samples, pieces: Samples | None = None) -> Target:
+        return cls(
+            samples.embeddings,
+            samples.lexical,
+            samples.style,
+            samples.ngrams,
+            Known.plain(text_keys(samples.tokens, samples.offsets)),
+            cls.of(pieces) if pieces is not None else None,
+        )
+
+    def __len__(self) -> int:
+        """Points, which are fewer than texts in a blend."""
+        return len(self.embeddings)
+
+    def own(self, completions: Sequence[Sequence[int]]) -> OwnTexts:
+        """Which of the texts these are, by their tokens."""
+        return find_own(completions, self.known)
+
+    def to(self, device: torch.device) -> Target:
+        return replace(
+            self,
+            embeddings=self.embeddings.to(device),
+            lexical=self.lexical.to(device),
+            style=self.style.to(device),
+            pieces=self.pieces.to(device) if self.pieces is not None else None,
+        )
+
+
+Human = Samples | Target | PrivateTarget  # what a policy is compared with
+
+
+def blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
+    """The mixture in which a text is of each target with its weight.
+
+    Of points as many are taken as the shares allow, at random, so that the mixture needs no weights
+    where kernels are; n-grams are those of all texts, scaled.
+
+    Args:
+        weights: positive; their sum is taken for 1.
+    """
+    whole, parts = _blend(targets, weights), [target.pieces for target in targets]
+    if any(
+        part is not None for part in parts
+    ):  # a target without long texts has its texts for pieces
+        cut_up = [part or target for part, target in zip(parts, targets)]
+        return replace(whole, pieces=_blend(cut_up, weights))
+    return whole
+
+
+def blend_rows(sizes: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
+    """Of sets of so many texts the ones to take, ascending, so that they stand as the weights."""
+    shares = np.asarray(weights) / sum(weights)
+    most = min(size / share for size, share in zip(sizes, shares))
+    counts = [min(size, round(most * share)) for size, share in zip(sizes, shares)]
+    orders = [np.random.default_rng(1).permutation(size) for size in sizes]
+    return [np.sort(order[:count]) for order, count in zip(orders, counts)]
+
+
+def _blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
+    chosen = blend_rows([len(target) for target in targets], weights)
+    texts = [len(target.known.keys) for target in targets]
+    scales = [w / sum(weights) * sum(texts) / size for w, size in zip(weights, texts)]
+    rows, start = [], 0
+    for target, places in zip(targets, chosen):
+        row = np.full(len(target), -1)
+        row[places] = start + np.arange(len(places))
+        rows.append(row)
+        start += len(places)
+    take = lambda name: torch.cat(
+        [getattr(each, name)[torch.from_numpy(places)] for each, places in zip(targets, chosen)]
+    )
+    return Target(
+        take("embeddings"),
+        take("lexical"),
+        take("style"),
+        {n: NGramTable.mixture([t.ngrams[n] for t in targets], scales) for n in ORDERS},
+        Known(
+            np.concatenate([target.known.keys for target in targets]),
+            np.concatenate(rows),
+            np.repeat(scales, texts),
+            np.concatenate([first_half(size) for size in texts]),
+        ),
+    )
