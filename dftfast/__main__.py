@@ -13,6 +13,7 @@ from dftfast.runtime.version import __version__
 
 COMMANDS = {
     "prepare": "make a corpus with briefs from folders of documents",
+    "target": "make a file of what training and evaluation need of texts, without the texts",
     "train": "fine-tune on human texts, then towards their distribution, and report",
     "generate": "write a text for every prompt of a file",
     "evaluate": "measure how far texts are from human ones",

@@ -60,6 +60,7 @@ def make_parser() -> ArgumentParser:
     add = parser.add_argument
     add("texts", nargs="*", type=Path, help="files (.txt, .md, .jsonl, .csv, ...) or folders")
     add("--rules", type=Path, help="a rules file, as --fit writes it")
+    add("--target", metavar="FILE", help="a target file, whose rules are fitted to its texts")
     add("--briefs", help="corpus whose briefs, by id, the rows of files were to follow")
     add(
         "--format",
@@ -91,9 +92,18 @@ def make_parser() -> ArgumentParser:
 
 
 def read_rules(options: Namespace) -> Sequence[Rule]:
-    from dftfast.writing.rules_file import default_rules, load_rules
+    from dftfast.writing.rules_file import default_rules, load_rules, rules_of
 
-    return load_rules(options.rules) if options.rules else default_rules()
+    if options.rules and options.target:
+        raise UserError("--target: it has rules, too; leave --rules out")
+    if not options.target:
+        return load_rules(options.rules) if options.rules else default_rules()
+    from dftfast.distribution.target_file import load_target
+
+    rules = load_target(options.target).header.get("rules")
+    if rules is None:
+        raise UserError(f"{options.target}: made of fewer texts than rules can be fitted to")
+    return rules_of(rules, options.target)
 
 
 def find(options: Namespace) -> tuple[list[Placed], int]:

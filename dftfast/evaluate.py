@@ -53,11 +53,15 @@ def main(arguments: Sequence[str]) -> None:
     limits_of(options)
     from dftfast.data.generations import read_draws, read_generations
     from dftfast.evaluation.command_run import evaluate_files
+    from dftfast.evaluation.target_run import evaluate_target
     from dftfast.evaluation.text_files import reader
 
     read = reader(options.text_field, options.id_field)
     rows = {name: read_draws(path, read) for name, path in files}
-    evaluate_files(rows, read_generations(options.reference, read), options)
+    if options.target:
+        evaluate_target(rows, options)
+    else:
+        evaluate_files(rows, read_generations(options.reference, read), options)
 
 
 def _parser() -> ArgumentParser:
@@ -90,12 +94,17 @@ def _add_texts(parser: ArgumentParser) -> None:
         "completion rows), .csv, .tsv or .parquet; with `id`s they are compared prompt by prompt, "
         "and with several texts for each id the figures are means over them",
     )
-    add(
+    reference = parser.add_mutually_exclusive_group(required=True)
+    reference.add_argument(
         "--reference",
-        required=True,
         metavar="REFERENCE",
         help="human texts in such a file; where they share ids with the outputs, the prompts that "
         "all files answer are compared",
+    )
+    reference.add_argument(
+        "--target",
+        metavar="FILE[:WEIGHT],...",
+        help="a target file in their place (`dftfast target`), or several and how much of each",
     )
     add("--text-field", metavar="NAME", help="the field or column that holds the text")
     add("--id-field", metavar="NAME", default="id", help="that of the id (default %(default)s)")

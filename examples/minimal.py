@@ -67,7 +67,8 @@ def main(
     learn(train[prompts:], 1e-3)  # supervised fine-tuning, where the algorithm begins
     distances = [mmd.value(sample(2, seed=1)[1])]
     prompt, candidates = sample(n, seed=2)
-    witnesses = Witnesses(candidates, human, prompt, list(range(prompts)), seed=0)
+    own = [human.tokens_of(p) for p in range(prompts)]
+    witnesses = Witnesses(candidates, human, prompt, own, seed=0)
     credit = witnesses.reward(np.ones(len(prompt)))  # less the mean of its prompt
     answers = [Example(asked[p], candidates.tokens_of(i)) for i, p in enumerate(prompt)]
     drawn = token_logprobs(policy.decoder, answers)

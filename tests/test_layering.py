@@ -41,7 +41,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
         *("kernels", "model", "rollout", "data", "optimise", "dft", "config", "pipeline"),
     },
 }
-COMMANDS = {"train", "generate", "evaluate", "push", "plan", "check", "write", "env"}
+COMMANDS = {"target", "train", "generate", "evaluate", "push", "plan", "check", "write", "env"}
 DISPATCH = {"dftfast", "dftfast.__main__"}  # what may import a command
 
 
@@ -122,7 +122,7 @@ def test_nothing_imports_a_command():
         ("import dftfast.kernels", {"transformers", "sentence_transformers", "sklearn"}),
         (
             "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan, "
-            "dftfast.check, dftfast.write",
+            "dftfast.check, dftfast.write, dftfast.target",
             {"torch", "transformers", "sklearn", "matplotlib", "fastapi"},
         ),
     ],

@@ -23,6 +23,7 @@ SHORTHANDS = {
     "model": "model.name",
     "data": "data.train",
     "held-out": "data.held_out",
+    "target": "dft.target",
     "embedder": "evaluation.embedder",
     "out": "run.folder",
     "seed": "run.seed",

@@ -61,6 +61,11 @@ class Data(Section):
         description="corpus: files (.jsonl, .json, .csv, .tsv, .parquet, .gz), folders of them or "
         "hf:NAME:SPLIT of the hub; none is docstrings of a fixed list of Python packages",
     )
+    blend: list[Positive] = Field(
+        default=[],
+        description="how much of each of the files of data.train, as 0.7,0.3; texts beyond that "
+        "are left out, chosen by the hash of their ids; none takes all texts",
+    )
     held_out: list[str] = Field(
         default=[],
         description="files with the texts to report on; none holds a share of the corpus out",

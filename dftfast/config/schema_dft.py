@@ -22,6 +22,11 @@ class DFT(Section):
     reference_texts: Count = Field(
         default=1500, description="human training texts that the discrepancies are measured against"
     )
+    target: list[str] = Field(
+        default=[],
+        description="target files (`dftfast target`) to train towards in place of these texts; of "
+        "several each with its weight, as a.target:0.7,b.target:0.3",
+    )
     validation_prompts: Count = Field(
         default=360,
         description="validation prompts at most that choose the phase to keep, answered once each "

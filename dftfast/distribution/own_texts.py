@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ def text_key(tokens: Sequence[int]) -> int:
 def text_keys(tokens: Tensor, offsets: Tensor) -> np.ndarray:
     """int64 [n]; tokens and offsets as in `Samples`."""
     ids, bounds = tokens.tolist(), offsets.tolist()
-    return np.array([text_key(ids[a:b]) for a, b in zip(bounds, bounds[1:])], dtype=np.int64)
+    return np.array([text_key(ids[a:b]) for a, b in pairwise(bounds)], dtype=np.int64)
 
 
 def find_own(completions: Sequence[Sequence[int]], known: Known) -> OwnTexts:

@@ -28,10 +28,10 @@ def unpack(packed: np.ndarray, count: int) -> np.ndarray:
         raise UserError(f"{count} integers in one table: too many")
     reader = zlib.decompressobj()
     try:
-        data = reader.decompress(packed.tobytes(), max(size, 1))
+        data = reader.decompress(packed.tobytes(), size + 1)
     except zlib.error as error:
         raise UserError(f"a packed table is damaged: {error}") from None
-    if len(data) != size or reader.unconsumed_tail:
+    if len(data) != size or not reader.eof:
         raise UserError("a packed table is damaged: it has another length")
     return (
         np.ascontiguousarray(np.frombuffer(data, np.uint8).reshape(8, count).T).view("<i8").ravel()

@@ -71,8 +71,13 @@ class FourierMean:
     def read(cls, take: Callable[[str], np.ndarray]) -> FourierMean:
         """Of the arrays of another, by name."""
         tensor = lambda name: torch.from_numpy(take(name).astype(np.float32))
-        names = ("centre", "spread", "frequencies", "halves")
-        return cls(*map(tensor, names), float(take("within")[0]))
+        return cls(
+            tensor("centre"),
+            tensor("spread"),
+            tensor("frequencies"),
+            tensor("halves"),
+            float(take("within")[0]),
+        )
 
     def features(self, points: Tensor) -> Tensor:
         """fp32 [n, 2D], of points fp32 [n, d] on the CPU; standardised ones are clipped to 5."""

@@ -50,14 +50,23 @@ class Samples:
         """int64 [n]: tokens of each text, the end token counted."""
         return self.offsets.diff()
 
-    @cached_property
+    @property
     def lexical(self) -> Tensor:
         """fp32 [n, 512]: `lexical_points`, on the device of the embeddings."""
+        return self._lexical
+
+    @property
+    def style(self) -> Tensor:
+        """fp32 [n, f]: `style_features` of each text, on the device of the embeddings."""
+        return self._style
+
+    # a protocol's property takes none that is cached
+    @cached_property
+    def _lexical(self) -> Tensor:
         return lexical_points(self.tokens, self.offsets).to(self.embeddings.device)
 
     @cached_property
-    def style(self) -> Tensor:
-        """fp32 [n, f]: `style_features` of each text, on the device of the embeddings."""
+    def _style(self) -> Tensor:
         return style_matrix(self.texts).to(self.embeddings.device)
 
     @cached_property

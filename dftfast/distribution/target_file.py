@@ -135,13 +135,15 @@ def _read_part(arrays: Arrays, part: str, tables: Mapping) -> Target | PrivateTa
     if f"{part}.keys" not in arrays:
         read = lambda name: FourierMean.read(lambda field: take(f"{name}.{field}"))
         return PrivateTarget({name: read(name) for name in PrivateTarget.NAMES}, ngrams)
-    points = {name: torch.from_numpy(take(name).astype(np.float32)) for name in POINTS}
+    embeddings, lexical, style = (
+        torch.from_numpy(take(name).astype(np.float32)) for name in POINTS
+    )
     keys = take("keys")
-    if any(values.ndim != 2 or len(values) != len(keys) for values in points.values()):
+    if any(each.ndim != 2 or len(each) != len(keys) for each in (embeddings, lexical, style)):
         raise ValueError("of some texts there are no points")
-    if points["style"].shape[1] != len(STYLE_FEATURES):
-        raise ValueError(f"{points['style'].shape[1]} features of style")
-    return Target(**points, ngrams=ngrams, known=Known.plain(keys))
+    if style.shape[1] != len(STYLE_FEATURES):
+        raise ValueError(f"{style.shape[1]} features of style")
+    return Target(embeddings, lexical, style, ngrams, Known.plain(keys))
 
 
 def _read_samples(arrays: Arrays, target: Target | PrivateTarget) -> Samples | None:

@@ -13,6 +13,7 @@ from dftfast.distribution.ngram_table import ORDERS, NGramTable, first_half
 from dftfast.distribution.own_texts import Known, OwnTexts, find_own, text_keys
 from dftfast.distribution.private_target import PrivateTarget
 from dftfast.distribution.samples import Samples
+from dftfast.runtime.mixing import counts_by_weight
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,7 @@ def blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
 
 def blend_rows(sizes: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
     """Of sets of so many texts the ones to take, ascending, so that they stand as the weights."""
-    shares = np.asarray(weights) / sum(weights)
-    most = min(size / share for size, share in zip(sizes, shares))
-    counts = [min(size, round(most * share)) for size, share in zip(sizes, shares)]
+    counts = counts_by_weight(sizes, weights)
     orders = [np.random.default_rng(1).permutation(size) for size in sizes]
     return [np.sort(order[:count]) for order, count in zip(orders, counts)]
 

@@ -130,17 +130,24 @@ def _chance(s: TwoSamples, gram: np.ndarray, totals: np.ndarray) -> float:
     and frequencies f (Cochran, Sampling Techniques, 1977, eq. 6.9).
     """
     n, size = len(s.x), len(totals)
-    moves = []  # of each set, the weights [n + m] of the texts in each move, as rows
-    for own in (np.arange(n), np.arange(n, size)):
-        total = totals[own].sum()
-        rows = np.zeros((len(own), size))
-        rows[:, own] -= totals[own][:, None] / total
-        rows[np.arange(len(own)), own] += 1
-        moves.append(rows / total)
-    norms = lambda rows: quadratic.forms(rows, gram, rows).sum() * len(rows) / (len(rows) - 1)
+    moves = [moved(totals, own) for own in (np.arange(n), np.arange(n, size))]
     if s.paired:
-        return float(norms(moves[0] - moves[1]))
-    return float(norms(moves[0]) + norms(moves[1]))
+        return chance(gram, moves[0] - moves[1])
+    return chance(gram, moves[0]) + chance(gram, moves[1])
+
+
+def moved(totals: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Of each text of `own` how it moves the frequencies of these: [own, n + m], to be weighed."""
+    total = totals[own].sum()
+    rows = np.zeros((len(own), len(totals)))
+    rows[:, own] -= totals[own][:, None] / total
+    rows[np.arange(len(own)), own] += 1
+    return rows / total
+
+
+def chance(gram: np.ndarray, moves: np.ndarray) -> float:
+    """The expected squared distance of frequencies from those of all texts there are."""
+    return float(quadratic.forms(moves, gram, moves).sum() * len(moves) / (len(moves) - 1))
 
 
 def _jsd(s: TwoSamples, counts: sparse.csr_matrix) -> Estimate:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from dftfast.distribution.style import style_matrix
 from dftfast.evaluation import brief_checks, embedding, text_stats
 from dftfast.evaluation.slop.copying import Corpus
 from dftfast.evaluation.slop.overused import Overused, human_against_human, phrases_of
@@ -75,7 +76,7 @@ class Reference:
 
     @cached_property
     def style(self) -> StyleScale:
-        return StyleScale(self.texts.texts)
+        return StyleScale(style_matrix(self.texts.texts).numpy())
 
     @cached_property
     def scripts(self) -> set[str]:

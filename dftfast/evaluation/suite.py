@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from dftfast.evaluation import distances, wording
 from dftfast.evaluation.adherence import adherence
 from dftfast.evaluation.draws import in_one_order, mean_over_draws
-from dftfast.evaluation.estimate import Estimate
+from dftfast.evaluation.estimate import Estimate, undefined
 from dftfast.evaluation.metrics import METRICS
 from dftfast.evaluation.reference import Reference
+from dftfast.evaluation.target_distances import token_distances
+from dftfast.evaluation.target_reference import TargetReference
 from dftfast.evaluation.textset import TextSet
 from dftfast.evaluation.two_samples import TwoSamples
+
+NEED_TEXTS = ("chrf", "bleu", "self_bleu", "near_duplicates")  # and briefs, which no target has
 
 
 def evaluate(
@@ -51,17 +55,18 @@ def evaluate(
 
 def _of_one_draw(outputs: TextSet, reference: Reference, mauve: bool) -> dict[str, Estimate]:
     s = TwoSamples(outputs, reference)
-    estimates = distances.embedding_mmd(s) | distances.token_distances(s)
+    target = reference if isinstance(reference, TargetReference) else None
+    estimates = distances.embedding_mmd(s)
+    estimates |= token_distances(s, target) if target else distances.token_distances(s)
     estimates |= {
         "style_mmd": distances.style_mmd(s),
         "frechet": distances.frechet(s),
     } | distances.c2st(s)
     if mauve:
         estimates["mauve"] = distances.mauve(s)
-    estimates |= (
-        wording.reference_overlap(s)
-        | wording.repetition(s)
-        | wording.single_texts(s)
-        | adherence(s)
-    )
+    estimates |= wording.single_texts(s)
+    if target:
+        estimates |= dict.fromkeys(NEED_TEXTS, undefined("the target holds no texts"))
+    else:
+        estimates |= wording.reference_overlap(s) | wording.repetition(s) | adherence(s)
     return {name: estimates[name] for name in METRICS if name in estimates}

@@ -74,9 +74,9 @@ class Embedder:
     ) -> torch.Tensor:
         """Embeddings, float32 [len(texts), dimension] on the CPU, as the model normalises them.
 
-        They are rounded to float16, as which targets keep them: a ten thousandth of what bfloat16
-        products leave uncertain. `progress(n)` is called after every batch with the number of texts it held. Texts are
-        batched by length.
+        They are rounded to float16, as which targets keep them: far less than bfloat16 products
+        leave uncertain. `progress(n)` is called after every batch with the number of texts it held.
+        Texts are batched by length.
         """
         pieces, owners, weights = self._windows(texts)
         vectors = self._encode(pieces, progress, batch_size, len(texts))

@@ -20,6 +20,7 @@ from dftfast.data import (
     prompt_messages,
     split_corpus,
 )
+from dftfast.data.blend import load_blend
 from dftfast.data.document import sample_number
 from dftfast.data.generations import generation
 from dftfast.data.load import with_token_counts
@@ -121,7 +122,10 @@ class Run:
         c = self.config.data
         train = c.train or [docstring_corpus()]
         options = {"skip_bad_lines": c.skip_bad_lines, "max_words": c.max_words}
-        documents = load_corpus(train, limit=c.limit, **options)
+        if c.blend:
+            documents = load_blend(train, c.blend, limit=c.limit, **options)
+        else:
+            documents = load_corpus(train, limit=c.limit, **options)
         held_out = load_corpus(c.held_out, **options) if c.held_out else None
         return split_corpus(documents, c.validation_share, c.held_out_share, held_out)
 

@@ -17,6 +17,7 @@ from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
 from dftfast.pipeline.result import save_result
 from dftfast.pipeline.run import Run
+from dftfast.pipeline.run_target import reference
 from dftfast.pipeline.stage_sft import fine_tuned
 from dftfast.rollout import Sampler
 from dftfast.runtime.files import write_json
@@ -83,7 +84,7 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         examples=run.examples(
             split.train[fitted_on:] + split.train[:fitted_on]
         ),  # prompts new to the model first
-        human=run.samples(split.train[: c.reference_texts]),
+        human=reference(run),
         validation=run.examples(run.validation),
         validation_human=run.samples(run.validation),
         unseen=unseen_views(run),

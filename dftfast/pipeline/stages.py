@@ -32,6 +32,7 @@ from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.room import check_room
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.run_folder import RunFolder
+from dftfast.pipeline.run_target import check_target
 from dftfast.pipeline.stage_baselines import baselines
 from dftfast.pipeline.stage_dft import dft, dft_sampler
 from dftfast.pipeline.stage_report import report
@@ -142,6 +143,7 @@ def check_input(run: Run) -> None:
     pick_tracker(c.run.tracker)
     _ = run.uncounted_split
     check_model(run.model_folder)
+    check_target(run)
     check_room(run)
     for embedder in (c.evaluation.embedder, c.evaluation.unseen_embedder):
         check_embedder(embedder)  # fetched now, not after the hours of the first stages

@@ -16,7 +16,7 @@ from dftfast.writing.rules.grammar import Grammar
 from dftfast.writing.rules.model_phrases import ModelPhrases
 
 _LEARN, _LIMIT = 0.6, 0.8  # shares of the corpus: learnt from, then limits, then rates
-_FEWEST = 100
+FEWEST = 100
 _MOST = 20_000  # texts that limits are set by; runs of words are learnt from all
 
 
@@ -55,8 +55,8 @@ def fit_rules(
     Raises:
         UserError: fewer than 100 documents, or Harper is wanted and not installed.
     """
-    if len(documents) < _FEWEST:
-        raise UserError(f"{len(documents)} texts are too few to fit rules to: take {_FEWEST}")
+    if len(documents) < FEWEST:
+        raise UserError(f"{len(documents)} texts are too few to fit rules to: take {FEWEST}")
     parts: tuple[list[Human], list[Human], list[Human]] = ([], [], [])
     places = sorted((hash_share(d.id, "fit"), i) for i, d in enumerate(documents))
     chosen = [documents[i] for i in sorted(i for _, i in places[:_MOST])]

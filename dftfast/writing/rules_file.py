@@ -36,22 +36,32 @@ def load_rules(path: str | Path) -> list[Rule]:
     given = content.get("rules") if isinstance(content, dict) else None
     if not isinstance(given, dict) or content.get("version", _VERSION) != _VERSION:
         raise UserError(f"{path}: no rules file; it has `version: 1` and `rules:`, by name")
+    rules = rules_of(given, path)
+    for rule in rules:
+        if isinstance(rule, CopiedRuns):
+            rule.load(path.parent)
+    return rules
+
+
+def rules_of(given: dict, where: str | Path) -> list[Rule]:
+    """The rules by name with these settings; those that are not named have their defaults.
+
+    Raises:
+        UserError: a rule or setting that does not exist.
+    """
     unknown = [str(name) for name in given if name not in NAMES]
     if unknown:
-        raise UserError(f"{path}: {unknown[0]}: no such rule; there are {', '.join(NAMES)}")
+        raise UserError(f"{where}: {unknown[0]}: no such rule; there are {', '.join(NAMES)}")
     rules = []
     for rule in RULES:
         try:
             rules.append(rule.model_validate(given.get(rule.name) or {}))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, (rule.name, *first["loc"])))
+            setting = ".".join(map(str, (rule.name, *first["loc"])))
             raise UserError(
-                f"{path}: {where}: no such setting or value: {first['msg']}; see docs/check.md"
+                f"{where}: {setting}: no such setting or value: {first['msg']}; see docs/check.md"
             ) from None
-    for rule in rules:
-        if isinstance(rule, CopiedRuns):
-            rule.load(path.parent)
     return rules
 
 

@@ -33,6 +33,10 @@ PARTS = {
         ("push", "integrations/hub_upload"),
         "[Use the model](use-the-model.md) says what goes up.",
     ),
+    "Targets": (
+        ("target", "distribution/"),
+        "Make the file again, or with the options of [targets](targets.md).",
+    ),
     "Planning": (("plan",), "Compare with `dftfast plan --help`."),
     "Checking texts": (("check", "writing/"), "[Checking](check.md) has rules and options."),
     "Writing": (("write", "studio/"), "[Writing](write.md) has the options."),

@@ -28,7 +28,7 @@ TEXTS = {
 SHELL = ("", "bash", "sh")
 COMMAND = re.compile(
     r"(?:-m dftfast\.|(?<![\w./-])dftfast )"
-    r"(train|generate|evaluate|prepare|push|plan|check|write|config)\b(.*)"
+    r"(train|generate|evaluate|prepare|push|plan|check|target|write|config)\b(.*)"
 )
 OTHER = re.compile(r"^(?:[|>&;].*|#|\d>.*)$")  # where the arguments of a command end
 KEY = re.compile(rf"(?:--)?((?:{'|'.join(Config.model_fields)})\.[a-z_]+)(?:=(\S+))?")

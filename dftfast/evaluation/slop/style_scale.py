@@ -12,10 +12,14 @@ from dftfast.evaluation import embedding
 
 
 class StyleScale:
-    """The features of human texts, and others in units of their spread."""
+    """The features of human texts, and others in units of their spread.
 
-    def __init__(self, texts: Sequence[str]):
-        self.raw = style_matrix(texts).numpy()
+    Args:
+        raw: float32 [n, features], of the human texts.
+    """
+
+    def __init__(self, raw: np.ndarray):
+        self.raw = raw
         self.mean, self.spread = self.raw.mean(0), np.maximum(self.raw.std(0), 1e-3)
 
     @cached_property
