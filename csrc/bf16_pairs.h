@@ -58,6 +58,12 @@ inline const float* as_inputs(const bfloat16* x, int64_t n, float* room) {
   return room;
 }
 
+// x [n] as inputs, in `to` in any case.
+inline void copy_inputs(const bfloat16* x, int64_t n, bfloat16* to) {
+  std::memcpy(to, x, n * sizeof(bfloat16));
+}
+inline void copy_inputs(const bfloat16* x, int64_t n, float* to) { as_inputs(x, n, to); }
+
 inline Floats rounded(Floats x) { return x.rounded(static_cast<const bfloat16*>(nullptr)); }
 
 // Rounded to bf16, in the form of an input.

@@ -62,27 +62,34 @@ template <class Out>
 constexpr Product<Out>* matrix_product = product<Out>;
 #endif
 
-// Which sequence each token belongs to and how many cached tokens it sees, itself included.
-struct Context {
-  Scratch<int64_t> sequence, seen;
-  int64_t longest = 0;
+// Tokens of one sequence that are attended for together, one after the other.
+struct Run {
+  int64_t sequence, token, tokens;
+  int64_t seen;  // by the first token: cached ones, itself included
+};
 
-  explicit Context(const DecoderStep& s) : sequence(s.num_tokens), seen(s.num_tokens) {
-    for (int64_t i = 0; i < s.num_sequences; ++i)
-      for (int64_t t = s.query_offsets[i]; t < s.query_offsets[i + 1]; ++t) {
-        sequence[t] = i;
-        seen[t] = s.lengths[i] - (s.query_offsets[i + 1] - 1 - t);
-        longest = std::max(longest, seen[t]);
-      }
+// All of a step, as many tokens in each as fill the rows of a tile with a kv head's query heads.
+struct Runs {
+  Scratch<Run> runs;
+  int64_t count = 0, longest = 0;
+
+  Runs(const DecoderStep& s, int64_t group) : runs(s.num_tokens) {
+    const int64_t at_once = std::max<int64_t>(1, kRows / group);
+    for (int64_t i = 0; i < s.num_sequences; ++i) {
+      const int64_t end = s.query_offsets[i + 1];
+      longest = std::max<int64_t>(longest, s.lengths[i]);
+      for (int64_t t = s.query_offsets[i]; t < end; t += at_once)
+        runs[count++] = {i, t, std::min(at_once, end - t), s.lengths[i] - (end - 1 - t)};
+    }
   }
 };
 
 // out: [T, heads·head_dim]; a row of qkv begins with its queries.
-inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Context& context,
+inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Runs& runs,
                        const PagedCache& cache, const bfloat16* qkv, bfloat16* out, int threads) {
-  const int64_t T = s.num_tokens, D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
-  if (T * context.longest < kFewRows * 64) threads = 1;
-  const int64_t room = kRows * (context.longest + kBlock);
+  const int64_t D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
+  if (s.num_tokens * runs.longest < kFewRows * 64) threads = 1;
+  const int64_t room = kRows * (runs.longest + kBlock);
   const Scratch<float> all_scores(room, threads);
   const Scratch<Input> all_weights(room, threads);
 #pragma omp parallel num_threads(threads)
@@ -90,14 +97,22 @@ inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Cont
     float* scores = all_scores.of(omp_get_thread_num());
     Input* weights = all_weights.of(omp_get_thread_num());
 #pragma omp for schedule(dynamic, 1) collapse(2)
-    for (int64_t t = 0; t < T; ++t)
+    for (int64_t i = 0; i < runs.count; ++i)
       for (int64_t kv = 0; kv < Hk; ++kv)
-        for (int64_t head = kv * group; head < (kv + 1) * group; head += kRows)
-          with_rows(std::min<int64_t>(kRows, (kv + 1) * group - head), [&](auto count) {
-            attend<count.value>(cache, kv, qkv + t * (H + 2 * Hk) * D + head * D,
-                                s.table + context.sequence[t] * s.table_stride, context.seen[t],
-                                scores, weights, out + (t * H + head) * D);
+        for (int64_t first = 0; first < group; first += kRows) {
+          const Run& run = runs.runs[i];
+          const int64_t heads = std::min<int64_t>(kRows, group - first), head = kv * group + first;
+          const Queries queries{qkv + (run.token * (H + 2 * Hk) + head) * D,
+                                out + (run.token * H + head) * D,
+                                heads,
+                                (H + 2 * Hk) * D,
+                                H * D,
+                                run.seen};
+          with_rows(heads * run.tokens, [&](auto rows) {
+            attend<rows.value>(cache, kv, queries, s.table + run.sequence * s.table_stride, scores,
+                               weights);
           });
+        }
   }
 }
 
@@ -107,7 +122,7 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
   const bfloat16* none = nullptr;
   const Scratch<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D),
       wide(T * 2 * w.inner), act(T * w.inner);
-  const Context context(s);
+  const Runs runs(s, H / Hk);
   each_row(T, threads, [&](int64_t t) {
     std::memcpy(&h[t * d], w.embed + s.tokens[t] * d, d * sizeof(bfloat16));
   });
@@ -128,7 +143,7 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
       }
       if (s.slots[t] >= 0) cache.store(s.slots[t], row + H * D, row + (H + Hk) * D);
     });
-    attend_all(w, s, context, cache, qkv.data(), attended.data(), threads);
+    attend_all(w, s, runs, cache, qkv.data(), attended.data(), threads);
     matrix_product<bfloat16>(attended.data(), T, H * D, l.o, none, d, x.data(), threads);
     each_row(T, threads, [&](int64_t t) {
       add_row(&x[t * d], d, &h[t * d]);

@@ -1,10 +1,12 @@
-// Attention of single tokens over a paged bf16 cache laid out for the decoder step, compiled for
-// each instruction set.
+// Attention over a paged bf16 cache laid out for the decoder step, compiled for each instruction
+// set.
 //
 // A block holds, for each kv head, 16 tokens' keys [D / 2][16 tokens][2], then their values
 // [8 pairs of tokens][D][2], so that scores and weighted sums are the same products as those with
-// packed weights. All query heads of a kv head are taken together: a key or value is read from
-// memory once a token. Nothing here depends on what else is in the step.
+// packed weights. The query heads of a kv head are taken together, in a prompt those of several
+// tokens: a key or value is read from memory once for them. Every sum takes its terms in the order
+// of the cache, so nothing depends on what else is in the step; keys that a token does not see yet
+// add zeros.
 #pragma once
 
 #include <cmath>
@@ -42,18 +44,36 @@ struct PagedCache {  // of one layer
   }
 };
 
-// Scores of R heads against the keys of one block: scores[r][0..15].
-template <int R>
-void score_block(const Input* q, int64_t head_dim, const bfloat16* key, int64_t ahead, float scale,
-                 float* scores, int64_t stride) {
-  constexpr int V = kBlock / Floats::width < kVectors ? kBlock / Floats::width : kVectors;
-  for (int64_t token = 0; token < kBlock; token += V * Floats::width) {
-    Floats dots[R][V];
+// Scores of R queries against the keys of B blocks: scores[r][0 .. 16·B). Several blocks at once,
+// because a sum waits for its last addition: few queries have too few sums to keep the processor
+// busy. Of each block, what lies at `soon` is prefetched.
+template <int R, int B>
+void score_blocks(const Input* q, int64_t head_dim, const bfloat16* const* key,
+                  const bfloat16* const* soon, float scale, float* scores, int64_t stride) {
+  for (int64_t token = 0; token < kBlock; token += Floats::width) {
+    Floats dots[R][B];
     clear(dots);
-    accumulate<V>(dots, q, head_dim, head_dim / 2, key + 2 * token, 2 * kBlock, ahead);
+    for (int64_t k = 0; k < head_dim / 2; ++k) {
+      const int64_t at = 2 * (k * kBlock + token);
+#pragma GCC unroll 2
+      for (int part = 0; part < kParts; ++part) {
+        decltype(weight_part(*key, 0)) keys[B];
+#pragma GCC unroll 8
+        for (int b = 0; b < B; ++b) {
+          keys[b] = weight_part(key[b] + at, part);
+          if (part == 0) __builtin_prefetch(soon[b] + at, 0, 2);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const auto input = input_part(q + r * head_dim + 2 * k, part);
+#pragma GCC unroll 8
+          for (int b = 0; b < B; ++b) dots[r][b] = multiply_add(keys[b], input, dots[r][b]);
+        }
+      }
+    }
     for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v)
-        (dots[r][v] * Floats::all(scale)).store(scores + r * stride + token + v * Floats::width);
+      for (int b = 0; b < B; ++b)
+        (dots[r][b] * Floats::all(scale)).store(scores + r * stride + b * kBlock + token);
   }
 }
 
@@ -71,44 +91,98 @@ inline float exponentials(float* scores, int64_t length, int64_t padded, Input* 
   return total.sum();
 }
 
-// R query heads of one kv head over `length` cached tokens. q, out: [R, head_dim]; scores:
-// R·padded, padded = length rounded up to whole blocks; weights: as many.
-template <int R>
-void attend(const PagedCache& cache, int64_t kv_head, const bfloat16* q, const int32_t* blocks,
-            int64_t length, float* scores, Input* weights, bfloat16* out) {
-  constexpr int V = 2, kColumns = V * Floats::width;
-  const int64_t D = cache.head_dim, count = (length + kBlock - 1) / kBlock, padded = count * kBlock;
-  const auto key = [&](int64_t b) { return cache.keys(blocks[b], kv_head); };
-  const auto value = [&](int64_t b) { return cache.values(blocks[b], kv_head); };
-  Input room[R * kMaxHeadDim];
-  const Input* queries = as_inputs(q, R * D, room);
+// mean[r] = Σ weights[r] value over the blocks, V vectors from `column` on.
+template <int R, int V, class Value>
+void mix_values(const Input* weights, int64_t count, const Value& value, int64_t head_dim,
+                int64_t column, Floats (&mean)[R][V]) {
+  Floats sum[R][V];
+  clear(sum);
   for (int64_t b = 0; b < count; ++b) {
-    const int64_t next = b + kAhead;
-    const bfloat16* soon = next < count ? key(next) : value(std::min(next - count, count - 1));
-    score_block<R>(queries, D, key(b), soon - key(b), 1.f / std::sqrt((float)D),
-                   scores + b * kBlock, padded);
+    const bfloat16* now = value(b) + 2 * column;
+    const bfloat16* soon = value(std::min(b + kAhead, count - 1)) + 2 * column;
+    for (int64_t k = 0; k < kBlock / 2; ++k) {
+#pragma GCC unroll 2
+      for (int part = 0; part < kParts; ++part) {
+        decltype(weight_part(now, 0)) values[V];
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) {
+          const int64_t at = 2 * (k * head_dim + v * Floats::width);
+          values[v] = weight_part(now + at, part);
+          if (part == 0) __builtin_prefetch(soon + at, 0, 2);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          const auto weight = input_part(weights + (r * count + b) * kBlock + 2 * k, part);
+#pragma GCC unroll 8
+          for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(values[v], weight, sum[r][v]);
+        }
+      }
+    }
+  }
+  std::memcpy(mean, sum, sizeof(sum));
+}
+
+// The queries of one kv head that `attend` takes together: `heads` of each of some tokens that
+// follow each other in a sequence. The first token sees `seen` cached tokens, each one more than
+// the one before.
+struct Queries {
+  const bfloat16* q;
+  bfloat16* out;
+  int64_t heads, q_stride, out_stride, seen;  // strides from token to token
+};
+
+// R queries over the cached tokens in `blocks`. Scores and weights: R·padded each, padded = what
+// the last token sees, rounded up to whole blocks.
+template <int R>
+void attend(const PagedCache& cache, int64_t kv_head, const Queries& queries, const int32_t* blocks,
+            float* scores, Input* weights) {
+  const int64_t D = cache.head_dim, heads = queries.heads, tokens = R / heads;
+  const int64_t longest = queries.seen + tokens - 1;
+  const int64_t count = (longest + kBlock - 1) / kBlock, padded = count * kBlock;
+  Input q[R * kMaxHeadDim];
+  for (int64_t t = 0; t < tokens; ++t)
+    copy_inputs(queries.q + t * queries.q_stride, heads * D, q + t * heads * D);
+  const auto key = [&](int64_t b) { return cache.keys(blocks[b], kv_head); };
+  // The last block, zero where it holds no token yet: 0·NaN must not count.
+  bfloat16 last[kBlock * kMaxHeadDim];
+  std::memcpy(last, cache.values(blocks[count - 1], kv_head), kBlock * D * sizeof(bfloat16));
+  for (int64_t t = longest - (count - 1) * kBlock; t < kBlock; ++t)
+    for (int64_t i = 0; i < D; ++i) last[(t / 2 * D + i) * 2 + t % 2] = {0};
+  const auto value = [&](int64_t b) -> const bfloat16* {
+    return b + 1 < count ? cache.values(blocks[b], kv_head) : last;
+  };
+
+  for (int64_t b = 0; b < count; b += kVectors) {
+    const bfloat16 *now[kVectors], *soon[kVectors];
+    const int64_t n = std::min<int64_t>(kVectors, count - b);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t next = b + i + kAhead;
+      now[i] = key(b + i);
+      soon[i] = next < count ? key(next) : value(std::min(next - count, count - 1));
+    }
+    with_rows<kVectors>(n, [&](auto size) {
+      score_blocks<R, size.value>(q, D, now, soon, 1.f / std::sqrt((float)D), scores + b * kBlock,
+                                  padded);
+    });
   }
   float total[R];
   for (int r = 0; r < R; ++r)
-    total[r] = exponentials(scores + r * padded, length, padded, weights + r * padded);
-
-  // The last block, zero where it holds no token yet: 0·NaN must not count.
-  bfloat16 last[kBlock * kMaxHeadDim];
-  std::memcpy(last, value(count - 1), kBlock * D * sizeof(bfloat16));
-  for (int64_t t = length - (count - 1) * kBlock; t < kBlock; ++t)
-    for (int64_t i = 0; i < D; ++i) last[(t / 2 * D + i) * 2 + t % 2] = {0};
-  for (int64_t column = 0; column < D; column += kColumns) {
-    Floats mean[R][V];
-    clear(mean);
-    for (int64_t b = 0; b < count; ++b) {
-      const bfloat16* now = b + 1 < count ? value(b) : last;
-      const int64_t ahead = b + kAhead < count ? value(b + kAhead) - now : 0;
-      accumulate<V>(mean, weights + b * kBlock, padded, kBlock / 2, now + 2 * column, 2 * D, ahead);
+    total[r] =
+        exponentials(scores + r * padded, queries.seen + r / heads, padded, weights + r * padded);
+  const auto columns = [&](auto vectors, int64_t column) {
+    Floats mean[R][vectors.value];
+    mix_values(weights, count, value, D, column, mean);
+    for (int r = 0; r < R; ++r) {
+      bfloat16* out = queries.out + r / heads * queries.out_stride + r % heads * D + column;
+      for (int v = 0; v < vectors.value; ++v)
+        (mean[r][v] * Floats::all(1 / total[r])).store(out + v * Floats::width);
     }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v)
-        (mean[r][v] * Floats::all(1 / total[r])).store(out + r * D + column + v * Floats::width);
-  }
+  };
+  constexpr int64_t kWide = kVectors * Floats::width, kNarrow = 2 * Floats::width;
+  int64_t column = 0;
+  for (; column + kWide <= D; column += kWide)
+    columns(std::integral_constant<int, kVectors>{}, column);
+  for (; column < D; column += kNarrow) columns(std::integral_constant<int, 2>{}, column);
 }
 
 }  // namespace DFTFAST_SIMD
