@@ -12,4 +12,10 @@ def sentences(text: str, language: str) -> list[str]:
     import sentencex
 
     segment = getattr(sentencex, "segment")  # noqa: B009  (of a compiled module without types)
-    return list(segment("en" if language == "und" else language, text)) or [text]
+    # half characters, which broken files have, are none in Rust: "?" stands for each of them
+    readable = text.encode("utf-8", "replace").decode()
+    parts, at = [], 0
+    for part in segment("en" if language == "und" else language, readable):
+        parts.append(text[at : at + len(part)])
+        at += len(part)
+    return parts or [text]
