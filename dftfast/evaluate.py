@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,13 @@ def main(arguments: Sequence[str]) -> None:
 
     read = reader(options.text_field, options.id_field)
     rows = {name: read_draws(path, read) for name, path in files}
-    if options.target:
+    passed = (
         evaluate_target(rows, options)
-    else:
-        evaluate_files(rows, read_generations(options.reference, read), options)
+        if options.target
+        else evaluate_files(rows, read_generations(options.reference, read), options)
+    )
+    if not passed:
+        sys.exit(1)
 
 
 def _parser() -> ArgumentParser:
@@ -79,6 +83,12 @@ def _parser() -> ArgumentParser:
         metavar="DIR",
         help="folder for results.json and the report (HTML, Markdown, JSON); embeddings are kept "
         "in it for the next time; none prints the table only",
+    )
+    parser.add_argument(
+        "--check",
+        metavar="CHECKS.yaml",
+        help="thresholds for a build (docs/evaluate-in-ci.md): status 1 where one is broken, "
+        "junit.xml in --out, annotations and a summary on GitHub",
     )
     return parser
 
@@ -118,8 +128,15 @@ def _add_measures(parser: ArgumentParser) -> None:
     add(
         "--unseen-embedder",
         metavar="EMBEDDER",
-        help="a second embedder, for MMD in a space no training signal used; "
-        "`character-ngrams` needs no download",
+        help="a second embedder, for MMD in a space no training signal used: a sentence-"
+        "transformers model, `wordllama` (word vectors, 16 MB from PyPI) or `character-ngrams`; "
+        "none is that of the target, else wordllama",
+    )
+    add(
+        "--plain-glyphs",
+        action="store_true",
+        help="embed texts with the quotation marks, dashes and spaces of a keyboard, so that "
+        "typography is no part of what they are about",
     )
     add(
         "--tokenizer",

@@ -30,7 +30,7 @@ ROOMS = {  # room -> the rooms that it may import; `runtime` and the compiled mo
     "baselines": {"kernels", "model", "distribution", "optimise", "dft"},
     "config": set(),
     "pipeline": {
-        *("kernels", "model", "rollout", "distribution", "data", "evaluation"),
+        *("kernels", "model", "rollout", "distribution", "data", "endpoint", "evaluation"),
         *("optimise", "dft", "baselines", "config"),
     },
     "studio": {
@@ -120,6 +120,7 @@ def test_nothing_imports_a_command():
     "statement, absent",
     [
         ("import dftfast.kernels", {"transformers", "sentence_transformers", "sklearn"}),
+        ("import dftfast.writing, dftfast.evaluation.text_stats", {"torch", "scipy", "sklearn"}),
         (
             "import dftfast.train, dftfast.generate, dftfast.evaluate, dftfast.plan, "
             "dftfast.check, dftfast.write, dftfast.target",

@@ -13,24 +13,14 @@ ignored.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dftfast.data.forms import PAGE, canonical, is_question, message_of, whole
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import words
 
 EM_DASH = "\u2014"
-# A run of letters, digits and inner apostrophes or hyphens; a CJK character is a word of its own.
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+"
-    r"(?:['\u2019-][^\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
-)
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, without punctuation."""
-    return _WORD.findall(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from dftfast.data.arrow_rows import HUB, hub_rows
-from dftfast.data.document import Document, parse_row, words
+from dftfast.data.document import Document, parse_row
 from dftfast.data.forms import PAGE, PLAIN_BRIEF
 from dftfast.data.row_files import read_rows
 from dftfast.data.split import hash_share
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import words
 
 log = logging.getLogger(__name__)
 _REPORTED = 20

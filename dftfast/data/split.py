@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dftfast.data.document import Document, words
+from dftfast.data.document import Document
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import words
 
 log = logging.getLogger(__name__)
 SMALLEST_PART = 8  # documents; fewer cannot be measured

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, pstdev
 
 import torch
 from torch import Tensor
+
+from dftfast.runtime.words import WORD, lower_words, sentences
 
 # Share of words, by name of the feature.
 _WORD_CLASSES = {
@@ -35,8 +36,6 @@ _MARKS = {
     "brackets": "()[]",
     "list and heading marks": "*#•",
 }
-WORD = re.compile(r"\w+(?:['’]\w+)*")
-SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”'’)\]]*\s+|\n+")
 
 STYLE_FEATURES = (
     "log words",
@@ -56,11 +55,6 @@ STYLE_FEATURES = (
 )
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text in lower case, with straight apostrophes."""
-    return [word.lower().replace("’", "'") for word in WORD.findall(text)]
-
-
 def style_features(text: str) -> list[float]:
     """The features named by `STYLE_FEATURES`, each of the order of 1 or below at any length.
 
@@ -68,11 +62,11 @@ def style_features(text: str) -> list[float]:
     which depends little on length; a sentence has the same start as the one before when its first
     word is the same.
     """
-    words = words_of(text)
+    words = lower_words(text)
     count, characters = max(len(words), 1), max(len(text), 1)
-    sentences = [found for part in SENTENCE_END.split(text) if (found := WORD.findall(part))]
-    lengths = [math.log1p(len(sentence)) for sentence in sentences] or [0.0]
-    starts = [sentence[0].lower() for sentence in sentences]
+    in_sentences = [WORD.findall(sentence) for sentence in sentences(text)]
+    lengths = [math.log1p(len(found)) for found in in_sentences] or [0.0]
+    starts = [found[0].lower() for found in in_sentences]
     trigrams = list(zip(words, words[1:], words[2:]))
     classes = dict.fromkeys(_WORD_CLASSES, 0)
     for word in words:

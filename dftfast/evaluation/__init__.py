@@ -1,20 +1,9 @@
 """How far texts are from human writing: metrics with intervals, comparison of systems, report."""
 
-from dftfast.evaluation.estimate import Estimate
-from dftfast.evaluation.metrics import METRICS, Metric
-from dftfast.evaluation.reference import Reference
-from dftfast.evaluation.report import ReportContext, write_report
-from dftfast.evaluation.results import read_results, terminal_table, write_results
-from dftfast.evaluation.slop.analysis import Slop, analyse
-from dftfast.evaluation.suite import evaluate
-from dftfast.evaluation.super_baseline import (
-    BASELINE,
-    Comparison,
-    compare,
-    super_baseline,
-    verdicts,
-)
-from dftfast.evaluation.textset import TextSet
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __all__ = [
     "BASELINE",
@@ -30,9 +19,51 @@ __all__ = [
     "compare",
     "evaluate",
     "read_results",
-    "super_baseline",
     "terminal_table",
     "verdicts",
     "write_report",
     "write_results",
 ]
+
+if TYPE_CHECKING:
+    from dftfast.evaluation.estimate import Estimate
+    from dftfast.evaluation.metrics import METRICS, Metric
+    from dftfast.evaluation.reference import Reference
+    from dftfast.evaluation.report import ReportContext, write_report
+    from dftfast.evaluation.results import read_results, terminal_table, write_results
+    from dftfast.evaluation.slop.analysis import Slop, analyse
+    from dftfast.evaluation.suite import evaluate
+    from dftfast.evaluation.super_baseline import (
+        BASELINE,
+        Comparison,
+        compare,
+        verdicts,
+    )
+    from dftfast.evaluation.textset import TextSet
+
+_HOMES = {
+    "BASELINE": "super_baseline",
+    "Comparison": "super_baseline",
+    "Estimate": "estimate",
+    "METRICS": "metrics",
+    "Metric": "metrics",
+    "Reference": "reference",
+    "ReportContext": "report",
+    "Slop": "slop.analysis",
+    "TextSet": "textset",
+    "analyse": "slop.analysis",
+    "compare": "super_baseline",
+    "evaluate": "suite",
+    "read_results": "results",
+    "terminal_table": "results",
+    "verdicts": "super_baseline",
+    "write_report": "report",
+    "write_results": "results",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only then: `dftfast.evaluation.denials` stays light to import."""
+    if name in _HOMES:
+        return getattr(import_module(f"dftfast.evaluation.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'dftfast.evaluation' has no attribute {name!r}")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dftfast.data.document import EM_DASH, Document, words
+from dftfast.data.document import EM_DASH, Document
+from dftfast.runtime.words import words
 
 
 def per_text(texts: Sequence[str], briefs: Sequence[Document]) -> dict[str, np.ndarray]:

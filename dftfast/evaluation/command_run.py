@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dftfast.evaluation.assessors import Assessments
+from dftfast.evaluation.ci_report import report_checks
 from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
 from dftfast.evaluation.headline import terminal_answer
 from dftfast.evaluation.matching import Draws, copies_of_references, matched
@@ -18,17 +19,24 @@ from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import ReportContext, write_report
 from dftfast.evaluation.report.page import MAIN
 from dftfast.evaluation.results import terminal_table, write_results
+from dftfast.evaluation.slop.overused import compared_phrases, phrases_of
 from dftfast.evaluation.suite import evaluate
-from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.super_baseline import Results
+from dftfast.evaluation.textset import TextSet, align
+from dftfast.evaluation.thresholds import Check, Checks, judge_figures, read_checks
 from dftfast.runtime.version import __version__
 
 log = logging.getLogger(__name__)
 
 
-def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace) -> None:
-    """Match, measure and report the draws of each system beside the human texts."""
+def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace) -> bool:
+    """Match, measure and report the draws of each system beside the human texts.
+
+    Returns whether all checks of `--check` passed.
+    """
     from rich.console import Console
 
+    checks = read_checks(options.check) if options.check else None
     rows, human, notes = matched(rows, human, options.limit, options.seed)
     notes += copies_of_references(rows, human)
     for note in notes:
@@ -72,6 +80,29 @@ def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace
     else:
         Console().print(terminal_table(results, options.candidate))
     print(terminal_answer(results, findings, options.candidate, MAIN, places))
+    if checks is None:
+        return True
+    judged = _judged(checks, results, first, reference, options.candidate)
+    report_checks(judged, options.out)
+    return all(check.passed for check in judged)
+
+
+def _judged(
+    checks: Checks,
+    results: Results,
+    texts: Mapping[str, TextSet],
+    reference: Reference,
+    candidate: str | None,
+) -> list[Check]:
+    """The checks of every system, or of the candidate where there is one."""
+    found = []
+    for name in [candidate] if candidate else results:
+        paired = not set(texts[name].ids).isdisjoint(reference.texts.ids)
+        own = align(texts[name], reference.texts) if paired else texts[name]
+        phrases = [phrases_of(text) for text in own.texts]
+        compared = compared_phrases(phrases, reference.phrases, paired)
+        found += judge_figures(checks, name, results[name], compared, len(phrases))
+    return found
 
 
 def _about(

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from dftfast.data import load_corpus
 from dftfast.data.document import Document, parse_row
 from dftfast.evaluation.embedding_cache import EmbeddingCache
+from dftfast.evaluation.glyphs import plain_glyphs
 from dftfast.evaluation.textset import TextSet, align
 from dftfast.evaluation.word_tokens import WordTokens
 from dftfast.model.embedder import Embedder
-from dftfast.model.pretrained import resolve_model
+from dftfast.model.pretrained import WORDLLAMA, resolve_model
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.runtime.errors import UserError
 
@@ -69,9 +70,11 @@ def _brief(row: dict, path: str) -> Document:
 
 def embed(sets: Sets, options: Namespace) -> str:
     """Fill in the embeddings of every set; returns the name of the embedder."""
-    embedders = {"embeddings": Embedder(options.embedder)}
-    if options.unseen_embedder:
-        embedders["unseen_embeddings"] = Embedder(options.unseen_embedder)
+    options.unseen_embedder = options.unseen_embedder or WORDLLAMA
+    embedders = {
+        "embeddings": Embedder(options.embedder),
+        "unseen_embeddings": Embedder(options.unseen_embedder),
+    }
     encode = (
         EmbeddingCache(Path(options.out) / "embeddings").encode
         if options.out
@@ -81,7 +84,8 @@ def embed(sets: Sets, options: Namespace) -> str:
     with tqdm(total=len(embedders) * sum(map(len, every)), desc="embed", unit="text") as bar:
         for field, embedder in embedders.items():
             for texts in every:
-                setattr(texts, field, encode(embedder, texts.texts, bar.update))
+                plain = map(plain_glyphs, texts.texts) if options.plain_glyphs else texts.texts
+                setattr(texts, field, encode(embedder, list(plain), bar.update))
     for embedder in embedders.values():
         if embedder.windowed:
             log.info(

@@ -11,6 +11,7 @@ from dftfast.distribution.mmd import signed_root
 from dftfast.evaluation import embedding, ngrams, quadratic
 from dftfast.evaluation.discriminant import Classifier, balanced, right
 from dftfast.evaluation.estimate import Estimate, Permutations, estimate, interval, undefined
+from dftfast.evaluation.glyphs import glyph_matrix
 from dftfast.evaluation.two_samples import TwoSamples
 
 NGRAM_ORDERS = (1, 2, 3)
@@ -29,6 +30,13 @@ def embedding_mmd(s: TwoSamples) -> dict[str, Estimate]:
             lambda: s.reference.unseen_bandwidth,
         )
     return out
+
+
+def character_mmd(s: TwoSamples) -> Estimate:
+    view = s.reference.characters
+    return _mmd(s, "mmd_characters", "", view.of(s.x.texts), view.human, lambda: view.bandwidth)[
+        "mmd_characters"
+    ]
 
 
 def style_mmd(s: TwoSamples) -> Estimate:
@@ -176,6 +184,10 @@ def c2st(s: TwoSamples) -> dict[str, Estimate]:
     if s.has_unseen:
         out["c2st_unseen"] = _c2st(s, s.x.unseen_embeddings, s.y.unseen_embeddings)
     return out
+
+
+def glyph_c2st(s: TwoSamples) -> Estimate:
+    return _c2st(s, glyph_matrix(s.x.texts), glyph_matrix(s.y.texts))
 
 
 def _c2st(s: TwoSamples, x: np.ndarray | None, y: np.ndarray | None) -> Estimate:

@@ -11,7 +11,7 @@ from dftfast.evaluation.estimate import Estimate, Permutations, interval, undefi
 from dftfast.evaluation.textset import TextSet, align
 from dftfast.runtime.errors import UserError
 
-ROOTS = ("mmd", "mmd_unseen", "style_mmd")  # signed roots of what is unbiased
+ROOTS = ("mmd", "mmd_unseen", "mmd_characters", "style_mmd")  # signed roots of what is unbiased
 
 
 def in_one_order(draws: Sequence[TextSet]) -> list[TextSet]:

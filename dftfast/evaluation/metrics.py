@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is shown and read.
-
-    Attributes:
-        better: "lower", "higher", or "human": as close as possible to the value of human texts.
-        digits: after the decimal point, of a metric that is no share.
-        percent: the value is a share.
-        compared: whether one system can be better in it than another: not where no figure of human
-            texts says what is good.
-    """
-
-    title: str
-    better: Literal["lower", "higher", "human"]
-    definition: str
-    digits: int = 4
-    percent: bool = False
-    compared: bool = True
-
-    def format(self, value: float | None) -> str:
-        if value is None:
-            return "–"
-        value = round(value, 3 if self.percent else self.digits) + 0.0  # no minus before zero
-        text = f"{100 * value:.1f}%" if self.percent else f"{value:.{self.digits}f}"
-        return text.replace("-", "\u2212")
-
+from dftfast.evaluation.metric import Metric
+from dftfast.evaluation.text_metrics import OF_TEXTS
 
 _L2 = (
     "Euclidean distance between the relative frequencies of {0} in the outputs and in the human "
@@ -67,13 +39,21 @@ METRICS: dict[str, Metric] = {
         digits=5,
     ),
     "mmd_unseen": Metric(
-        "MMD, unseen embedder", "lower", "MMD in a second embedding that no training signal used."
+        "MMD, unseen embedder",
+        "lower",
+        "MMD in a second embedding, of another family's model, that no training signal used.",
     ),
     "mmd2_unseen": Metric(
         "MMD², unseen embedder",
         "lower",
         "MMD² in a second embedding that no training signal used.",
         digits=5,
+    ),
+    "mmd_characters": Metric(
+        "MMD, characters",
+        "lower",
+        "MMD between the character n-grams of texts (3 to 5 within a word): which words, endings "
+        "and spellings go together. No model is asked and no training signal uses them.",
     ),
     "token_l2_1": Metric("Token L2", "lower", _L2.format("single tokens")),
     "token_l2_2": Metric("Token L2, pairs", "lower", _L2.format("pairs of tokens")),
@@ -93,6 +73,13 @@ METRICS: dict[str, Metric] = {
         "higher",
         "Twice the rate at which a judge prefers the output to the human text of the same "
         "prompt. 1 is parity.",
+        digits=2,
+    ),
+    "jmq_equal_length": Metric(
+        "JMQ at equal length",
+        "higher",
+        "JMQ where output and human text are as long, by a regression of the verdicts on length: "
+        "what is left of it when longer texts are not liked for their length.",
         digits=2,
     ),
     "jmq_clarity": Metric("Clarity", "higher", _JUDGED.format("clearer"), digits=2),
@@ -134,6 +121,13 @@ METRICS: dict[str, Metric] = {
         "C2ST in a second embedding that no training signal used.",
         percent=True,
     ),
+    "c2st_glyphs": Metric(
+        "C2ST, marks and spaces",
+        "lower",
+        "C2ST by nothing but the kinds of quotation marks, dashes and spaces and how often they "
+        "are: whether typography alone tells the texts apart.",
+        percent=True,
+    ),
     "mauve": Metric(
         "MAUVE",
         "higher",
@@ -155,117 +149,5 @@ METRICS: dict[str, Metric] = {
         digits=2,
         compared=False,
     ),
-    "self_bleu": Metric(
-        "Self-BLEU",
-        "human",
-        "Mean BLEU-4 of each output with all others as references: how much the "
-        "outputs repeat one another.",
-        digits=3,
-    ),
-    "near_duplicates": Metric(
-        "Near-duplicates",
-        "human",
-        "Texts that share at least half of their word triples with another "
-        "text of the set (Jaccard similarity).",
-        percent=True,
-    ),
-    "longest_copy": Metric(
-        "Longest copy",
-        "human",
-        "Words and punctuation marks in the longest run that a text has in common "
-        "with the training texts, mean over texts. Human: what held-out human texts have in common "
-        "with them.",
-        digits=1,
-    ),
-    "copied": Metric(
-        "Copied",
-        "human",
-        "Share of a text's words and punctuation marks in runs of 8 or more that are also in "
-        "the training texts, mean over texts.",
-        percent=True,
-    ),
-    "same_start": Metric(
-        "Same starts",
-        "human",
-        "Texts in which three consecutive sentences start with the same word.",
-        percent=True,
-    ),
-    "not_but": Metric(
-        "Not X but Y",
-        "human",
-        "Texts with a construction such as “not just X but Y”, “not a X but a Y” or “it "
-        "isn't X, it's Y”.",
-        percent=True,
-    ),
-    "foreign_script": Metric(
-        "Foreign script",
-        "lower",
-        "Texts with a letter of a script that is in fewer than 1% of the human texts.",
-        percent=True,
-    ),
-    "em_dash": Metric("Em dashes", "human", "Texts with an em dash.", percent=True),
-    "punctuation": Metric(
-        "Punctuation", "human", "Punctuation marks per 100 words, mean over texts.", digits=1
-    ),
-    "type_token_ratio": Metric(
-        "Type-token ratio",
-        "human",
-        "Distinct words by words, mean over texts. Falls with length.",
-        digits=3,
-    ),
-    "mtld": Metric(
-        "MTLD",
-        "human",
-        "Lexical diversity that does not fall with length: mean length of stretches of words "
-        "whose type-token ratio stays above 0.72 (McCarthy and Jarvis, 2010).",
-        digits=1,
-    ),
-    "sentence_length": Metric(
-        "Sentence length",
-        "human",
-        "Words per sentence, mean over the sentences of a text, then over texts.",
-        digits=1,
-    ),
-    "sentence_spread": Metric(
-        "Spread of sentences",
-        "human",
-        "Standard deviation of words per sentence within a text, mean over texts.",
-        digits=1,
-    ),
-    "paragraph_length": Metric(
-        "Paragraph length",
-        "human",
-        "Words per paragraph (line), mean over the paragraphs of a text, then over texts.",
-        digits=1,
-    ),
-    "length_mean": Metric("Mean length", "human", "Words per text.", digits=1),
-    "length_sd": Metric(
-        "Spread of length", "human", "Standard deviation of words per text.", digits=1
-    ),
-    "cut_by_length": Metric(
-        "Cut by length",
-        "lower",
-        "Outputs that ended at the token limit, not by themselves.",
-        percent=True,
-    ),
-    "length_error": Metric(
-        "Off the length asked",
-        "lower",
-        "How far a text is from the length that its brief asks for, in "
-        "doublings (or halvings), mean over texts.",
-        digits=2,
-    ),
-    "em_dash_error": Metric(
-        "Forbidden em dashes",
-        "lower",
-        "Texts with an em dash, of those whose brief allows none.",
-        percent=True,
-    ),
-    "outline_coverage": Metric(
-        "Outline covered",
-        "higher",
-        "Share of the outline's words of four letters or more that occur in "
-        "the text, mean over texts with an outline.",
-        percent=True,
-    ),
+    **OF_TEXTS,
 }

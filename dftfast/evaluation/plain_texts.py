@@ -9,7 +9,7 @@ from dftfast.evaluation.suite import evaluate
 from dftfast.evaluation.textset import TextSet
 from dftfast.evaluation.word_tokens import WordTokens
 from dftfast.model.embedder import Embedder
-from dftfast.model.pretrained import resolve_model
+from dftfast.model.pretrained import WORDLLAMA, resolve_model
 from dftfast.model.tokenizer import Tokenizer
 
 
@@ -28,20 +28,22 @@ def evaluate_texts(
     Args:
         paired: the texts at the same place answer the same prompt; otherwise the two are
             independent samples.
-        embedder: sentence-transformers folder or hub id; None is all-MiniLM-L6-v2.
+        embedder: sentence-transformers folder or hub id; None is all-MiniLM-L6-v2. The unseen
+            embedder is WordLlama.
         tokenizer: model whose tokens are counted; None counts words and punctuation marks.
         rounds: of the bootstrap and of permutation tests.
     """
     sets = [list(outputs), list(human)]
     tokens, special = _tokens(sets, tokenizer)
-    encode = Embedder(embedder).encode
+    encode, unseen = Embedder(embedder).encode, Embedder(WORDLLAMA).encode
     own, reference = (
         TextSet(
             ids=[f"{'' if paired else name}{i}" for i in range(len(texts))],
             prompts=[""] * len(texts),
             texts=texts,
             token_ids=ids,
-            embeddings=encode(texts).cpu().numpy(),
+            embeddings=encode(texts).numpy(),
+            unseen_embeddings=unseen(texts).numpy(),
             name=name,
         )
         for name, texts, ids in zip(("outputs", "human"), sets, tokens)

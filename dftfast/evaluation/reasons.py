@@ -45,7 +45,11 @@ DISTANCES = {
     "token_l2_1": "how often words occur: token L2 {v}, human texts up to {top}",
     "token_l2_2": "how often pairs of words occur: token L2 {v}, human texts up to {top}",
     "token_l2_3": "how often triples of words occur: token L2 {v}, human texts up to {top}",
+    "mmd_characters": "words and spellings that go together: MMD of character n-grams {v}, human "
+    "texts up to {top}",
     "style_mmd": "style as a whole: style MMD {v}, human texts up to {top}",
+    "c2st_glyphs": "quotation marks, dashes and spaces: a classifier on them alone is right about "
+    "{v}, of human texts up to {top}",
     "c2st": "a classifier on embeddings is right about {v}, of human texts up to {top}",
 }
 # Features of style that say the same as a figure, which then has the word.

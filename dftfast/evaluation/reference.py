@@ -9,10 +9,12 @@ import numpy as np
 
 from dftfast.distribution.style import style_matrix
 from dftfast.evaluation import brief_checks, embedding, text_stats
+from dftfast.evaluation.character_view import CharacterView
 from dftfast.evaluation.slop.copying import Corpus
 from dftfast.evaluation.slop.overused import Overused, human_against_human, phrases_of
 from dftfast.evaluation.slop.style_scale import StyleScale
 from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.writing_systems import corpus_scripts
 from dftfast.runtime.errors import UserError
 
 
@@ -75,12 +77,16 @@ class Reference:
         return embedding.bandwidth(self.texts.unseen_embeddings)
 
     @cached_property
+    def characters(self) -> CharacterView:
+        return CharacterView(self.texts.texts)
+
+    @cached_property
     def style(self) -> StyleScale:
         return StyleScale(style_matrix(self.texts.texts).numpy())
 
     @cached_property
     def scripts(self) -> set[str]:
-        return text_stats.corpus_scripts(self.texts.texts)
+        return corpus_scripts(self.texts.texts)
 
     @cached_property
     def per_text(self) -> dict[str, np.ndarray]:

@@ -15,7 +15,9 @@ from dftfast.evaluation.target_reference import TargetReference
 from dftfast.evaluation.textset import TextSet
 from dftfast.evaluation.two_samples import TwoSamples
 
-NEED_TEXTS = ("chrf", "bleu", "self_bleu", "near_duplicates")  # and briefs, which no target has
+NEED_TEXTS = (
+    *("mmd_characters", "c2st_glyphs", "chrf", "bleu", "self_bleu", "near_duplicates"),
+)  # and briefs, which no target has
 
 
 def evaluate(
@@ -68,5 +70,7 @@ def _of_one_draw(outputs: TextSet, reference: Reference, mauve: bool) -> dict[st
     if target:
         estimates |= dict.fromkeys(NEED_TEXTS, undefined("the target holds no texts"))
     else:
+        estimates["mmd_characters"] = distances.character_mmd(s)
+        estimates["c2st_glyphs"] = distances.glyph_c2st(s)
         estimates |= wording.reference_overlap(s) | wording.repetition(s) | adherence(s)
     return {name: estimates[name] for name in METRICS if name in estimates}

@@ -18,6 +18,7 @@ from dftfast.evaluation import ngrams, text_stats
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.slop.style_scale import StyleScale
 from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.writing_systems import corpus_scripts
 from dftfast.runtime.errors import UserError
 
 UNSEEN = "evaluation.unseen"
@@ -37,7 +38,7 @@ def measured(
         special: token ids that are left out of n-grams.
         unseen: float32 [n, e], from a second embedder.
     """
-    scripts = text_stats.corpus_scripts(texts)
+    scripts = corpus_scripts(texts)
     statistics = text_stats.per_text(texts, scripts)
     arrays = {
         "evaluation.ids": np.array([id_key(each) for each in ids], np.int64),

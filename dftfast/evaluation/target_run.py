@@ -27,13 +27,14 @@ from dftfast.runtime.errors import UserError
 from dftfast.runtime.version import __version__
 
 log = logging.getLogger(__name__)
-ASKED_OF_TEXTS = ("judge", "dimensions", "detector", "corpus")
+ASKED_OF_TEXTS = ("check", "judge", "dimensions", "detector", "corpus")
 
 
-def evaluate_target(rows: dict[str, Draws], options: Namespace) -> None:
+def evaluate_target(rows: dict[str, Draws], options: Namespace) -> bool:
     """Measure the draws of each system against a target or a blend of several.
 
-    Where the files hold texts it is as if these were the reference.
+    Where the files hold texts it is as if these were the reference. Returns whether all checks of
+    `--check` passed.
     """
     blend = Blend.load(options.target.split(","))
     for warning in blend.warnings():
@@ -45,8 +46,7 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> None:
     options.reference = str(blend)
     if blend.samples is not None:
         texts = [text for samples in blend.samples for text in samples.texts]
-        evaluate_files(rows, [h | {"text": t} for h, t in zip(human, texts)], options)
-        return
+        return evaluate_files(rows, [h | {"text": t} for h, t in zip(human, texts)], options)
     given = [name for name in ASKED_OF_TEXTS if getattr(options, name)]
     if given:
         raise UserError(
@@ -77,6 +77,7 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> None:
     if len(blend.files) > 1:
         about |= {"ends": between(blend, {name: draws[0] for name, draws in sets.items()})}
     _show(results, about, options)
+    return True
 
 
 def same_models(blend: Blend, options: Namespace) -> None:
@@ -95,6 +96,7 @@ def same_models(blend: Blend, options: Namespace) -> None:
         raise UserError(
             f"--unseen-embedder: the target was made with {blend.header['unseen_embedder']}"
         )
+    options.unseen_embedder = blend.header["unseen_embedder"]
 
 
 def between(blend: Blend, outputs: dict[str, TextSet]) -> dict[str, dict[str, float]]:

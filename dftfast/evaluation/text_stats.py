@@ -2,80 +2,41 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
+import regex
 
-from dftfast.distribution.style import SENTENCE_END, WORD
+from dftfast.evaluation.denials import not_but_spans
+from dftfast.evaluation.glyphs import has_unusual, typographic_share
+from dftfast.evaluation.writing_systems import scripts
+from dftfast.runtime.words import lower_words, paragraphs, sentences, words
 
 EM_DASH = "\u2014"
-_MARK = re.compile(r"[^\w\s]")
-_SMALL = r"(?:an?|the|about|because|by|in|for|to|as|from|with|of|through|on|at)"
-_NOT_BUT = re.compile(
-    rf"""
-    \bnot\s+(?:just|only|merely|simply|so\s+much)\b [^.!?\n]{{1,120}}?
-        \b(?:but|it['\u2019]s|it\s+is|they['\u2019]re)\b
-  | \bnot\s+{_SMALL}\b [^.!?\n]{{1,80}}? \bbut\s+(?:rather\s+)?{_SMALL}\b
-  | (?:\b(?:is|was|are|were)n['\u2019]t|(?:['\u2019]s|['\u2019]re|\b(?:is|was|are|were))\s+not)\b
-        [^.!?;\u2014\n]{{1,80}}
-    [.;,\u2014]\s* (?:it|this|that|they|he|she)(?:['\u2019](?:s|re)|\s+(?:is|was|are|were))\b""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-
-def words(text: str) -> list[str]:
-    """Words in lower case: letters and digits with inner apostrophes."""
-    return WORD.findall(text.lower())
-
-
-def sentences(text: str) -> list[str]:
-    """Pieces between sentence-final punctuation or line breaks that hold a word."""
-    return [s for s in SENTENCE_END.split(text) if s and WORD.search(s)]
-
-
-def paragraphs(text: str) -> list[str]:
-    """Pieces between line breaks that hold a word."""
-    return [p for p in text.split("\n") if WORD.search(p)]
+_MARK = regex.compile(r"[^\p{L}\p{M}\p{N}\p{Cf}\s]")
 
 
 def has_not_but(text: str) -> bool:
-    """Whether it has a construction of the kind "not just X but Y".
-
-    So are "not a X but a Y" and "it isn't X, it's Y".
-    """
-    return _NOT_BUT.search(text) is not None
+    """Whether it denies one thing to assert another, as in "not just X but Y"."""
+    return bool(not_but_spans(text))
 
 
 def repeats_start(text: str, run: int = 3) -> bool:
     """Whether `run` consecutive sentences start with the same word."""
-    starts = [words(s)[0] for s in sentences(text)]
+    starts = [lower_words(s)[0] for s in sentences(text)]
     return any(len(set(starts[i : i + run])) == 1 for i in range(len(starts) - run + 1))
 
 
-@lru_cache(maxsize=65536)
-def script(character: str) -> str | None:
-    """First word of a letter's Unicode name (LATIN, CYRILLIC, CJK, ...); None for no letter."""
-    if unicodedata.category(character) not in ("Lu", "Ll", "Lt", "Lo"):
-        return None
-    return unicodedata.name(character, "UNNAMED").split()[0].split("-")[0]
-
-
-def scripts(text: str) -> set[str]:
-    return {name for c in set(text) if (name := script(c)) is not None}
-
-
-def corpus_scripts(texts: Iterable[str], share: float = 0.01) -> set[str]:
-    """Scripts that occur in at least this share of the texts."""
-    each = [scripts(t) for t in texts]
-    return {s for s in set().union(*each) if sum(s in of for of in each) >= share * len(each)}
+def repeated_words(text: str) -> float:
+    """Share of its word triples that it had before; NaN below 3 words."""
+    w = lower_words(text)
+    triples = list(zip(w, w[1:], w[2:]))
+    return 1 - len(set(triples)) / len(triples) if triples else float("nan")
 
 
 def type_token_ratio(text: str) -> float:
     """Distinct words by words; NaN without words."""
-    w = words(text)
+    w = lower_words(text)
     return len(set(w)) / len(w) if w else float("nan")
 
 
@@ -85,7 +46,7 @@ def mtld(text: str, threshold: float = 0.72) -> float:
     Mean length of stretches whose type-token ratio stays above the threshold, forwards and
     backwards averaged; NaN below 10 words.
     """
-    w = words(text)
+    w = lower_words(text)
     if len(w) < 10:
         return float("nan")
     return (_mtld_pass(w, threshold) + _mtld_pass(w[::-1], threshold)) / 2
@@ -120,6 +81,9 @@ def per_text(texts: Sequence[str], known_scripts: set[str]) -> dict[str, np.ndar
         "not_but": has(has_not_but),
         "em_dash": has(lambda t: EM_DASH in t),
         "foreign_script": has(lambda t: scripts(t) - known_scripts != set()),
+        "typography": np.array([typographic_share(t) for t in texts]),
+        "unusual_characters": has(has_unusual),
+        "repeated_words": np.array([repeated_words(t) for t in texts]),
         "punctuation": np.where(count > 0, 100 * marks / np.maximum(count, 1), np.nan),
         "type_token_ratio": np.array([type_token_ratio(t) for t in texts]),
         "mtld": np.array([mtld(t) for t in texts]),

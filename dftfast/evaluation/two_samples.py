@@ -79,7 +79,7 @@ class TwoSamples:
         Its p is that of a permutation test of the difference of means, and so is the human level.
         """
         if not np.isfinite(x).any() or not np.isfinite(y).any():
-            return undefined("the texts are too short")
+            return undefined("no text has what is measured")
         return mean_estimate(x, self.w, test=self.mean_difference(x, y))
 
     def mean_difference(self, x: np.ndarray, y: np.ndarray) -> Permutations:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-TOKEN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+from dftfast.runtime.words import WORD_OR_MARK
 
 
 class WordTokens:
@@ -18,7 +16,7 @@ class WordTokens:
 
     def encode(self, text: str) -> list[int]:
         """The numbers of a text's tokens."""
-        return [self._ids.setdefault(word, len(self._ids)) for word in TOKEN.findall(text)]
+        return [self._ids.setdefault(word, len(self._ids)) for word in WORD_OR_MARK.findall(text)]
 
     def names(self) -> list[str]:
         """The words and marks, by number."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dftfast.data import load_corpus, prompt_messages
-from dftfast.data.document import words
+from dftfast.runtime.words import words
 
 TOKENS_PER_WORD = 1.35  # of English text in the vocabularies of Qwen3 and SmolLM2
 TEMPLATE = 12  # tokens of the chat template

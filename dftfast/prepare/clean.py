@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from dftfast.data.document import words
 from dftfast.prepare.document_rules import document_rule
 from dftfast.prepare.languages import language_of
 from dftfast.prepare.lines import LineRules
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.settings import Settings
+from dftfast.runtime.words import words
 
 Removed = Callable[[Piece, dict[int, str], str | None], object]
 

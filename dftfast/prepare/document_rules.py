@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from dftfast.data.document import words
+from dftfast.runtime.words import words
 
 _END = tuple(".!?…。！？।؟\"'”’»)」』")
 _SHORT = 30  # characters of a line (FineWeb)

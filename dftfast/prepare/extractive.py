@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from dftfast.data.document import words
 from dftfast.data.split import hash_share
 from dftfast.prepare.key_clauses import key_clauses
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.sentences import sentences
+from dftfast.runtime.words import words
 
 EMPTY_SHARE = 0.25  # of rows, by hash: a model is asked with and without an outline
 _TITLE_WORDS = 7  # an eighth would make the prompt a run of the text's own words

@@ -8,7 +8,6 @@ from itertools import islice
 
 from tqdm import tqdm
 
-from dftfast.data.document import words
 from dftfast.prepare.asking import Asker, Prompts, Question, ask
 from dftfast.prepare.clean import Removed, without_lines
 from dftfast.prepare.lines import LineRules
@@ -17,6 +16,7 @@ from dftfast.prepare.model_cleaning import cleaning_question
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.settings import Settings
 from dftfast.prepare.tally import Tally
+from dftfast.runtime.words import words
 
 _CHUNK = 256  # documents in memory
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dftfast.data.document import words
 from dftfast.prepare.piece import Piece
+from dftfast.runtime.words import words
 
 _RUN = 5  # words
 _BANDS, _ROWS = 32, 4

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from dftfast.data.document import EM_DASH, words
+from dftfast.data.document import EM_DASH
 from dftfast.prepare.clean import is_subsequence
 from dftfast.prepare.extractive import extractive_brief
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
+from dftfast.runtime.words import words
 
 _MASKED = ("text", "title", "prompt", "outline")
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from dftfast.data.document import words
 from dftfast.prepare.piece import Skip
 from dftfast.prepare.sentences import sentences
+from dftfast.runtime.words import words
 
 Lines = list[str]
 _HEADING = re.compile(

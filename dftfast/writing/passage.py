@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from functools import cached_property
 from typing import NamedTuple
 
-from dftfast.distribution.style import SENTENCE_END, WORD
+import regex
+
+from dftfast.runtime.words import SENTENCE_END, WORD
 
 
 class Word(NamedTuple):
@@ -29,8 +30,7 @@ class Piece(NamedTuple):
 class Passage:
     """A text. Places are offsets in characters (code points), as Python's slices take them.
 
-    Words and sentences are those of the figures of style and evaluation: a sentence ends at a mark
-    with a space after it, or at a line break.
+    Words and sentences are those of the figures of style and evaluation (`runtime.words`).
     """
 
     def __init__(self, text: str):
@@ -61,5 +61,5 @@ class Passage:
         return [count for line in self.text.split("\n") if (count := len(WORD.findall(line)))]
 
 
-def _word(match: re.Match[str]) -> Word:
+def _word(match: regex.Match[str]) -> Word:
     return Word(*match.span(), sys.intern(match.group().lower().replace("’", "'")))

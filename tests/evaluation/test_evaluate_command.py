@@ -23,15 +23,15 @@ def test_several_systems(files, tmp_path, capsys):
 
 
 def test_a_second_report_does_not_embed_again(files, tmp_path, monkeypatch):
-    from dftfast.model.embedder import CharacterNgrams
+    from dftfast.model.embedder import FixedEmbedder
 
     outputs, human = files
     given = arguments(outputs, human, "--out", str(tmp_path / "out"))
     evaluate.main(given)
     first = (tmp_path / "out" / "results.json").read_text()
-    encode, asked = CharacterNgrams.encode, []
+    encode, asked = FixedEmbedder.encode, []
     monkeypatch.setattr(
-        CharacterNgrams,
+        FixedEmbedder,
         "encode",
         lambda self, texts, *rest: asked.append(len(texts)) or encode(self, texts, *rest),
     )

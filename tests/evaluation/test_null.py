@@ -11,15 +11,15 @@ from dftfast.evaluation import (
     embedding,
     evaluate,
     quadratic,
-    super_baseline,
 )
 from dftfast.evaluation.discriminant import Classifier, balanced, right
 from dftfast.evaluation.estimate import Permutations, wilson
+from dftfast.evaluation.super_baseline import super_baseline
 from dftfast.evaluation.told import step_down, told
 
 DISTANCES = (
     *("mmd2", "token_l2_1", "token_l2_2", "token_l2_3", "token_sq_1", "style_mmd", "jsd"),
-    *("frechet", "c2st", "self_bleu"),
+    *("mmd_characters", "frechet", "c2st", "self_bleu"),
 )
 
 

@@ -22,6 +22,8 @@ from dftfast.evaluation.discriminant import Classifier, right
 from dftfast.evaluation.estimate import p_value
 from dftfast.evaluation.slop.duplicates import near_duplicates
 from dftfast.evaluation.two_samples import TwoSamples
+from dftfast.evaluation.writing_systems import corpus_scripts, scripts
+from dftfast.runtime.words import paragraphs
 
 
 def mmd2_by_loops(x, y, h, paired):
@@ -229,9 +231,9 @@ def test_statistics_of_texts_by_hand():
     assert text_stats.type_token_ratio("the cat the dog") == 0.75 and math.isnan(
         text_stats.type_token_ratio("...")
     )
-    assert text_stats.scripts("a б 中 1!") == {"LATIN", "CYRILLIC", "CJK"}
-    assert text_stats.corpus_scripts(["abc"] * 99 + ["abc б"]) == {"LATIN", "CYRILLIC"}
-    assert text_stats.paragraphs("One.\n\n* \nTwo") == ["One.", "Two"]
+    assert scripts("a б 中 1!") == {"LATIN", "CYRILLIC", "HAN"}
+    assert corpus_scripts(["abc"] * 99 + ["abc б"]) == {"LATIN", "CYRILLIC"}
+    assert paragraphs("One.\n\n* \nTwo") == ["One.", "Two"]
     # a b a b: ratios 1, 1, .67 <= .72 closes a factor at 3 words; 12 words hold 4 factors
     assert text_stats.mtld("a b a " * 4) == pytest.approx(3)
     assert math.isnan(text_stats.mtld("few words"))

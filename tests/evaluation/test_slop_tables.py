@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from dftfast.evaluation import Reference, analyse, evaluate, text_stats
-from dftfast.evaluation.slop.copying import TOKEN, Corpus
+from dftfast.evaluation.slop.copying import Corpus
 from dftfast.evaluation.slop.duplicates import closest_pairs, near_duplicates, shingle_similarity
 from dftfast.evaluation.slop.frequent import most_frequent
 from dftfast.evaluation.slop.lengths import length_distributions
 from dftfast.evaluation.slop.tokens import l2_shares
+from dftfast.runtime.words import WORD_OR_MARK, lower_words
 
 
 def longest_by_force(corpus, text):
@@ -20,11 +21,11 @@ def longest_by_force(corpus, text):
     corpus."""
     runs = {
         tuple(d[i:j])
-        for d in map(TOKEN.findall, corpus)
+        for d in map(WORD_OR_MARK.findall, corpus)
         for i in range(len(d))
         for j in range(i + 1, len(d) + 1)
     }
-    t = TOKEN.findall(text)
+    t = WORD_OR_MARK.findall(text)
     return [
         max((n for n in range(4, len(t) - i + 1) if tuple(t[i : i + n]) in runs), default=0)
         for i in range(len(t))
@@ -74,7 +75,7 @@ def test_shingle_similarity_is_that_of_sets():
     texts = ["a b c d", "a b c d e", "A B C, D!", "", "one", "", "z y x w"]
 
     def shingles(text):
-        w = ["", "", *text_stats.words(text), None]
+        w = ["", "", *lower_words(text), None]
         return {tuple(w[i : i + 3]) for i in range(len(w) - 2)}
 
     sets = [shingles(t) for t in texts]

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dftfast.evaluation import METRICS, Reference, evaluate, super_baseline, verdicts
+from dftfast.evaluation import METRICS, Reference, evaluate, verdicts
+from dftfast.evaluation.super_baseline import super_baseline
 from dftfast.runtime.errors import UserError
 
 
@@ -9,6 +10,7 @@ def test_every_figure_of_alike_and_shifted_sets(sets):
     human = sets(60, 0)
     reference = Reference(human, rounds=100)
     alike, shifted = evaluate(sets(60, 1), reference), evaluate(sets(60, 2, shift=1.0), reference)
+    assert alike.pop("typography").reason  # the texts have neither quotation marks nor dashes
     for name, f in alike.items():
         assert name in METRICS
         assert f.reason is None and f.low <= f.value <= f.high, name
@@ -37,6 +39,9 @@ def test_order_of_either_set_does_not_matter(sets):
     first = evaluate(outputs, human, rounds=40)
     second = evaluate(outputs.select(turned), human, rounds=40)
     for name, f in first.items():
+        if f.value is None:
+            assert name == "typography" and second[name] == f
+            continue
         assert second[name].value == pytest.approx(f.value, rel=1e-9), name
         assert second[name].low == pytest.approx(f.low, rel=1e-6, abs=1e-9), name
 

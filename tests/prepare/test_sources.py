@@ -13,10 +13,10 @@ from email.mime.text import MIMEText
 
 import pytest
 
-from dftfast.data.document import words
 from dftfast.prepare import Settings
 from dftfast.prepare.sources import find_files, read_pieces
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import words
 
 docx = pytest.importorskip("docx")
 pyarrow = pytest.importorskip("pyarrow")

@@ -13,15 +13,16 @@ from dftfast.evaluation.super_baseline import Comparison, Results
 GROUPS = {
     "Content": ("mmd", "mmd_unseen", "frechet", "c2st", "c2st_unseen", "mauve"),
     "Wording": (
-        *("token_l2_1", "token_l2_2", "token_l2_3", "jsd", "type_token_ratio", "mtld"),
+        *("mmd_characters", "token_l2_1", "token_l2_2", "token_l2_3", "jsd"),
+        *("type_token_ratio", "mtld"),
         *("foreign_script", "chrf", "bleu"),
     ),
     "Style": (
-        *("style_mmd", "same_start", "not_but", "em_dash", "punctuation", "sentence_length"),
-        *("sentence_spread", "paragraph_length"),
+        *("style_mmd", "same_start", "not_but", "em_dash", "typography", "unusual_characters"),
+        *("c2st_glyphs", "punctuation", "sentence_length", "sentence_spread", "paragraph_length"),
     ),
     "Length": ("length_mean", "length_sd", "cut_by_length"),
-    "Copying": ("self_bleu", "near_duplicates", "longest_copy", "copied"),
+    "Copying": ("repeated_words", "self_bleu", "near_duplicates", "longest_copy", "copied"),
     "The brief": ("length_error", "em_dash_error", "outline_coverage"),
     "Judged": (*(m for m in METRICS if m.startswith("jmq")), "called_human"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -12,6 +13,7 @@ from dftfast.evaluation.discriminant import Classifier
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.slop.overused import Overused
 from dftfast.evaluation.textset import TextSet
+from dftfast.runtime.words import TIGHT
 
 LONGEST = 4000  # characters of a text on the page
 LEAST = 20  # texts from which a classifier can be trained
@@ -81,16 +83,28 @@ def highlight(text: str, phrases: list[str]) -> Markup:
     """The text as HTML with these phrases (word n-grams in lower case) marked."""
     if not phrases:
         return escape(text)
-    between = r"[^\w\n.!?]+"
-    alternatives = sorted(
-        (between.join(map(re.escape, p.split())) for p in phrases), key=len, reverse=True
-    )
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)", re.IGNORECASE)
+    alternatives = sorted(map(_pattern, phrases), key=len, reverse=True)
+    pattern = re.compile("|".join(alternatives), re.IGNORECASE)
     parts, last = [], 0
     for match in pattern.finditer(text):
         parts += [escape(text[last : match.start()]), Markup("<mark>%s</mark>") % match.group()]
         last = match.end()
     return Markup("").join([*parts, escape(text[last:])])
+
+
+def _pattern(phrase: str) -> str:
+    """An expression for a phrase as it stands in texts.
+
+    Words of one character (`runtime.words`) may stand side by side and within others.
+    """
+    parts = phrase.split()
+    expression = re.escape(parts[0])
+    for before, part in pairwise(parts):
+        tight = TIGHT.match(before) and TIGHT.match(part)
+        expression += r"[^\w\n.!?]" + ("*" if tight else "+") + re.escape(part)
+    left = "" if TIGHT.match(parts[0]) else r"(?<!\w)"
+    right = "" if TIGHT.match(parts[-1]) else r"(?!\w)"
+    return left + expression.replace("'", "['\u2019]") + right
 
 
 def embedding_map(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dftfast.evaluation.word_tokens import TOKEN, WordTokens
+from dftfast.evaluation.word_tokens import WordTokens
+from dftfast.runtime.words import WORD_OR_MARK
 
 LEAST = 4  # tokens: shorter runs are not looked for
 RUN = 8  # tokens from which a common run counts as copied: shorter ones are common phrases
@@ -49,7 +50,9 @@ class Corpus:
         for index, match in enumerate(self.matches(texts)):
             if len(match):
                 start = int(match.argmax())
-                pieces = list(TOKEN.finditer(texts[index]))[start : start + int(match[start])]
+                pieces = list(WORD_OR_MARK.finditer(texts[index]))[
+                    start : start + int(match[start])
+                ]
                 if pieces:
                     copy = Copy(
                         index, len(pieces), texts[index][pieces[0].start() : pieces[-1].end()]

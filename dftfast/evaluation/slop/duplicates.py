@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dftfast.evaluation import ngrams
-from dftfast.evaluation.text_stats import words
+from dftfast.runtime.words import lower_words
 
 SHINGLE = 3  # words
 ALIKE = 0.5  # Jaccard similarity from which two texts are near-duplicates
@@ -21,7 +21,8 @@ def shingle_similarity(texts: Sequence[str]) -> np.ndarray:
     """
     vocabulary: dict[str, int] = {}
     documents = [
-        [0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in words(t)), 1] for t in texts
+        [0, 0, *(vocabulary.setdefault(w, len(vocabulary) + 2) for w in lower_words(t)), 1]
+        for t in texts
     ]
     keys, document = ngrams.ngram_keys(documents, SHINGLE, len(vocabulary) + 2)
     counts, _ = ngrams.count_matrix(keys, document, len(documents))

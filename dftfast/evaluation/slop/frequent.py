@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dftfast.evaluation.text_stats import sentences, words
+from dftfast.runtime.words import lower_words, sentences
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ def ngram_counts(texts: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
     counts: Counter[tuple[str, ...]] = Counter()
     for text in texts:
         for sentence in sentences(text):
-            w = words(sentence)
+            w = lower_words(sentence)
             counts.update(zip(*(w[i:] for i in range(n))))
     return counts
 

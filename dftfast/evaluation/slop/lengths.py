@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dftfast.evaluation.text_stats import paragraphs, sentences, words
+from dftfast.runtime.words import paragraphs, sentences, words
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dftfast.evaluation.text_stats import sentences, words
+from dftfast.runtime.words import lower_words, sentences
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def phrases_of(text: str, orders: Sequence[int] = (1, 2, 3, 4)) -> set[str]:
     """Distinct word n-grams, in lower case, that do not cross sentences."""
     phrases: set[str] = set()
     for sentence in sentences(text):
-        w = words(sentence)
+        w = lower_words(sentence)
         for n in orders:
             phrases.update(" ".join(w[i : i + n]) for i in range(len(w) - n + 1))
     return phrases

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from dftfast.data.document import Document
-from dftfast.evaluation.text_stats import corpus_scripts, script
+from dftfast.evaluation.writing_systems import corpus_scripts, script
 from dftfast.writing.passage import Passage
 from dftfast.writing.rule import Example, Finding, Human, Rule, Severity
 
@@ -28,7 +28,7 @@ class ForeignScript(Rule):
         Example("Naïve façade, 5 µm, π₀ and Σ."),
         Example(
             "これはペンです。 iPhone も。",
-            settings={"scripts": ["CJK", "HIRAGANA", "KATAKANA", "LATIN"]},
+            settings={"scripts": ["HAN", "HIRAGANA", "KATAKANA", "LATIN"]},
         ),
         Example("Привет из Hamburg."),
     )
@@ -57,10 +57,10 @@ class ForeignScript(Rule):
 
     def _known(self, text: str) -> set[str]:
         if self.scripts is not None:
-            return {*self.scripts, *_SYMBOLS}
+            return {*self.scripts}
         counts = Counter(name for c in text if (name := script(c)))
         main = {name for name, _ in counts.most_common(1)}
-        return {"LATIN", *main, *_SYMBOLS, *(_JAPANESE if main & _JAPANESE else ())}
+        return {"LATIN", *main, *(_JAPANESE if main & _JAPANESE else ())}
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -69,12 +69,4 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     return end - start == 1 and not any(map(str.isalpha, beside))
 
 
-_SYMBOLS = {
-    "MICRO",
-    "FEMININE",
-    "MASCULINE",
-    "OHM",
-    "KELVIN",
-    "ANGSTROM",
-}  # letters in Unicode alone
-_JAPANESE = {"CJK", "HIRAGANA", "KATAKANA", "HANGUL"}
+_JAPANESE = {"HAN", "HIRAGANA", "KATAKANA", "HANGUL"}

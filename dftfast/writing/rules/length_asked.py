@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dftfast.data.document import Document, words
+from dftfast.data.document import Document
+from dftfast.runtime.words import words
 from dftfast.writing.passage import Passage
 from dftfast.writing.rule import Example, Finding, Rule
 
