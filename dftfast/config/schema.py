@@ -178,6 +178,25 @@ class Evaluation(Section):
     )
 
 
+class Judge(Section):
+    """a language model that compares answers with human texts; off by default"""
+
+    model: str | None = Field(
+        default=None,
+        description="folder or hub id of a model to run here, or URL,MODEL[,IN,OUT] of an "
+        "OpenAI-compatible API (its key is read from JUDGE_API_KEY; IN and OUT are US dollars for "
+        "a million tokens); none asks no judge",
+    )
+    prompts: Count = Field(default=400, description="the first held-out prompts are judged")
+    dimensions: bool = Field(
+        default=True,
+        description="also ask about clarity, coherence, creativity, depth and prompt relevance",
+    )
+    max_cost: Positive | None = Field(
+        default=None, description="US dollars after which an API is asked no more; none is no cap"
+    )
+
+
 class Run(Section):
     """where and how to run"""
 
@@ -242,6 +261,7 @@ class Config(Section):
     dft: DFT = DFT()
     baselines: Baselines = Baselines()
     evaluation: Evaluation = Evaluation()
+    judge: Judge = Judge()
     run: Run = Run()
 
     def to_yaml(self) -> str:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from dftfast.endpoint import AnswerCache, Budget, Endpoint, Limits, limits_of
-from dftfast.endpoint.cache import digest
+from dftfast.endpoint import Budget, Endpoint, Limits, limits_of
 from dftfast.endpoint.spec import is_url, named
 from dftfast.evaluation.detectors import (
     CurvatureDetector,
@@ -31,10 +30,10 @@ from dftfast.evaluation.judge import (
     judge_record,
     judge_systems,
 )
+from dftfast.evaluation.judge.make import kept_answers, make_judge
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.textset import TextSet, align
 from dftfast.runtime.errors import UserError
-from dftfast.runtime.files import cache_folder
 
 log = logging.getLogger(__name__)
 DESCRIPTIONS = (".yaml", ".yml", ".json")
@@ -118,15 +117,10 @@ def _judges(options: Namespace, limits: Limits, budget: Budget) -> list[RemoteJu
     """`--judge NAME=URL,MODEL[,IN,OUT]` or `--judge NAME=FOLDER`."""
     _distinct("--judge", options.judge)
     given = [named("--judge", option) for option in options.judge]
-    remote = {
-        name: Endpoint.parse("--judge", f"{name}={model}") for name, model in given if is_url(model)
-    }
-    return [
-        RemoteJudge(remote[name], _cache(remote[name].url, remote[name].model), limits, budget)
-        if name in remote
-        else LocalJudge(name, model, _cache("judge", model))
-        for name, model in given
-    ]
+    for name, model in given:
+        if is_url(model):  # before a model is loaded
+            Endpoint.parse("--judge", f"{name}={model}")
+    return [make_judge("--judge", name, model, limits, budget) for name, model in given]
 
 
 def _detectors(
@@ -140,7 +134,7 @@ def _detectors(
     made = []
     for option in options.detector:
         name, source = named("--detector", option)
-        cache = _cache("detector", name, source)
+        cache = kept_answers("detector", name, source)
         if source.endswith(DESCRIPTIONS):
             made.append(HTTPDetector(name, source, cache, limits, budget))
             continue
@@ -151,10 +145,6 @@ def _detectors(
             )
         made.append(CurvatureDetector(name, models, reference.texts.texts, cache))
     return made
-
-
-def _cache(*parts: str) -> AnswerCache:
-    return AnswerCache(cache_folder() / "answers" / f"{digest(*parts)}.jsonl")
 
 
 def _distinct(option: str, given: Sequence[str]) -> None:

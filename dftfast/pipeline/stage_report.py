@@ -17,9 +17,11 @@ from dftfast.evaluation import (
     write_results,
 )
 from dftfast.evaluation.embedding_cache import EmbeddingCache
+from dftfast.evaluation.judge import judge_estimates, judge_record
 from dftfast.evaluation.outcome import find
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import on_rank0, rank
+from dftfast.pipeline.judging import judged_best
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_baselines import baseline_files
 from dftfast.pipeline.stage_sft import variants
@@ -60,10 +62,17 @@ def report(run: Run) -> None:
         "embedder": run.embedder.name,
     }
     first = {"human": human, **{name: draws[0] for name, draws in outputs.items()}}
+    judged = judged_best(run, results, first)
+    for name in judged[0].wins if judged else ():
+        if name in results:
+            results[name] |= judge_estimates(judged, name, c.rounds, run.config.run.seed)
+    judges = [judge_record(each, c.rounds, run.config.run.seed) for each in judged]
     token_name = lambda token: run.tokenizer.decode([token])
     findings = find(results, first, reference, token_name)
-    write_results(run.path, results, candidate="dft", about=about, findings=findings)
-    context = ReportContext(reference, token_name=token_name, about=about, findings=findings)
+    write_results(run.path, results, candidate="dft", about=about, judges=judges, findings=findings)
+    context = ReportContext(
+        reference, token_name=token_name, about=about, judges=judges, findings=findings
+    )
     write_report(run.path, results, first, candidate="dft", context=context)
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from dftfast.config import Config, load_config
+from dftfast.evaluation.judge.make import check_judge
 from dftfast.model.embedder import check_embedder
 from dftfast.model.nf4 import check_bitsandbytes
 from dftfast.model.weights import check_model
@@ -101,6 +102,7 @@ def stages(c: Config) -> list[Stage]:
     # what was done stays done in another time, and with more phases
     one_phase = c.dft.model_copy(update={"phases": 1})
     trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, c.evaluation.embedder)
+    trained = (*trained, c.evaluation.unseen_embedder)  # a view of validation
     others = (*trained, c.dft.phases, c.baselines)
     draws = str(c.evaluation.draws)
     of_dft = ["dft", "merged", "generations/dft.jsonl"]
@@ -111,7 +113,10 @@ def stages(c: Config) -> list[Stage]:
         Stage("dft", trained, of_dft, dft, f"{c.dft.phases} {draws}"),
         *([Stage("baselines", others, of_others, baselines, draws)] if c.baselines.methods else []),
         Stage(
-            "report", (*sampled, *others, c.evaluation), ["results.json", "report.html"], measure
+            "report",
+            (*sampled, *others, c.evaluation, c.judge),
+            ["results.json", "report.html"],
+            measure,
         ),
     ]
 
@@ -147,6 +152,8 @@ def check_input(run: Run) -> None:
     check_room(run)
     for embedder in (c.evaluation.embedder, c.evaluation.unseen_embedder):
         check_embedder(embedder)  # fetched now, not after the hours of the first stages
+    if c.judge.model:
+        check_judge("judge.model", "judge", c.judge.model)
     _ = run.max_tokens
 
 

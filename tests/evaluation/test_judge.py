@@ -15,6 +15,7 @@ from dftfast.evaluation.judge import (
     judge_record,
     judge_systems,
 )
+from dftfast.evaluation.judge.length_control import at_equal_length, log_ratios, longer_wins
 from dftfast.evaluation.judge.questions import Item, read_answer
 from dftfast.evaluation.judge.winrate import win_estimate
 
@@ -253,8 +254,42 @@ def test_figures_over_judges_and_prompts():
         and f.rounds.mean() == pytest.approx(1.5)
     )
     assert win_estimate(np.full(10, np.nan), 200, 0).reason == "0 verdicts"
-    one = type("J", (), {"wins": {"x": {"jmq": wins}}})
-    two = type("J", (), {"wins": {"x": {"jmq": np.r_[np.zeros(8), np.nan, 1.0]}}})
+    ratios = {"x": np.zeros(10)}
+    one = type("J", (), {"wins": {"x": {"jmq": wins}}, "ratios": ratios})
+    other = np.r_[np.zeros(8), np.nan, 1.0]
+    two = type("J", (), {"wins": {"x": {"jmq": other}}, "ratios": ratios})
     assert judge_estimates([one, two], "x", 50, 0)["jmq"].value == pytest.approx(
         2 * np.mean([0.5] * 6 + [0, 0] + [1])
     )
+
+
+def test_a_judge_that_takes_the_longer_text_says_nothing_at_equal_length():
+    rng = np.random.default_rng(0)
+    ratio = rng.normal(0.5, 0.5, 400)  # outputs are longer by half
+    longer = (ratio > 0).astype(float)
+    even = np.ones((1, 400))
+    assert 2 * longer.mean() > 1.6
+    assert 2 * at_equal_length(longer, ratio, even)[0] == pytest.approx(1, abs=0.15)
+    assert longer_wins(longer, ratio) == (400, 400)
+    better = (rng.random(400) < 0.8).astype(float)  # whatever the length
+    assert at_equal_length(better, ratio, even)[0] == pytest.approx(better.mean(), abs=0.06)
+    wins, decided = longer_wins(np.r_[better[:8], 0.5, np.nan], np.r_[ratio[:8], 1, 1])
+    assert decided == 8 and wins == int(((better == 1) == (ratio > 0))[:8].sum())
+
+
+def test_equal_length_is_a_logistic_regression():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(1)
+    ratio = rng.normal(0.3, 0.6, 300)
+    wins = (rng.random(300) < 1 / (1 + np.exp(-(0.4 + 1.5 * ratio)))).astype(float)
+    weights = rng.multinomial(300, np.full(300, 1 / 300), size=5).astype(float)
+    found = at_equal_length(wins, ratio, weights)
+    for weight, value in zip(weights, found):
+        fit = LogisticRegression(C=1e6).fit(ratio[:, None], wins, weight)
+        assert value == pytest.approx(1 / (1 + np.exp(-fit.intercept_[0])), abs=2e-3)
+
+
+def test_lengths_are_compared_in_words():
+    found = log_ratios(["one two three four", "", "one"], ["one two", "one two", "one"])
+    assert found == pytest.approx([np.log(2), np.log(1 / 2), 0])

@@ -10,8 +10,11 @@ from typing import Protocol
 import numpy as np
 
 from dftfast.endpoint.calls import Tally
+from dftfast.evaluation.judge.length_control import log_ratios
 from dftfast.evaluation.judge.questions import Item
 from dftfast.evaluation.textset import TextSet
+
+OTHER_PROMPT = "human texts of other prompts"  # a system to see what verdicts are worth
 
 
 class Judge(Protocol):
@@ -56,6 +59,7 @@ class Judged:
         judge: who was asked.
         wins: system -> question -> float64 [n], in the order of the human texts: 1 where the output
             is preferred, 0 where the human text is, 0.5 for a tie, NaN where there is no verdict.
+        ratios: system -> log of the words of each output by those of the human text, [n].
         both_orders: every pair was shown in both orders; a verdict is then that of the two
             together.
         first: share of single answers that chose the text shown first; 0.5 is no position bias.
@@ -67,6 +71,7 @@ class Judged:
     judge: Judge
     both_orders: bool
     wins: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    ratios: dict[str, np.ndarray] = field(default_factory=dict)
     first: float | None = None
     agreement: float | None = None
 
@@ -93,6 +98,7 @@ def judge_systems(
         judge,
         both_orders,
         {name: {q: np.full(len(human), np.nan) for q in questions} for name in systems},
+        {name: log_ratios(outputs.texts, human.texts) for name, outputs in systems.items()},
     )
     items, places = [], []
     for i in sorted(range(len(human)), key=lambda i: _share(seed, "turn", human.ids[i])):

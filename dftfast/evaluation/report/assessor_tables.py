@@ -52,6 +52,16 @@ def judge_facts(record: dict) -> list[str]:
         facts.append(
             f"Both orders had the same winner for {100 * record['agreement']:.0f}% of the pairs."
         )
+    if record["longer"] is not None:
+        facts.append(
+            f"Of pairs of unequal length the longer text won {100 * record['longer']:.0f}%."
+        )
+    if record["other_prompts"] is not None:
+        jmq = Estimate(**record["other_prompts"]["figures"]["jmq"])
+        facts.append(
+            f"Human texts of other prompts have a JMQ of {METRICS['jmq'].format(jmq.value)}: well "
+            "below 1 where it reads the prompt."
+        )
     facts.append(
         f"{record['malformed']:,} malformed answers, {record['unanswered']:,} questions without a "
         "verdict."

@@ -1,0 +1,38 @@
+"""A judge from what the user says of it: an address and a model, or a model to run here."""
+
+from __future__ import annotations
+
+from dftfast.endpoint import AnswerCache, Budget, Endpoint, Limits
+from dftfast.endpoint.cache import digest
+from dftfast.endpoint.spec import is_url
+from dftfast.evaluation.judge.local import LocalJudge
+from dftfast.evaluation.judge.remote import RemoteJudge
+from dftfast.model.pretrained import resolve_model
+from dftfast.runtime.files import cache_folder
+
+
+def make_judge(
+    option: str, name: str, model: str, limits: Limits, budget: Budget
+) -> RemoteJudge | LocalJudge:
+    """The judge that an option names: URL,MODEL[,IN,OUT], or a folder or hub id.
+
+    Raises:
+        UserError: it has another form, or there is no such model.
+    """
+    if is_url(model):
+        endpoint = Endpoint.parse(option, f"{name}={model}")
+        return RemoteJudge(endpoint, kept_answers(endpoint.url, endpoint.model), limits, budget)
+    return LocalJudge(name, model, kept_answers("judge", model))
+
+
+def check_judge(option: str, name: str, model: str) -> None:
+    """Raise UserError where `make_judge` would, and fetch a model that runs here."""
+    if is_url(model):
+        make_judge(option, name, model, Limits(), Budget())
+    else:
+        resolve_model(model)
+
+
+def kept_answers(*parts: str) -> AnswerCache:
+    """The answers of before from one source."""
+    return AnswerCache(cache_folder() / "answers" / f"{digest(*parts)}.jsonl")
