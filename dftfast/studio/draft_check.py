@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from dftfast.data.document import words
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import words
 from dftfast.studio.corpus_figures import CorpusFigures
 from dftfast.studio.page_requests import Brief
 from dftfast.studio.utf16 import Utf16

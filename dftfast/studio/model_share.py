@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dftfast.distribution.style import words_of
+from dftfast.runtime.words import lower_words
 
 RUN = 5  # words
 
@@ -13,7 +13,7 @@ def model_share(text: str, written: str) -> float:
     Args:
         written: all that a model wrote for it.
     """
-    own, others = words_of(text), words_of(written)
+    own, others = lower_words(text), lower_words(written)
     size = min(RUN, len(own))
     runs = {tuple(others[i : i + size]) for i in range(len(others) - size + 1)}
     taken = [False] * len(own)

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dftfast.distribution.style import SENTENCE_END, WORD
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.likelihood import token_logprobs
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.words import SENTENCE_END, WORD
 from dftfast.studio.writer import Gap
 from dftfast.writing.passage import Passage
 
