@@ -31,7 +31,7 @@ def test_later_layers_win(write):
     config = parse_command_line(
         ["--preset=smoke", "--config", path, "--sft.epochs=5", "--dft.rank", "4"]
     )
-    assert (config.sft.max_texts, config.sft.rank, config.sft.epochs) == (160, 64, 5)
+    assert (config.sft.max_texts, config.sft.rank, config.sft.epochs) == (160, 64, [5])
     assert (config.dft.prompts, config.dft.rank) == (9, 4)
     assert config.dft.learning_rate == Config().dft.learning_rate
     assert parse_command_line([]) == Config() == load_config("default")
@@ -116,7 +116,7 @@ def test_mistakes_on_the_command_line(arguments, complaint):
             2,
             "sweep.temperatures: should be greater.*found -1",
         ),
-        ("sft:\n  epochs: [1]\n", 2, r"sft.epochs: should be a valid integer, found \[1\]"),
+        ("sft:\n  rank: [1]\n", 2, r"sft.rank: should be a valid integer, found \[1\]"),
         ("sft:\n  rank: 8\nsft:\n  rank: 9\n", 4, "sft.rank is given twice"),
         ("sft: 3\n", 1, "expected `key: value` lines under sft"),
         ("- 3\n", 1, "expected `key: value` lines"),

@@ -28,7 +28,7 @@ import dftfast.pipeline.run as pipeline_run
 from dftfast.config import Config, load_config
 from dftfast.model.pretrained import resolve_embedder
 from dftfast.pipeline import Run
-from dftfast.pipeline.stage_sft import variants
+from dftfast.pipeline.stage_sft import variant_folder, variants
 from dftfast.pipeline.stages import check_input, run_stages, stages, take_folder
 from dftfast.runtime.files import write_json
 
@@ -71,8 +71,9 @@ def main() -> None:
             ("sft.learning_rates", f"{rate:g}"),
             ("sft.full_learning_rates", f"{rate:g}"),
             ("sft.fractions", f"{share:g}"),
+            ("sft.epochs", f"{epochs}"),
         )
-        for name, (method, rate, share) in variants(first).items()
+        for name, (method, rate, share, epochs) in variants(first).items()
     }
     side_by_side([(f"sft {name}", c, "sft") for name, c in alone.items()], out, o.workers, end)
     for c in seeds:
@@ -138,7 +139,7 @@ def collect_models(alone: dict[str, Config], run: Run) -> None:
     for name, c in alone.items():
         folder = Path(c.run.folder, "sft")
         found |= json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        shutil.copytree(folder / name, run.path / "sft" / name, dirs_exist_ok=True)
+        shutil.copytree(variant_folder(Run(c), name), variant_folder(run, name), dirs_exist_ok=True)
     write_json(run.path / "sft" / "results.json", found)
 
 

@@ -119,7 +119,12 @@ class SFT(Section):
         "of the default one",
     )
     rank: Count = Field(default=32, description="rank of the adapter")
-    epochs: Count = Field(default=1, description="passes over the training texts")
+    epochs: list[Count] = Field(
+        default=[1],
+        min_length=1,
+        description="passes over the training texts; one model for each, each learning rate and "
+        "each share",
+    )
     batch_tokens: Count = Field(default=4096, description="tokens an update, prompts included")
     micro_tokens: Count = Field(
         default=4096, description="tokens a forward pass; lower it to save memory"
@@ -137,6 +142,17 @@ class Sweep(Section):
     )
     top_k: list[Annotated[int, Field(ge=0)]] = Field(
         default=[0], min_length=1, description="numbers of most likely tokens kept; 0 is off"
+    )
+    min_p: list[Share] = Field(
+        default=[0.0],
+        min_length=1,
+        description="shares of the likeliest token's probability below which tokens are never "
+        "sampled; 0 is off",
+    )
+    race: Count | None = Field(
+        default=None,
+        description="validation prompts that every setting answers first; only the best few of "
+        "each main figure go on to the held-out ones. None is all settings",
     )
     prompts: Count | None = Field(
         default=None, description="prompts to sample for; none is all held-out prompts"

@@ -9,7 +9,8 @@ from dftfast.optimise.distributed import world_size
 from dftfast.pipeline.environment import processor
 from dftfast.pipeline.pace import Work
 from dftfast.pipeline.run import Run
-from dftfast.pipeline.stage_sft import variants
+from dftfast.pipeline.stage_sft import texts_trained
+from dftfast.pipeline.stage_sweep import answers_needed, samplers
 from dftfast.runtime.version import __version__
 
 WIDTH = 80
@@ -35,7 +36,7 @@ def banner(run: Run) -> str:
         ),
         (
             "sweep",
-            f"{_samplers(run)} samplers: "
+            f"{_samplers(run)}"
             f"{_used(prompts, len(split.held_out), 'held-out prompts', limit)}, "
             f"{c.evaluation.draws} draw{'s' * (c.evaluation.draws > 1)}",
         ),
@@ -56,7 +57,6 @@ def stage_work(run: Run) -> dict[str, Work]:
     """What each stage trains on and samples, for the time that is left."""
     c, split = run.config, run.split
     texts, prompts = len(split.train[: run.max_texts]), len(run.held_out[: c.sweep.prompts])
-    shares = [share for _, _, share in variants(run).values()]
     phase = min(c.dft.prompts, len(split.train))
     candidates = c.dft.phases * phase * c.dft.candidates
     dft = Work(
@@ -67,16 +67,16 @@ def stage_work(run: Run) -> dict[str, Work]:
     )
     methods = len(c.baselines.methods)
     return {
-        "sft": Work(trained=c.sft.epochs * texts * sum(shares)),
-        "sweep": Work(sampled=prompts * c.evaluation.draws * len(shares) * _samplers(run)),
+        "sft": Work(trained=texts * texts_trained(run)),
+        "sweep": Work(sampled=answers_needed(run, prompts)),
         "dft": dft,
         "baselines": Work(methods * dft.trained, methods * dft.sampled),
     }
 
 
-def _samplers(run: Run) -> int:
-    c = run.config.sweep
-    return len(c.temperatures) * len(c.top_p) * len(c.top_k)
+def _samplers(run: Run) -> str:
+    c, few = run.config.sweep, f"{len(samplers(run))} samplers: "
+    return few + (f"a race on {c.race:,} validation prompts, then " if c.race else "")
 
 
 def _used(used: int, there: int, name: str, key: str = "") -> str:

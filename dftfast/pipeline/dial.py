@@ -24,7 +24,7 @@ class Supply:
     """What there is: texts by part, seconds of a trained and of a sampled text, settings to fit.
 
     Attributes:
-        variants: fine-tuned models, each counted by its share of the texts.
+        variants: fine-tuned models, each counted by its share of the texts and its epochs.
         samplers: settings that every variant is sampled at, all variants together.
         draws: answers to a prompt by each.
     """
@@ -37,7 +37,6 @@ class Supply:
     variants: float = 1.0
     samplers: int = 3
     draws: int = 2
-    epochs: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Choice:
         learnt = self.phases * self.prompts * self.candidates
         compared = self.held_out * supply.draws * (supply.samplers + 1)
         validated = (self.phases + 1) * self.validation
-        fitted = supply.epochs * self.texts * supply.variants
+        fitted = self.texts * supply.variants
         return Work(fitted + learnt, compared + learnt + validated)
 
     def seconds(self, supply: Supply) -> float:
@@ -104,10 +103,10 @@ def choose(minutes: float, supply: Supply) -> Choice:
             f"run.minutes: the least run takes about {least.seconds(supply) / 60:.0f} minutes with "
             "this model on this machine; give more, or a smaller model"
         )
-    texts = _within(SHARE * time / (supply.epochs * supply.variants * supply.trained), supply.train)
+    texts = _within(SHARE * time / (supply.variants * supply.trained), supply.train)
     answers = supply.draws * (supply.samplers + 1) * supply.sampled
     held_out = _within(SHARE * time / answers, supply.held_out)
-    spent = texts * supply.epochs * supply.variants * supply.trained + held_out * answers
+    spent = texts * supply.variants * supply.trained + held_out * answers
     left = time - spent
     validation = _within(0.1 * left / (3 * supply.sampled), supply.validation)
     one = supply.trained + supply.sampled  # a candidate, sampled and learnt

@@ -13,7 +13,8 @@ from dftfast.pipeline.pace import Work, minutes_text
 from dftfast.pipeline.room import existing_folder, needed_disk, needed_memory
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.speed import Speed, measure_speed
-from dftfast.pipeline.stage_sft import variants
+from dftfast.pipeline.stage_sft import texts_trained
+from dftfast.pipeline.stage_sweep import settings_left
 from dftfast.rollout.free_memory import free_memory
 from dftfast.rollout.memory import GIB
 from dftfast.runtime.errors import UserError
@@ -59,17 +60,14 @@ def dialled(run: Run) -> Run:
         chosen = Choice.of(before)
     else:
         speed, lengths = measure_speed(run), lengths_of(run)
-        shares = [share for _, _, share in variants(run).values()]
-        settings = len(c.sweep.temperatures) * len(c.sweep.top_p) * len(c.sweep.top_k)
         split = run.split
         supply = Supply(
             *(len(split.train), len(split.validation), len(split.held_out)),
             trained=lengths.seconds(Work(trained=1), speed),
             sampled=lengths.seconds(Work(sampled=1), speed),
-            variants=sum(shares),
-            samplers=settings * len(shares),
+            variants=texts_trained(run),
+            samplers=settings_left(run),
             draws=c.evaluation.draws,
-            epochs=c.sft.epochs,
         )
         chosen = choose(c.run.minutes, supply)
         log.info("sizes for %s chosen", minutes_text(chosen.seconds(supply)))

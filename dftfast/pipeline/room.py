@@ -62,7 +62,7 @@ def needed_disk(run: Run) -> int:
     """Bytes that the run will write: models, adapters with the optimiser's state, no texts."""
     c, config = run.config, ModelConfig.from_folder(run.model_folder)
     model = num_weights(config) * stored_dtype(run.model_folder).itemsize
-    methods = [method for method, _, _ in variants(run).values()]
+    methods = [variant.method for variant in variants(run).values()]
     sft = num_adapter_weights(config, c.sft.rank) * 4
     phase = num_adapter_weights(config, c.dft.rank) * 4
     full = methods.count("full")

@@ -216,15 +216,19 @@ class Run:
         documents: list[Document],
         samplers: dict[Path, Sampler],
         stage: str,
+        draws: int | None = None,
     ) -> None:
-        """Write `evaluation.draws` answers to each document to each path, by its sampler.
+        """Write answers to each document to each path, by its sampler.
 
         A draw stands after the one before it in the file, and its seed is one more. Draws that are
         there already are not sampled again. A prompt's requests lie side by side, so that its keys
         and values are computed once. What is sampled is kept with the checkpoints of `stage` until
         that is done.
+
+        Args:
+            draws: to each document; none is `evaluation.draws`.
         """
-        missing = self.missing_draws(documents, samplers)
+        missing = self.missing_draws(documents, samplers, draws)
         if not missing:
             return
         examples, seed = self.examples(documents), self.config.run.seed
@@ -264,10 +268,13 @@ class Run:
         return generation(document, text, output, reason, settings, model)
 
     def missing_draws(
-        self, documents: list[Document], samplers: dict[Path, Sampler]
+        self,
+        documents: list[Document],
+        samplers: dict[Path, Sampler],
+        draws: int | None = None,
     ) -> list[tuple[Path, int]]:
         """Each file and draw of it, from 0, that `answer` has still to sample."""
         ids = [document.id for document in documents]
         there = on_rank0(lambda: {path: len(draws_there(path, ids)) for path in samplers})
-        draws = range(self.config.evaluation.draws)
-        return [(path, draw) for path in samplers for draw in draws if draw >= there[path]]
+        wanted = range(draws or self.config.evaluation.draws)
+        return [(path, draw) for path in samplers for draw in wanted if draw >= there[path]]

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
-from dftfast.data import Document, prompt_messages
 from dftfast.data.generations import read_draws
 from dftfast.evaluation import (
     Reference,
     ReportContext,
-    TextSet,
     evaluate,
     write_report,
     write_results,
 )
-from dftfast.evaluation.embedding_cache import EmbeddingCache
 from dftfast.evaluation.judge import judge_estimates, judge_record
 from dftfast.evaluation.outcome import find
 from dftfast.model.embedder import Embedder
-from dftfast.optimise.distributed import on_rank0, rank
+from dftfast.optimise.distributed import rank
 from dftfast.pipeline.judging import judged_best
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_baselines import baseline_files
 from dftfast.pipeline.stage_sft import variants
 from dftfast.pipeline.stage_sweep import sweep_files
+from dftfast.pipeline.text_sets import text_set
 
 log = logging.getLogger(__name__)
 
@@ -74,35 +70,3 @@ def report(run: Run) -> None:
         reference, token_name=token_name, about=about, judges=judges, findings=findings
     )
     write_report(run.path, results, first, candidate="dft", context=context)
-
-
-def text_set(
-    run: Run,
-    name: str,
-    documents: list[Document],
-    texts: list[str],
-    unseen: Embedder,
-    rows: list[dict] | None = None,
-) -> TextSet:
-    """Texts for the documents' prompts as metrics take them: tokenised afresh, embedded twice."""
-    return TextSet(
-        ids=[document.id for document in documents],
-        prompts=[prompt_messages(document)[-1]["content"] for document in documents],
-        texts=texts,
-        token_ids=run.tokenizer.encode_batch(texts),
-        embeddings=kept_embeddings(run, run.embedder, texts),
-        unseen_embeddings=kept_embeddings(run, unseen, texts),
-        finish_reason=[row["finish_reason"] for row in rows] if rows else None,
-        name=name,
-        briefs=None if rows else documents,
-    )
-
-
-def kept_embeddings(run: Run, embedder: Embedder, texts: list[str]) -> np.ndarray:
-    """fp32 [texts, d]; from the run folder, where they are from an earlier report."""
-    cache = EmbeddingCache(run.path / "embeddings")
-    kept = on_rank0(lambda: cache.load(embedder, texts))
-    if kept is None:
-        kept = run.embed(texts, embedder).cpu().numpy()
-        on_rank0(lambda: cache.save(embedder, texts, kept))
-    return kept

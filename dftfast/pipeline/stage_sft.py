@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from dftfast.model.adapter import Adapter
 from dftfast.model.policy import Policy
@@ -17,16 +18,44 @@ from dftfast.runtime.files import write_json
 log = logging.getLogger(__name__)
 
 
-def variants(run: Run) -> dict[str, tuple[str, float, float]]:
-    """Name -> (method, learning rate, share of the texts) of every fine-tuned model."""
+class Variant(NamedTuple):
+    """How a model is fine-tuned.
+
+    Attributes:
+        method: lora or full.
+        rate: the learning rate.
+        share: of the texts.
+        epochs: passes over these.
+    """
+
+    method: str
+    rate: float
+    share: float
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        again = f" epochs={self.epochs}" if self.epochs > 1 else ""
+        return f"{self.method} lr={self.rate:g} data={self.share:g}{again}"
+
+
+def variants(run: Run) -> dict[str, Variant]:
+    """Every fine-tuned model by its name."""
     c = run.config.sft
     rates = {"lora": c.learning_rates, "full": c.full_learning_rates or c.learning_rates}
-    return {
-        f"{m} lr={r:g} data={f:g}": (m, r, f)
-        for m in c.method
-        for r in rates[m]
-        for f in c.fractions
-    }
+    found = [
+        Variant(method, rate, share, epochs)
+        for method in c.method
+        for rate in rates[method]
+        for share in c.fractions
+        for epochs in c.epochs
+    ]
+    return {variant.name: variant for variant in found}
+
+
+def texts_trained(run: Run) -> float:
+    """Texts that all variants learn from, for one training text: each by its share and epochs."""
+    return sum(variant.share * variant.epochs for variant in variants(run).values())
 
 
 def variant_folder(run: Run, name: str) -> Path:
@@ -40,7 +69,7 @@ def fine_tune(run: Run) -> None:
     train, validation = run.examples(run.split.train[: run.max_texts]), run.examples(run.validation)
     file = run.path / "sft" / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    for name, (method, rate, fraction) in variants(run).items():
+    for name, (method, rate, share, epochs) in variants(run).items():
         if name in results:
             continue
         policy = run.policy(run.model_folder)
@@ -51,12 +80,12 @@ def fine_tune(run: Run) -> None:
             policy.decoder.requires_grad_()
         settings = FitSettings(
             rate,
-            epochs=c.epochs,
+            epochs=epochs,
             batch_tokens=c.batch_tokens,
             micro_tokens=c.micro_tokens,
             loss_limit=LOSS_LIMIT,
         )
-        texts = train[: round(fraction * len(train))]
+        texts = train[: round(share * len(train))]
         hooks = LoopHooks(checkpoints=run.checkpoints(f"sft/{name}"))
         steps = run.log.steps(f"sft {name}")
         fit(policy.decoder, parameters, texts, settings, seed, steps, hooks)
@@ -79,7 +108,7 @@ def fine_tune(run: Run) -> None:
 
 def fine_tuned(run: Run, name: str, temperature: float = 1.0) -> Policy:
     """The variant of this name, with this temperature baked in."""
-    folder, lora = variant_folder(run, name), variants(run)[name][0] == "lora"
+    folder, lora = variant_folder(run, name), variants(run)[name].method == "lora"
     policy = run.policy(run.model_folder if lora else folder)
     if lora:
         policy.adapters.append(Adapter.load(folder))

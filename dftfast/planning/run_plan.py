@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -95,9 +96,9 @@ class RunPlan:
         """Every variant: a learning rate on a share of the texts."""
         c = self.config.sft
         texts = self.train.first(min(c.max_texts or len(self.train), len(self.train)))
-        how = Training(c.rank, c.batch_tokens, c.micro_tokens, c.epochs)
         total = StagePlan("sft", 0.0, 0, 0.0)
-        for fraction in c.fractions:
+        for fraction, epochs in product(c.fractions, c.epochs):
+            how = Training(c.rank, c.batch_tokens, c.micro_tokens, epochs)
             one = self.learn(texts.first(round(fraction * len(texts))), how)
             total += one * len(c.learning_rates)
         return replace(total, stage="sft")
@@ -109,14 +110,15 @@ class RunPlan:
         limits = (c.sweep.prompts, c.evaluation.prompts)
         prompts = min([self.held_out, *(limit for limit in limits if limit)])
         samplers = [
-            (k > 0 or p < 1)
-            for _ in c.sweep.temperatures
-            for p in c.sweep.top_p
-            for k in c.sweep.top_k
+            (k > 0 or p < 1 or m > 0)
+            for _, p, k, m in product(
+                c.sweep.temperatures, c.sweep.top_p, c.sweep.top_k, c.sweep.min_p
+            )
         ]
         answers = len(samplers) * c.evaluation.draws
         one = self.sample(self.corpus.first(prompts), answers, float(np.mean(samplers)))
-        return replace(one * len(c.sft.learning_rates) * len(c.sft.fractions), stage="sweep")
+        variants = len(c.sft.learning_rates) * len(c.sft.fractions) * len(c.sft.epochs)
+        return replace(one * variants, stage="sweep")
 
     @cached_property
     def phase(self) -> StagePlan:

@@ -50,9 +50,9 @@ def assert_close(
 ) -> None:
     """Raise where the op is further off than allowed.
 
-    A few numbers are no better than their own rounding, where torch's may have been lucky: their rms
-    and their scale may be off by three standard deviations of that as well, which vanish as the
-    tensor grows.
+    A few numbers are no better than their own rounding, in which torch's may have been lucky: their
+    rms and their scale may be off by three standard deviations of that as well, which vanish as
+    the tensor grows.
 
     actual: the op's result for inputs of `dtype`; plain: plain torch's for the same inputs in
     the same dtype; oracle: float64, computed from the same (rounded) inputs by an independent
