@@ -27,13 +27,7 @@ def draft_routes(desk: Desk) -> APIRouter:
 
     @routes.get("/desk")
     def about() -> dict:
-        state = desk.writer.state
-        return {
-            "model": desk.writer.name,
-            "state": state,
-            "corpus": len(desk.corpus),
-            "swapped_words": desk.swapped_words,
-        }
+        return described(desk)
 
     @routes.post("/check")
     def checked(sent: Checked) -> dict:
@@ -77,6 +71,16 @@ def draft_routes(desk: Desk) -> APIRouter:
         return row_of(found(store.get(identifier)))
 
     return routes
+
+
+def described(desk: Desk) -> dict:
+    """What the page says of where it is served from."""
+    return {
+        "model": desk.writer.name,
+        "state": desk.writer.state,
+        "corpus": len(desk.corpus),
+        "swapped_words": desk.swapped_words,
+    }
 
 
 def row_of(draft: dict) -> dict:

@@ -2,6 +2,6 @@
 
 from dftfast.evaluation.report.page import MAIN
 from dftfast.evaluation.report.report_context import ReportContext
-from dftfast.evaluation.report.write import write_report
+from dftfast.evaluation.report.written import write_report
 
 __all__ = ["MAIN", "ReportContext", "write_report"]
