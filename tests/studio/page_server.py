@@ -23,9 +23,9 @@ EMPTY = {"brief": {}, "text": ""}
 
 
 @contextmanager
-def served(desk):
+def served(desk, port=0):
     """The address of a server of the desk."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(make_app(desk), log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

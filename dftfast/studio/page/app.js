@@ -82,9 +82,14 @@ function watchCopies() {
     event.preventDefault();
     event.clipboardData.setData("text/plain", copied(editor.text.slice(selectionStart, selectionEnd)));
   });
-  at("copy").addEventListener("click", async () => {
+  // the command goes through the event, and is there without TLS, too
+  at("copy").addEventListener("click", () => {
+    const { selectionStart, selectionEnd } = editor.area;
     notice("Copied.");
-    await navigator.clipboard.writeText(copied(editor.text));
+    editor.area.focus({ preventScroll: true });
+    editor.area.select();
+    document.execCommand("copy");
+    editor.area.setSelectionRange(selectionStart, selectionEnd);
   });
 }
 
