@@ -44,7 +44,7 @@ def without_title(row: dict) -> dict:
 
 def rebuilt(row: dict, title: str) -> dict:
     piece = _piece(row, title)
-    return {"id": row["id"], "text": row["text"], **extractive_brief(piece)}
+    return {"id": row["id"], "text": row["text"], **extractive_brief(piece, row["text"])}
 
 
 def _piece(row: dict, title: str) -> Piece:

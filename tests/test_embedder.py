@@ -60,7 +60,7 @@ def test_order_batches_and_progress(name, embedder):
 
 def test_character_ngrams_are_fixed_and_keep_distances():
     first, second = Embedder("character-ngrams"), CharacterNgrams()
-    assert torch.equal(first.encode(TEXTS), second.encode(TEXTS))
+    assert torch.equal(first.encode(TEXTS), second.encode(TEXTS).half().float())
     counts = second._counts.transform(TEXTS[3:]).log1p().toarray()
     counts = torch.nn.functional.normalize(torch.from_numpy(counts), dim=1)
     projected = first.encode(TEXTS[3:])
@@ -75,7 +75,8 @@ def test_word_vectors_are_the_mean_of_those_of_the_tokens():
     for text, vector in zip(TEXTS, found):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         mean = table[ids].mean(0) if ids else torch.zeros(256)
-        torch.testing.assert_close(vector, torch.nn.functional.normalize(mean, dim=0))
+        exact = torch.nn.functional.normalize(mean, dim=0)
+        torch.testing.assert_close(vector, exact, rtol=2**-11, atol=1e-7)  # rounded to float16
 
 
 def test_word_vectors_see_meaning_where_no_word_is_shared():

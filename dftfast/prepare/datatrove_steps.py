@@ -23,7 +23,7 @@ from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
 from dftfast.prepare.repeated_lines import LineCounts, Repeated, count, find_repeated
-from dftfast.prepare.rows import to_rows, with_briefs
+from dftfast.prepare.rows import to_rows
 from dftfast.prepare.settings import Settings
 from dftfast.prepare.sources import find_files, read_pieces
 from dftfast.prepare.tally import Tally
@@ -146,7 +146,7 @@ class WriteRows:
     def __call__(self, data: Documents, rank: int = 0, world_size: int = 1) -> None:
         mask = Mask(self.settings.region) if self.settings.mask else None
         with _writer(self.folder / "rows", rank) as write:
-            for row in to_rows(with_briefs(map(_piece, data)), mask):
+            for row in to_rows(map(_piece, data), mask):
                 write(row)
 
 

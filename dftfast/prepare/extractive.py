@@ -31,9 +31,9 @@ _ITEM = re.compile(r"^\s*([-*•‣]|\d{1,2}[.)])\s")
 _QUOTED = re.compile(r"[\"“„«].{3,300}?[\"”“»]|^\s*[—–] ")
 
 
-def extractive_brief(piece: Piece) -> dict:
-    """title, use_case, style, outline: the row's own where it brought them."""
-    text, (language, _) = piece.cleaned, piece.language or ("und", "")
+def extractive_brief(piece: Piece, text: str) -> dict:
+    """title, use_case, style, outline of the text: the row's own where it brought them."""
+    language, _ = piece.language or ("und", "")
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     return {
         "title": piece.title or first_words(_opening(lines), language),

@@ -21,7 +21,7 @@ from dftfast.prepare.near_copies import Signatures, find_duplicates
 from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
 from dftfast.prepare.repeated_lines import LineCounts, count, find_repeated
-from dftfast.prepare.rows import to_rows, with_briefs
+from dftfast.prepare.rows import to_rows
 from dftfast.prepare.settings import Settings
 from dftfast.prepare.sources import find_files, read_pieces
 from dftfast.prepare.tally import Tally
@@ -70,7 +70,7 @@ def prepare(sources: Sequence[str], out: Path, settings: Settings, steps: Steps)
             unique, rules = _by_rules(files, work, settings, tally, (removed, final))
             chosen = unique if steps.limit is None else _trial(unique, steps.limit)
             pieces = steps.model(chosen, tally, removed, rules) if steps.model else chosen()
-            _write(rows, with_briefs(pieces), settings, steps, tally)
+            _write(rows, pieces, settings, steps, tally)
         for written, place in ((removals, out.with_name("removed.jsonl")), (rows, out)):
             with atomic_file(place) as partial:
                 os.replace(written, partial)

@@ -1,9 +1,9 @@
-"""Pieces with briefs to the rows of a corpus."""
+"""Pieces to the rows of a corpus, with extractive briefs where they have none."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 
 from dftfast.data.document import EM_DASH
 from dftfast.prepare.clean import is_subsequence
@@ -12,14 +12,8 @@ from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
 from dftfast.runtime.words import words
 
-_MASKED = ("text", "title", "prompt", "outline")
-
-
-def with_briefs(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The pieces with extractive briefs where they have none."""
-    for piece in pieces:
-        brief = piece.brief or {"brief": "extractive", **extractive_brief(piece)}
-        yield replace(piece, brief=brief)
+_PRIVATE = re.compile(r"\d+|\S+@\S+")
+_MASKED = ("title", "prompt")
 
 
 def to_rows(
@@ -37,12 +31,23 @@ def to_rows(
         if not is_subsequence(text.split("\n"), piece.text.split("\n")):
             raise RuntimeError(f"{piece.origin}: cleaning did more than delete lines")
         language, script = piece.language or ("und", "none")
-        row = {"id": piece.id, "source": piece.origin, **(piece.brief or {}), "text": text}
+        # a brief is taken from the masked text: parts of a number are not known as one
+        text = mask.text(text) if mask else text
+        brief = piece.brief or {"brief": "extractive", **extractive_brief(piece, text)}
+        row = {"id": piece.id, "source": piece.origin, **brief, "text": text}
         row |= {k: v for k, v in piece.given.items() if k in ("genre", "source_id")}
         row |= {"language": language, "script": script}
-        row = mask.row(row, _MASKED) if mask else row
+        if mask:
+            row = mask.row(row, _MASKED)
+            row["outline"] = [point for point in row.get("outline", []) if _told(point, text)]
         row["words"] = len(words(row["text"]))
         if count_tokens:
             row["tokens"] = count_tokens(row["text"])
         row["em_dashes_allowed"] = EM_DASH in row["text"]
         yield row
+
+
+def _told(point: str, text: str) -> bool:
+    """Whether every number and address of a point is in the masked text, too."""
+    told = set(_PRIVATE.findall(text))
+    return told.issuperset(_PRIVATE.findall(point))

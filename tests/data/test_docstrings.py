@@ -201,9 +201,10 @@ def test_unlike_environments_give_the_same_file(index, tmp_path):
         "try:\n    import numpy\n    print('rich')\nexcept ImportError:\n    print('bare')\n"
     )
     bare = tmp_path / "bare"
-    venv_command = [_another_python(), "-m", "venv", str(bare)]
-    subprocess.run(venv_command, check=True, capture_output=True)
+    python, regex = _another_python()
+    subprocess.run([python, "-m", "venv", str(bare)], check=True, capture_output=True)
     [site] = bare.glob("lib/python*/site-packages")
+    (site / "regex").symlink_to(regex)  # the one package that the words of a text need
     with zipfile.ZipFile(wheel(tmp_path / "other", "alpha")) as archive:
         archive.extractall(site)
     (site / "alpha" / "part.py").write_text(f"'''Something else. {SECOND} {SECOND}'''")
@@ -225,12 +226,18 @@ def test_unlike_environments_give_the_same_file(index, tmp_path):
     assert made[0] == made[1] and json.loads(made[0].splitlines()[0])
 
 
-def _another_python() -> str:
-    """An interpreter of another minor version that the project supports, or else this one."""
+def _another_python() -> tuple[str, str]:
+    """An interpreter and its package `regex`: of another minor version that the project supports
+    where there is one that has it, or else this one."""
     minor = sys.version_info.minor
     others = sorted((Path.home() / ".pyenv" / "versions").glob("3.1?.*/bin/python"))
-    others = [python for python in others if f"/3.{minor}." not in str(python)]
-    return str(others[-1]) if others else sys.executable
+    others = [str(python) for python in others if f"/3.{minor}." not in str(python)]
+    for python in [*reversed(others), sys.executable]:
+        where = [python, "-c", "import regex; print(regex.__path__[0])"]
+        found = subprocess.run(where, capture_output=True, text=True)
+        if found.returncode == 0:
+            return python, found.stdout.strip()
+    raise AssertionError("this environment has no regex")
 
 
 def test_default_corpus():

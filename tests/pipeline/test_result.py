@@ -24,7 +24,7 @@ from dftfast.train import main
 def base(model, corpus, tmp_path_factory):
     """The tiny model after a fit of all its weights: what adapters can be put on."""
     out = tmp_path_factory.mktemp("base")
-    return variant_folder(fine_tuned(model, corpus, out), "full lr=0.01 data=1")
+    return variant_folder(fine_tuned(model, corpus, out), "full lr=0.01 data=1 epochs=2")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_prompt_ids_are_those_of_the_run(finished):
 
 def test_folders_have_names_for_any_command_line(finished):
     folders = [path.name for path in finished.rglob("*") if (path / "adapter_config.json").exists()]
-    assert {"lora-lr0.001-data1", "adapter"} <= set(folders)
+    assert {"lora-lr0.001-data1-epochs2", "adapter"} <= set(folders)
     assert not any(set(" =") & set(name) for name in folders)
 
 

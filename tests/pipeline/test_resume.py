@@ -115,8 +115,8 @@ def test_both_methods_shares_of_data_and_every_sampler_in_one_run_that_goes_on(
     page = (out / "report.html").read_text()
     assert "By top-p" in page and "By top-k" in page and "Effect of the amount" in page
     assert "By temperature" not in page
-    # both embedders are the same here
-    assert len(list((out / "embeddings").iterdir())) == 2 * len(systems) + 1  # two draws each
+    # by two embedders, two draws of each system
+    assert len(list((out / "embeddings").iterdir())) == 2 * (2 * len(systems) + 1)
 
 
 @pytest.mark.slow

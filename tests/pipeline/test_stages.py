@@ -35,7 +35,7 @@ def test_every_stage_leaves_its_output(finished):
     assert set(stages) == {"sft", "sweep", "dft", "report"}
     results = json.loads((finished / "results.json").read_text())
     assert set(results["systems"]) == {
-        f"full lr=0.01 data=1 T={t} top-p=1 top-k=0" for t in ("0.7", "1")
+        f"full lr=0.01 data=1 epochs=6 T={t} top-p=1 top-k=0" for t in ("0.7", "1")
     } | {"dft"}
     assert results["super_baseline"] and results["verdicts"]
     merged = transformers.AutoModelForCausalLM.from_pretrained(finished / "merged")
@@ -45,7 +45,7 @@ def test_every_stage_leaves_its_output(finished):
     assert (finished / "dft" / "phase-1" / "adapter_model.safetensors").exists()
     assert "<html" in (finished / "report.html").read_text() and (finished / "config.yaml").exists()
     stages = {json.loads(line)["stage"] for line in open(finished / "log.jsonl")}
-    assert {"sft full lr=0.01 data=1", "dft 1", "dft"} <= stages
+    assert {"sft full lr=0.01 data=1 epochs=6", "dft 1", "dft"} <= stages
 
 
 def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
@@ -75,7 +75,7 @@ def test_an_interrupted_run_stops_cleanly_and_goes_on(
     assert "dft" not in json.loads((out / "stages.json").read_text())
     main(arguments)
     assert json.loads((out / "stages.json").read_text()).keys() == {"sft", "sweep", "dft", "report"}
-    same = "sft/full-lr0.01-data1/model.safetensors"
+    same = "sft/full-lr0.01-data1-epochs6/model.safetensors"
     assert (out / same).stat().st_mtime_ns == (finished / same).stat().st_mtime_ns
 
 

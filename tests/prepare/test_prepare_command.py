@@ -155,6 +155,9 @@ def test_masks(tmp_path):
     counts = json.loads((tmp_path / "prepared.json").read_text())["masked"]
     kinds = {"e-mail": 1, "phone": 2, "card number": 1, "IBAN": 1, "IP address": 1}
     assert counts == kinds
+    # nor are parts of them in the brief, which takes the text apart
+    outline = " ".join(row["outline"])
+    assert not {"7946", "DE89", "0044", "192", "4111", "7459"} & set(re.findall(r"\w+", outline))
     [row] = prepare(str(tmp_path / "a.txt"), "--out", str(tmp_path / "corpus.jsonl"))
     assert PRIVATE[0] in row["text"]
 
