@@ -12,7 +12,7 @@ from dftfast.prepare.piece import Piece
 from dftfast.prepare.privacy import Mask
 from dftfast.runtime.words import words
 
-_PRIVATE = re.compile(r"\d+|\S+@\S+")
+_NUMBER = re.compile(r"\d+")
 _MASKED = ("title", "prompt")
 
 
@@ -49,5 +49,8 @@ def to_rows(
 
 def _told(point: str, text: str) -> bool:
     """Whether every number and address of a point is in the masked text, too."""
-    told = set(_PRIVATE.findall(text))
-    return told.issuperset(_PRIVATE.findall(point))
+    return _private(text) >= _private(point)
+
+
+def _private(text: str) -> set[str]:
+    return {*_NUMBER.findall(text), *(word for word in text.split() if "@" in word)}
