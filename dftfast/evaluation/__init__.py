@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dftfast.runtime.lazy import imported_late
 
 __all__ = [
     "BASELINE",
@@ -41,29 +42,25 @@ if TYPE_CHECKING:
     )
     from dftfast.evaluation.textset import TextSet
 
-_HOMES = {
-    "BASELINE": "super_baseline",
-    "Comparison": "super_baseline",
-    "Estimate": "estimate",
-    "METRICS": "metrics",
-    "Metric": "metrics",
-    "Reference": "reference",
-    "ReportContext": "report",
-    "Slop": "slop.analysis",
-    "TextSet": "textset",
-    "analyse": "slop.analysis",
-    "compare": "super_baseline",
-    "evaluate": "suite",
-    "read_results": "results",
-    "terminal_table": "results",
-    "verdicts": "super_baseline",
-    "write_report": "report",
-    "write_results": "results",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import what is asked for only then: `dftfast.evaluation.denials` stays light to import."""
-    if name in _HOMES:
-        return getattr(import_module(f"dftfast.evaluation.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'dftfast.evaluation' has no attribute {name!r}")
+__getattr__ = imported_late(
+    __name__,
+    {
+        "BASELINE": "super_baseline",
+        "Comparison": "super_baseline",
+        "Estimate": "estimate",
+        "METRICS": "metrics",
+        "Metric": "metrics",
+        "Reference": "reference",
+        "ReportContext": "report",
+        "Slop": "slop.analysis",
+        "TextSet": "textset",
+        "analyse": "slop.analysis",
+        "compare": "super_baseline",
+        "evaluate": "suite",
+        "read_results": "results",
+        "terminal_table": "results",
+        "verdicts": "super_baseline",
+        "write_report": "report",
+        "write_results": "results",
+    },
+)

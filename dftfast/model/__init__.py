@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from dftfast.runtime.lazy import imported_late
 
 __all__ = [
     "Adapter",
@@ -26,20 +27,16 @@ if TYPE_CHECKING:
     from dftfast.model.tokenizer import Tokenizer
     from dftfast.model.weights import load_decoder
 
-_HOMES = {
-    "Adapter": "adapter",
-    "Decoder": "decoder",
-    "Embedder": "embedder",
-    "ModelConfig": "config",
-    "Policy": "policy",
-    "Tokenizer": "tokenizer",
-    "load_decoder": "weights",
-    "resolve_model": "pretrained",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import what is asked for only then: `dftfast.model.device` stays light to import."""
-    if name in _HOMES:
-        return getattr(import_module(f"dftfast.model.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'dftfast.model' has no attribute {name!r}")
+__getattr__ = imported_late(
+    __name__,
+    {
+        "Adapter": "adapter",
+        "Decoder": "decoder",
+        "Embedder": "embedder",
+        "ModelConfig": "config",
+        "Policy": "policy",
+        "Tokenizer": "tokenizer",
+        "load_decoder": "weights",
+        "resolve_model": "pretrained",
+    },
+)

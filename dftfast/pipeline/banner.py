@@ -75,8 +75,9 @@ def stage_work(run: Run) -> dict[str, Work]:
 
 
 def _samplers(run: Run) -> str:
-    c, few = run.config.sweep, f"{len(samplers(run))} samplers: "
-    return few + (f"a race on {c.race:,} validation prompts, then " if c.race else "")
+    race = run.config.sweep.race
+    start = f"a race on {race:,} validation prompts, then " if race else ""
+    return f"{len(samplers(run))} samplers: {start}"
 
 
 def _used(used: int, there: int, name: str, key: str = "") -> str:

@@ -101,8 +101,8 @@ def stages(c: Config) -> list[Stage]:
     sampled = (*tuned, c.sweep, c.rollout, c.evaluation.prompts)
     # what was done stays done in another time, and with more phases
     one_phase = c.dft.model_copy(update={"phases": 1})
-    trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, c.evaluation.embedder)
-    trained = (*trained, c.evaluation.unseen_embedder)  # a view of validation
+    embedders = (c.evaluation.embedder, c.evaluation.unseen_embedder)  # the views of validation
+    trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, *embedders)
     others = (*trained, c.dft.phases, c.baselines)
     draws = str(c.evaluation.draws)
     of_dft = ["dft", "merged", "generations/dft.jsonl"]

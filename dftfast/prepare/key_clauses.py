@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from dftfast.data.document import words
 from dftfast.prepare.document_rules import stop_words
 from dftfast.prepare.sentences import sentences
+from dftfast.runtime.words import words
 
 SHARE = 0.25  # of the text's words that the points have together, about
 MOST = 10  # points

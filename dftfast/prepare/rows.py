@@ -13,7 +13,7 @@ from dftfast.prepare.privacy import Mask
 from dftfast.runtime.words import words
 
 _NUMBER = re.compile(r"\d+")
-_MASKED = ("title", "prompt")
+_MASKED = ("title", "prompt", "outline")
 
 
 def to_rows(

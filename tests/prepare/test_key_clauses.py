@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dftfast.data.document import words
 from dftfast.prepare.key_clauses import MOST, key_clauses
+from dftfast.runtime.words import words
 
 MAIL = (
     "Hi all, just a short note before the weekend, as I promised to send one to you.\n"
