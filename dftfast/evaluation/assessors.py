@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from dftfast.evaluation.detectors import (
 from dftfast.evaluation.estimate import Estimate
 from dftfast.evaluation.judge import (
     QUESTIONS,
-    Judge,
     Judged,
     LocalJudge,
     RemoteJudge,
@@ -30,12 +28,12 @@ from dftfast.evaluation.judge import (
     judge_record,
     judge_systems,
 )
+from dftfast.evaluation.judge.log_lines import log_what_it_took
 from dftfast.evaluation.judge.make import kept_answers, make_judge
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.textset import TextSet, align
 from dftfast.runtime.errors import UserError
 
-log = logging.getLogger(__name__)
 DESCRIPTIONS = (".yaml", ".yml", ".json")
 
 
@@ -80,7 +78,7 @@ class Assessments:
                         progress=bar.update,
                     )
                 )
-            _report(judge)
+            log_what_it_took(judge)
         for detector in detectors:
             with tqdm(
                 total=sum(map(len, sets.values())),
@@ -152,39 +150,3 @@ def _distinct(option: str, given: Sequence[str]) -> None:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
         raise UserError(f"{option}: {repeated!r} is used twice; give each a name of its own")
-
-
-def _report(judge: Judge) -> None:
-    """What it took, and what is missing."""
-    if (tally := judge.tally) is not None:
-        cost = (
-            f", ${tally.spent:.2f} now, ${tally.cost:.2f} in all"
-            if tally.cost or tally.spent
-            else ""
-        )
-        log.info(
-            "judge %s: %d requests, %d answers from before, %d retries, %d malformed answers, %d "
-            "tokens in and %d out%s",
-            judge.name,
-            tally.asked,
-            tally.kept,
-            tally.retries,
-            judge.malformed,
-            tally.prompt_tokens,
-            tally.completion_tokens,
-            cost,
-        )
-    if judge.unanswered:
-        why = (
-            "the cap on spend was reached"
-            if tally is not None and tally.capped
-            else "no usable answer"
-            if tally is not None
-            else "longer than the model's context"
-        )
-        log.warning(
-            "judge %s: %d questions without a verdict: %s; the figures are of the others",
-            judge.name,
-            judge.unanswered,
-            why,
-        )

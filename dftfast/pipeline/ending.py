@@ -8,10 +8,11 @@ import textwrap
 from dftfast.evaluation import BASELINE, METRICS, Estimate
 from dftfast.evaluation.headline import why
 from dftfast.evaluation.report.page import MAIN
+from dftfast.evaluation.results import ARROWS
 from dftfast.pipeline.run import Run
 from dftfast.rollout import Sampler
 
-ROWS = ("mmd2", "token_l2_1", "c2st")
+ROWS = ("mmd2", "token_l2_1", "c2st", "jmq")
 REASONS = 3
 CANDIDATE = "dft"
 
@@ -58,5 +59,5 @@ def rows(results: dict) -> list[str]:
         best = Estimate(**results["systems"][verdict["against"]][metric])
         ours, m = Estimate(**results["systems"][CANDIDATE][metric]), METRICS[metric]
         values = "".join(f"{m.format(value):>10}" for value in (best.value, ours.value, ours.human))
-        table.append(f"  {m.title + ' ↓':<26}{values}   {verdict['verdict']}")
+        table.append(f"  {m.title + ' ' + ARROWS[m.better]:<26}{values}   {verdict['verdict']}")
     return table

@@ -11,6 +11,7 @@ from dftfast.endpoint import Budget, Limits
 from dftfast.evaluation import Estimate, TextSet
 from dftfast.evaluation.judge import QUESTIONS, Judged, judge_systems
 from dftfast.evaluation.judge.compare import OTHER_PROMPT
+from dftfast.evaluation.judge.log_lines import log_what_it_took
 from dftfast.evaluation.judge.make import make_judge
 from dftfast.evaluation.super_baseline import Results, super_baseline, super_baseline_systems
 from dftfast.pipeline.run import Run
@@ -25,6 +26,9 @@ def judged_best(
 
     Asked is about the first `judge.prompts` prompts, and, to see what its verdicts are worth, about
     human texts of other prompts.
+
+    Raises:
+        UserError: it cannot be asked; what it said until then is kept.
     """
     c = run.config.judge
     if c.model is None:
@@ -34,21 +38,22 @@ def judged_best(
     human = texts["human"].select(few)
     sets = {name: texts[name].select(few) for name in names}
     sets[OTHER_PROMPT] = replace(human, texts=[*human.texts[1:], human.texts[0]])
-    judge = make_judge("judge.model", "judge", c.model, Limits(), Budget(c.max_cost))
+    budget, device = Budget(c.max_cost), str(run.device)
+    judge = make_judge("judge.model", "judge", c.model, Limits(), budget, device)
     questions = list(QUESTIONS) if c.dimensions else ["jmq"]
     total = 2 * len(few) * len(sets) * len(questions)
     with tqdm(total=total, desc=f"judge {judge.model}", unit="answer") as bar:
-        return [
-            judge_systems(
-                judge,
-                sets,
-                human,
-                questions,
-                both_orders=True,
-                seed=run.config.run.seed,
-                progress=bar.update,
-            )
-        ]
+        judged = judge_systems(
+            judge,
+            sets,
+            human,
+            questions,
+            both_orders=True,
+            seed=run.config.run.seed,
+            progress=bar.update,
+        )
+    log_what_it_took(judge)
+    return [judged]
 
 
 def systems_to_judge(results: Results) -> list[str]:

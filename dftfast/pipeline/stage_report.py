@@ -6,13 +6,15 @@ import logging
 
 from dftfast.data.generations import read_draws
 from dftfast.evaluation import (
+    Estimate,
     Reference,
     ReportContext,
+    TextSet,
     evaluate,
     write_report,
     write_results,
 )
-from dftfast.evaluation.judge import judge_estimates, judge_record
+from dftfast.evaluation.judge import Judged, judge_estimates, judge_record
 from dftfast.evaluation.outcome import find
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import rank
@@ -22,11 +24,16 @@ from dftfast.pipeline.stage_baselines import baseline_files
 from dftfast.pipeline.stage_sft import variants
 from dftfast.pipeline.stage_sweep import sweep_files
 from dftfast.pipeline.text_sets import text_set
+from dftfast.runtime.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-def report(run: Run) -> None:
+def report(run: Run) -> UserError | None:
+    """Write the report; what kept the judge from answering, where it did.
+
+    The report is then without its figures: hours of training are not lost to an API that is down.
+    """
     from tqdm import tqdm
 
     c = run.config.evaluation
@@ -42,7 +49,7 @@ def report(run: Run) -> None:
             for rows in draws
         ]
     if rank():
-        return
+        return None
     corpus, special = [document.text for document in run.split.train], run.tokenizer.special_ids
     reference = Reference(
         human, exclude=special, rounds=c.rounds, seed=run.config.run.seed, corpus=corpus
@@ -58,7 +65,7 @@ def report(run: Run) -> None:
         "embedder": run.embedder.name,
     }
     first = {"human": human, **{name: draws[0] for name, draws in outputs.items()}}
-    judged = judged_best(run, results, first)
+    judged, unjudged = ask_judge(run, results, first)
     for name in judged[0].wins if judged else ():
         if name in results:
             results[name] |= judge_estimates(judged, name, c.rounds, run.config.run.seed)
@@ -70,3 +77,17 @@ def report(run: Run) -> None:
         reference, token_name=token_name, about=about, judges=judges, findings=findings
     )
     write_report(run.path, results, first, candidate="dft", context=context)
+    return unjudged
+
+
+def ask_judge(
+    run: Run, results: dict[str, dict[str, Estimate]], texts: dict[str, TextSet]
+) -> tuple[list[Judged], UserError | None]:
+    """What the judge says, and what kept it from saying it."""
+    try:
+        return judged_best(run, results, texts), None
+    except UserError as wrong:
+        return [], UserError(
+            f"{wrong}. The report has been written without the judge: start the run again to ask "
+            "it, or with --judge.model=none to leave it out"
+        )

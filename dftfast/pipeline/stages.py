@@ -122,8 +122,10 @@ def stages(c: Config) -> list[Stage]:
 
 
 def measure(run: Run) -> None:
-    report(run)
+    unjudged = report(run)
     on_rank0(lambda: write_cards(run))
+    if unjudged:
+        raise unjudged
 
 
 def check_input(run: Run) -> None:
@@ -153,7 +155,7 @@ def check_input(run: Run) -> None:
     for embedder in (c.evaluation.embedder, c.evaluation.unseen_embedder):
         check_embedder(embedder)  # fetched now, not after the hours of the first stages
     if c.judge.model:
-        check_judge("judge.model", "judge", c.judge.model)
+        check_judge("judge.model", "judge", c.judge.model, c.judge.max_cost)
     _ = run.max_tokens
 
 
