@@ -59,7 +59,7 @@ def load_corpus(
         short = [document for document in documents if len(words(document.text)) <= max_words]
         if len(short) < len(documents):
             log.info(
-                "%d of %d texts have more than %d words and are left out",
+                "%d of %d texts have more than %d words (data.max_words) and are left out",
                 len(documents) - len(short),
                 len(documents),
                 max_words,

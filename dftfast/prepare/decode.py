@@ -19,6 +19,13 @@ _MARKS = (  # a mark of UTF-32 begins as one of UTF-16 does
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# What texts without a mark are written in, by the WHATWG's list of encodings: pages of DOS and the
+# like, which hardly any text is in, win on the few accents of an English text otherwise.
+_LEGACY = (
+    *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
+    *("cp866", "cp874", "iso8859_2", "iso8859_5", "iso8859_7", "koi8_r", "koi8_u", "mac_roman"),
+    *("gb18030", "big5", "cp932", "euc_jp", "cp949"),
+)
 
 
 def encoding_of(head: bytes) -> str:
@@ -39,12 +46,20 @@ def encoding_of(head: bytes) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         pass
+    return _legacy_encoding(head)
+
+
+def _legacy_encoding(head: bytes) -> str:
     import charset_normalizer
 
-    best = charset_normalizer.from_bytes(head).best()
-    if best is None:
+    found = list(charset_normalizer.from_bytes(head, cp_isolation=list(_LEGACY)))
+    if not found:
         raise Skip("binary, or text in an unknown encoding")
-    return best.encoding
+    # few accents fit several encodings equally well: then it is the one of most such files
+    score = (found[0].chaos, found[0].coherence)
+    alike = [match for match in found if (match.chaos, match.coherence) == score]
+    western = any("cp1252" in match.could_be_from_charset for match in alike)
+    return "cp1252" if western else found[0].encoding
 
 
 def decode(raw: bytes) -> str:

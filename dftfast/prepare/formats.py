@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -47,10 +48,13 @@ def read_documents(path: Path, settings: Settings) -> Found:
     """
     name = path.name.lower()
     reader = next((READERS[end] for end in READERS if name.endswith(end)), None)
-    if reader is None:
-        raise Skip(f"unknown kind of file ({path.suffix or 'no ending'})")
     try:
-        yield from reader(path, settings)
+        if path.is_dir():
+            os.listdir(path)  # a folder is named here for one reason alone: this fails
+        elif reader is None:
+            raise Skip(f"unknown kind of file ({path.suffix or 'no ending'})")
+        else:
+            yield from reader(path, settings)
     except OSError as error:
         raise Skip(f"cannot be read: {error.strerror or error}") from None
     except UnicodeError:

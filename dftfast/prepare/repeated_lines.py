@@ -1,5 +1,7 @@
 """Lines that stand in many documents of a source: its frame, not its texts.
 
+Documents that are the same count once: copies are left out later, and all lines of a document that
+was copied often would go with them.
 Counts are exact and on disk: hashes of lines are appended to bucket files, so that workers may
 write side by side, and a bucket is counted at a time. Memory is that of one bucket.
 """
@@ -20,6 +22,7 @@ SHARE = 0.005  # ... where they are this share of its documents, too
 FEWEST_LETTERS = 8  # "Thanks," is no frame
 LONGEST = 300  # characters; longer lines are whole paragraphs, which duplicates are found by
 _BUCKETS = 64
+_RECORD = np.dtype([("line", "<u8"), ("source", "<u8"), ("document", "<u8")])
 
 
 class Repeated:
@@ -41,7 +44,7 @@ class Repeated:
 
 
 class LineCounts:
-    """Counts in how many pieces of its source each line stands.
+    """Counts in how many different pieces of its source each line stands.
 
     Args:
         folder: where the buckets are.
@@ -55,8 +58,9 @@ class LineCounts:
     def add(self, piece: Piece) -> None:
         lines = {line.strip() for line in piece.text.split("\n")}
         whole = _hash(piece.source, "")  # counts the documents
+        document = _hash(piece.text)
         for value in (whole, *(_hash(piece.source, line) for line in lines if _counts(line))):
-            self._files[value % _BUCKETS].write(struct.pack("<QQ", value, whole))
+            self._files[value % _BUCKETS].write(struct.pack("<QQQ", value, whole, document))
 
     def close(self) -> None:
         for file in self._files:
@@ -69,15 +73,22 @@ def find_repeated(folder: Path) -> Repeated:
     frequent: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for bucket in range(_BUCKETS):
         files = sorted(folder.glob(f"{bucket:02d}.*"))
-        pairs = np.concatenate([np.fromfile(f, "<u8") for f in files] or [np.empty(0, "<u8")])
-        lines, sources = pairs.reshape(-1, 2).T
-        values, first, counts = np.unique(lines, return_index=True, return_counts=True)
-        for i in np.flatnonzero(values == sources[first]):
+        records = np.concatenate([np.empty(0, _RECORD), *(np.fromfile(f, _RECORD) for f in files)])
+        records = _once_a_document(records)
+        values, first, counts = np.unique(records["line"], return_index=True, return_counts=True)
+        sources = records["source"][first]
+        for i in np.flatnonzero(values == sources):
             documents[int(values[i])] = int(counts[i])
         many = counts >= MANY
-        frequent.append((values[many], sources[first][many], counts[many]))
+        frequent.append((values[many], sources[many], counts[many]))
     kept = [_enough(*part, documents) for part in frequent]
     return Repeated(np.sort(np.concatenate(kept)))
+
+
+def _once_a_document(records: np.ndarray) -> np.ndarray:
+    records = records[np.lexsort((records["document"], records["line"]))]
+    keys = records[["line", "document"]]
+    return records[np.append(True, keys[1:] != keys[:-1])[: len(records)]]
 
 
 def _enough(values, sources, counts, documents: dict[int, int]) -> np.ndarray:

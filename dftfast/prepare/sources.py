@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,15 @@ class SourceFile(NamedTuple):
     source: str  # as the command names it
     path: Path
 
+    @property
+    def shown(self) -> str:
+        return _readable(str(self.path))
+
+
+def _readable(name: str) -> str:
+    """A name on Linux may be any bytes; JSON and what people read may not."""
+    return name.encode("utf-8", "replace").decode()
+
 
 def find_files(sources: Sequence[str], but: Collection[Path] = ()) -> list[SourceFile]:
     """The files of all sources, each folder and pattern in the order of names.
@@ -38,10 +48,10 @@ def find_files(sources: Sequence[str], but: Collection[Path] = ()) -> list[Sourc
     for source in sources:
         paths = _paths(source)
         if not paths:
-            raise UserError(f"{source}: there is no such file, and no file of this pattern")
+            raise _names_nothing(source)
         for path in paths:
-            if path.resolve() not in but:
-                found.setdefault(path, source)
+            if Path(os.path.realpath(path)) not in but:  # resolve() raises at a loop of links
+                found.setdefault(path, _readable(source))
     return [SourceFile(i, source, path) for i, (path, source) in enumerate(found.items())]
 
 
@@ -50,11 +60,31 @@ def _paths(source: str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        inner = (each for each in path.rglob("*") if each.is_file())
-        hidden = lambda each: any(p.startswith(".") for p in each.relative_to(path).parts)
-        return sorted(each for each in inner if not hidden(each))
+        return sorted(_inside(path))
     named = glob.glob(str(path), recursive=True)
     return sorted(each for each in map(Path, named) if each.is_file())
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Files that are not hidden, and what cannot be read, which is named when its turn comes."""
+    locked: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=locked.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for each in (Path(place, name) for name in names if not name.startswith(".")):
+            if each.is_file() or not each.exists():  # the latter is a link to nothing
+                yield each
+    yield from (Path(error.filename) for error in locked)
+
+
+def _names_nothing(source: str) -> UserError:
+    path = Path(source).expanduser()
+    if source.startswith(HUB):
+        return UserError(f"{source}: the data set has no file that prepare reads")
+    if path.is_dir():
+        return UserError(f"{source}: there is no file in this folder")
+    if path.exists():
+        return UserError(f"{source}: neither a file nor a folder")
+    return UserError(f"{source}: there is no such file, and no file of this pattern")
 
 
 def _hub_folder(source: str) -> Path:
@@ -90,16 +120,16 @@ def read_pieces(
             if empty:
                 raise Skip("empty")
         except Skip as skip:
-            skipped(str(file.path), str(skip))
+            skipped(file.shown, str(skip))
 
 
 def _pieces(
     file: SourceFile, raw: Raw | Skip, settings: Settings, skipped: Skipped, number: int
 ) -> Iterator[Piece]:
     if isinstance(raw, Skip):
-        skipped(str(file.path), str(raw))
+        skipped(file.shown, str(raw))
         return
-    place = str(file.path) + (f", {raw.place}" if raw.place else "")
+    place = file.shown + (f", {raw.place}" if raw.place else "")
     lines = lines_of(raw.text)
     if not any(lines):
         skipped(place, "empty")

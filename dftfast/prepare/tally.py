@@ -17,18 +17,24 @@ class Shown:
     """The documents with the smallest hashes: the same ones whatever the order."""
 
     def __init__(self, most: int = SHOWN):
-        self.most, self._heap = most, []
+        self.most, self._heap, self._offered = most, [], 0
 
     def offer(self, identifier: str, value: dict) -> None:
         share = hash_share(identifier, "shown")
-        entry = (-share, identifier, len(self._heap), value)
+        self._offered += 1  # documents that are the same have one identifier
+        entry = (-share, identifier, -self._offered, value)
         if len(self._heap) < self.most:
             heapq.heappush(self._heap, entry)
         elif entry > self._heap[0]:
             heapq.heapreplace(self._heap, entry)
 
     def values(self) -> list[dict]:
-        return [value for *_, value in sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))]
+        return [value for *_, value in sorted(self._heap, key=_place)]
+
+
+def _place(entry: tuple) -> tuple:
+    share, identifier, offered, _ = entry
+    return -share, identifier, -offered
 
 
 @dataclass
