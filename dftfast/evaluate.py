@@ -77,7 +77,14 @@ def _parser() -> ArgumentParser:
     _add_texts(parser)
     _add_measures(parser)
     _add_assessors(parser)
-    parser.add_argument("--mauve", action="store_true", help="also MAUVE (extra `dftfast[mauve]`)")
+    parser.add_argument(
+        "--mauve",
+        action="append_const",
+        dest="also",
+        const="mauve",
+        default=[],
+        help="also MAUVE (extra `dftfast[mauve]`)",
+    )
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -178,6 +185,15 @@ def _add_assessors(parser: ArgumentParser) -> None:
         "NAME=URL,MODEL[,IN,OUT] behind an OpenAI-compatible API (extra dftfast[judge]; its key is "
         "read from NAME_API_KEY; IN and OUT are US dollars for a million tokens), or NAME=FOLDER "
         "or hub id of a model to run here; may be given more than once",
+    )
+    add(
+        "--train-judge",
+        action="append_const",
+        dest="also",
+        const="trained_judge",
+        default=[],
+        help="train a judge on the pairs of other prompts: how often it knows the output from the "
+        "human text",
     )
     add(
         "--both-orders",

@@ -57,7 +57,7 @@ def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace
     assessments = Assessments.ask(options, first, reference)
     embedder = embed(sets, options)
     results = {
-        name: evaluate(sets[name], reference, mauve=options.mauve)
+        name: evaluate(sets[name], reference, also=options.also)
         for name in tqdm(rows, desc="evaluate", unit="set")
     }
     assessments.add_estimates(results)

@@ -96,6 +96,14 @@ METRICS: dict[str, Metric] = {
         "person wrote them; the mean over detectors, where there are several.",
         percent=True,
     ),
+    "trained_judge": Metric(
+        "Judge trained here",
+        "lower",
+        "Of an output and the human text of its prompt, how often a linear classifier on "
+        "embeddings and style, trained on the pairs of other prompts, knows the output. 50% is "
+        "chance. It says nothing of quality.",
+        percent=True,
+    ),
     "jsd": Metric(
         "JSD",
         "lower",

@@ -50,6 +50,8 @@ DISTANCES = {
     "style_mmd": "style as a whole: style MMD {v}, human texts up to {top}",
     "c2st_glyphs": "quotation marks, dashes and spaces: a classifier on them alone is right about "
     "{v}, of human texts up to {top}",
+    "trained_judge": "of an output and the human text of its prompt, a judge trained on other "
+    "prompts knows the output in {v}, of two human texts in up to {top}",
     "c2st": "a classifier on embeddings is right about {v}, of human texts up to {top}",
 }
 # Features of style that say the same as a figure, which then has the word.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from dftfast.evaluation import distances, wording
 from dftfast.evaluation.adherence import adherence
@@ -13,11 +13,14 @@ from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.target_distances import token_distances
 from dftfast.evaluation.target_reference import TargetReference
 from dftfast.evaluation.textset import TextSet
+from dftfast.evaluation.trained_judge import trained_judge
 from dftfast.evaluation.two_samples import TwoSamples
+from dftfast.runtime.errors import UserError
 
 NEED_TEXTS = (
     *("mmd_characters", "c2st_glyphs", "chrf", "bleu", "self_bleu", "near_duplicates"),
 )  # and briefs, which no target has
+ALSO = {"mauve": distances.mauve, "trained_judge": trained_judge}  # where they are asked for
 
 
 def evaluate(
@@ -28,7 +31,7 @@ def evaluate(
     exclude: Iterable[int] = (),
     rounds: int = 1000,
     seed: int = 0,
-    mauve: bool = False,
+    also: Collection[str] = (),
 ) -> dict[str, Estimate]:
     """Every metric of `metrics.METRICS` that the two sets allow, in that order.
 
@@ -42,21 +45,23 @@ def evaluate(
             of one system, which all answer the same prompts: the figures are means over them.
         bandwidth, exclude, rounds, seed: as in `Reference`, which may be given instead to reuse its
             work.
-        mauve: also MAUVE (extra `dftfast[mauve]`).
+        also: what costs more and is asked for: those of `ALSO`.
 
     Raises:
         UserError: the sets cannot be compared at all.
     """
+    if unknown := set(also) - set(ALSO):
+        raise UserError(f"also: no figure {min(unknown)!r}; there are {', '.join(ALSO)}")
     if not isinstance(reference, Reference):
         reference = Reference(
             reference, bandwidth=bandwidth, exclude=exclude, rounds=rounds, seed=seed
         )
     draws = in_one_order([outputs] if isinstance(outputs, TextSet) else outputs)
-    return mean_over_draws([_of_one_draw(draw, reference, mauve) for draw in draws])
+    return mean_over_draws([_of_one_draw(TwoSamples(draw, reference), also) for draw in draws])
 
 
-def _of_one_draw(outputs: TextSet, reference: Reference, mauve: bool) -> dict[str, Estimate]:
-    s = TwoSamples(outputs, reference)
+def _of_one_draw(s: TwoSamples, also: Collection[str]) -> dict[str, Estimate]:
+    reference = s.reference
     target = reference if isinstance(reference, TargetReference) else None
     estimates = distances.embedding_mmd(s)
     estimates |= token_distances(s, target) if target else distances.token_distances(s)
@@ -64,8 +69,7 @@ def _of_one_draw(outputs: TextSet, reference: Reference, mauve: bool) -> dict[st
         "style_mmd": distances.style_mmd(s),
         "frechet": distances.frechet(s),
     } | distances.c2st(s)
-    if mauve:
-        estimates["mauve"] = distances.mauve(s)
+    estimates |= {name: figure(s) for name, figure in ALSO.items() if name in also}
     estimates |= wording.single_texts(s)
     if target:
         estimates |= dict.fromkeys(NEED_TEXTS, undefined("the target holds no texts"))

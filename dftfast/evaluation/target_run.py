@@ -48,6 +48,7 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> bool:
         texts = [text for samples in blend.samples for text in samples.texts]
         return evaluate_files(rows, [h | {"text": t} for h, t in zip(human, texts)], options)
     given = [name for name in ASKED_OF_TEXTS if getattr(options, name)]
+    given += ["train-judge"] if "trained_judge" in options.also else []
     if given:
         raise UserError(
             f"--{given[0]}: needs the human texts, which the target does not hold; make it with "
@@ -70,7 +71,7 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> bool:
         seed=options.seed,
     )
     results = {
-        name: evaluate(sets[name], reference, mauve=options.mauve)
+        name: evaluate(sets[name], reference, also=options.also)
         for name in tqdm(rows, desc="evaluate", unit="set")
     }
     about = _about(blend, reference, options)

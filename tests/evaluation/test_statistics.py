@@ -250,7 +250,7 @@ def test_sets_that_share_only_some_prompts_are_refused(sets):
 def test_mauve_is_that_of_mauve_text_with_an_interval(sets):
     mauve = pytest.importorskip("mauve")
     x, y = sets(80, 1, shift=0.4), sets(80, 0)
-    mauve = evaluate(x, Reference(y, rounds=100), mauve=True)["mauve"]
+    mauve = evaluate(x, Reference(y, rounds=100), also=["mauve"])["mauve"]
     expected = mauve.compute_mauve(
         p_features=y.embeddings, q_features=x.embeddings, seed=0, verbose=False
     ).mauve
@@ -258,14 +258,14 @@ def test_mauve_is_that_of_mauve_text_with_an_interval(sets):
         mauve.value == pytest.approx(expected, rel=1e-6)
         and 0 < mauve.low < mauve.value < mauve.high
     )
-    assert evaluate(y, Reference(y, rounds=50), mauve=True)["mauve"].value == pytest.approx(
+    assert evaluate(y, Reference(y, rounds=50), also=["mauve"])["mauve"].value == pytest.approx(
         1, abs=0.02
     )
 
 
 def test_mauve_without_the_extra_says_what_to_install(sets, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mauve.compute_mauve", None)
-    mauve = evaluate(sets(20, 1), Reference(sets(20, 0), rounds=30), mauve=True)["mauve"]
+    mauve = evaluate(sets(20, 1), Reference(sets(20, 0), rounds=30), also=["mauve"])["mauve"]
     assert mauve.value is None and mauve.reason == "install dftfast[mauve]"
 
 

@@ -117,6 +117,7 @@ def test_what_a_target_cannot_do_is_refused(world, tmp_path, monkeypatch, capsys
     for given, why in (
         (["--target", str(private)], "can train, not evaluate"),
         (["--target", str(plain), "--judge", "a=http://x,y"], "--judge: needs the human texts"),
+        (["--target", str(plain), "--train-judge"], "--train-judge: needs the human texts"),
         (["--target", str(plain), "--embedder", "./none"], "./none"),
         (["--target", f"{plain},{plain}"], "give every target a weight"),
         (["--target", outputs], "no target can be read"),

@@ -24,7 +24,7 @@ GROUPS = {
     "Length": ("length_mean", "length_sd", "cut_by_length"),
     "Copying": ("repeated_words", "self_bleu", "near_duplicates", "longest_copy", "copied"),
     "The brief": ("length_error", "em_dash_error", "outline_coverage"),
-    "Judged": (*(m for m in METRICS if m.startswith("jmq")), "called_human"),
+    "Judged": (*(m for m in METRICS if m.startswith("jmq")), "called_human", "trained_judge"),
 }
 
 

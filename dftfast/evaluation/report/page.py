@@ -32,7 +32,7 @@ from dftfast.evaluation.textset import TextSet
 L2 = ("token_l2_1", "token_l2_2", "token_l2_3")
 MAIN = (  # what the verdict counts
     *("mmd", "mmd_unseen", "mmd_characters", *L2, "jsd", "style_mmd", "frechet", "c2st"),
-    *("c2st_unseen", "jmq"),
+    *("c2st_unseen", "jmq", "trained_judge"),
     *("called_human", "mauve", "self_bleu", "near_duplicates", "same_start", "foreign_script"),
 )
 PAIRED = ("mmd", "token_l2_1", "c2st", "self_bleu")
