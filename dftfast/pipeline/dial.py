@@ -1,19 +1,21 @@
 """One dial: how much of everything a run does in the minutes that it is given.
 
 What a second of this machine does is measured, and of the corpus there is what there is. Shares of
-the time: a fifth for fine-tuning, a fifth for the answers that are compared, the rest for phases.
+the time: a fifth for fine-tuning, a fifth for the answers that are compared and for measuring them,
+the rest for phases.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from dftfast.config import Config
 from dftfast.pipeline.pace import Work
+from dftfast.pipeline.report_cost import report_seconds
 from dftfast.runtime.errors import UserError
 
-FIXED = 45.0  # seconds: loading, packing and the report's own
-SHARE = 0.2  # of the time, for fine-tuning; and again for the compared answers
+SHARE = 0.2  # of the time, for fine-tuning; and again for the compared answers and the report
 PHASES, CANDIDATES = 8, 12  # at most
 FEWEST_PROMPTS = 24  # of a phase, of validation and of the report: fewer say nothing
 A_PHASE = 160  # prompts: another phase is worth more than more prompts in one
@@ -27,6 +29,8 @@ class Supply:
         variants: fine-tuned models, each counted by its share of the texts and its epochs.
         samplers: settings that every variant is sampled at, all variants together.
         draws: answers to a prompt by each.
+        rounds: of resampling, for each figure of the report.
+        fixed: seconds of what the dial does not set: loading, and a race.
     """
 
     train: int
@@ -37,6 +41,13 @@ class Supply:
     variants: float = 1.0
     samplers: int = 3
     draws: int = 2
+    rounds: int = 1000
+    fixed: float = 0.0
+
+    def compared(self, prompts: int) -> float:
+        """Seconds of the answers to so many held-out prompts, and of measuring them."""
+        sets = self.draws * (self.samplers + 1)
+        return prompts * sets * self.sampled + report_seconds(prompts, sets, self.rounds)
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,10 @@ class Choice:
         return Work(fitted + learnt, compared + learnt + validated)
 
     def seconds(self, supply: Supply) -> float:
-        work = self.work(supply)
-        return FIXED + work.trained * supply.trained + work.sampled * supply.sampled
+        work, sets = self.work(supply), supply.draws * (supply.samplers + 1)
+        report = report_seconds(self.held_out, sets, supply.rounds)
+        work_seconds = work.trained * supply.trained + work.sampled * supply.sampled
+        return supply.fixed + work_seconds + report
 
     def into(self, config: Config) -> Config:
         """The configuration with these numbers."""
@@ -95,7 +108,7 @@ def choose(minutes: float, supply: Supply) -> Choice:
     Raises:
         UserError: the least that says anything takes longer.
     """
-    time = 60 * minutes - FIXED
+    time = 60 * minutes - supply.fixed
     held_out, validation = (min(FEWEST_PROMPTS, n) for n in _parts(supply))
     least = Choice(FEWEST_PROMPTS, held_out, validation, 1, 24, 2)
     if least.seconds(supply) > 60 * minutes:
@@ -104,9 +117,10 @@ def choose(minutes: float, supply: Supply) -> Choice:
             "this model on this machine; give more, or a smaller model"
         )
     texts = _within(SHARE * time / (supply.variants * supply.trained), supply.train)
-    answers = supply.draws * (supply.samplers + 1) * supply.sampled
-    held_out = _within(SHARE * time / answers, supply.held_out)
-    spent = texts * supply.variants * supply.trained + held_out * answers
+    prompts = range(supply.held_out + 1)
+    fitting = bisect_right(prompts, SHARE * time, key=supply.compared) - 1
+    held_out = _within(fitting, supply.held_out)
+    spent = texts * supply.variants * supply.trained + supply.compared(held_out)
     left = time - spent
     validation = _within(0.1 * left / (3 * supply.sampled), supply.validation)
     one = supply.trained + supply.sampled  # a candidate, sampled and learnt

@@ -21,10 +21,14 @@ CPU, GPU = (1024, 32, 32), (16_384, 512, 64)
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second, prompts included in what is trained on and left out of what is sampled."""
+    """Tokens a second, prompts included in what is trained on and left out of what is sampled.
+
+    Of what is embedded, texts a second.
+    """
 
     trained: float
     sampled: float
+    embedded: float
 
 
 def measure_speed(run: Run) -> Speed:
@@ -54,7 +58,9 @@ def measure_speed(run: Run) -> Speed:
     requests = [Request(i, e.prompt, sampler) for i, e in enumerate(examples)]
     sampled = _rate(lambda: len(engine.generate(requests).tokens), run.device)
     engine.release()
-    return Speed(trained, sampled)
+    own = [document.text for document in run.split.train[:texts]]
+    embedded = _rate(lambda: len(run.embed(own)), run.device)
+    return Speed(trained, sampled, embedded)
 
 
 def _rate(work: Callable[[], int], device: torch.device) -> float:

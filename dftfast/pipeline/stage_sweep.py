@@ -11,6 +11,7 @@ import logging
 from itertools import product
 from pathlib import Path
 
+from dftfast.config import Config
 from dftfast.data.generations import read_draws
 from dftfast.evaluation import Reference, TextSet, evaluate
 from dftfast.evaluation.report import MAIN
@@ -30,9 +31,9 @@ ROUNDS = 20  # of resampling in a race, whose intervals nobody reads
 
 def sweep(run: Run) -> None:
     documents = run.held_out[: run.config.sweep.prompts]
-    if run.config.sweep.race and not on_rank0(finalists_file(run).exists):
-        found = race(run)
-        on_rank0(lambda: write_json(finalists_file(run), found))
+    if run.config.sweep.race and on_rank0(lambda: read_race(run))["views"] != views(run.config):
+        ended = {"views": views(run.config), "finalists": race(run)}
+        on_rank0(lambda: write_json(finalists_file(run), ended))
     for name in variants(run):
         files = sweep_files(run, name)
         if run.missing_draws(documents, files):
@@ -78,12 +79,25 @@ def finalists_file(run: Run) -> Path:
     return run.path / "generations" / "sft" / "race" / "finalists.json"
 
 
+def read_race(run: Run) -> dict:
+    """How the last race ended: `finalists`, and the `views` that they were the best in."""
+    try:
+        return json.loads(finalists_file(run).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"views": None, "finalists": {}}
+
+
+def views(c: Config) -> list[str | None]:
+    """The embedders that a race sees answers by: with others it ends differently."""
+    return [c.evaluation.embedder, c.evaluation.unseen_embedder]
+
+
 def sweep_files(run: Run, variant: str) -> dict[Path, Sampler]:
     """File of generations -> sampler: of those settings that answer the held-out prompts."""
     files = grid(run, variant, run.path / "generations" / "sft")
     if not run.config.sweep.race:
         return files
-    left = json.loads(on_rank0(lambda: finalists_file(run).read_text(encoding="utf-8")))
+    left = on_rank0(lambda: read_race(run))["finalists"]
     return {path: sampler for path, sampler in files.items() if path.stem in left}
 
 
@@ -106,10 +120,16 @@ def samplers(run: Run) -> dict[str, Sampler]:
 def settings_left(run: Run) -> int:
     """Settings that answer the held-out prompts; of a race the most that it can leave."""
     every = len(variants(run)) * len(samplers(run))
-    return min(every, FINALISTS * len(MAIN)) if run.config.sweep.race else every
+    return min(every, most_finalists()) if run.config.sweep.race else every
+
+
+def most_finalists() -> int:
+    """The most settings that a race can leave."""
+    return FINALISTS * len(MAIN)
 
 
 def answers_needed(run: Run, prompts: int) -> int:
     """Texts that the stage samples for so many held-out prompts."""
-    in_race = len(variants(run)) * len(samplers(run)) * (run.config.sweep.race or 0)
+    asked = len(run.split.validation[: run.config.sweep.race or 0])
+    in_race = len(variants(run)) * len(samplers(run)) * asked
     return in_race + settings_left(run) * prompts * run.config.evaluation.draws

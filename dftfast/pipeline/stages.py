@@ -38,7 +38,7 @@ from dftfast.pipeline.stage_baselines import baselines
 from dftfast.pipeline.stage_dft import dft, dft_sampler
 from dftfast.pipeline.stage_report import report
 from dftfast.pipeline.stage_sft import fine_tune
-from dftfast.pipeline.stage_sweep import sweep
+from dftfast.pipeline.stage_sweep import sweep, views
 from dftfast.rollout.fp8 import check_card
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file, digest, write_json
@@ -105,11 +105,13 @@ def stages(c: Config) -> list[Stage]:
     trained = (*tuned, c.rollout, one_phase, c.evaluation.prompts, *embedders)
     others = (*trained, c.dft.phases, c.baselines)
     draws = str(c.evaluation.draws)
+    # answers stay, but with another embedder others of them may be the best
+    raced = f"{draws} {digest(views(c))}" if c.sweep.race else draws
     of_dft = ["dft", "merged", "generations/dft.jsonl"]
     of_others = ["baselines", "generations/baselines"]
     return [
         Stage("sft", tuned, ["sft"], fine_tune),
-        Stage("sweep", sampled, ["generations/sft"], sweep, draws),
+        Stage("sweep", sampled, ["generations/sft"], sweep, raced),
         Stage("dft", trained, of_dft, dft, f"{c.dft.phases} {draws}"),
         *([Stage("baselines", others, of_others, baselines, draws)] if c.baselines.methods else []),
         Stage(

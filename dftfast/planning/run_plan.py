@@ -15,6 +15,7 @@ from dftfast.dft.stored_rollouts import WAVES
 from dftfast.model.config import ModelConfig
 from dftfast.optimise.distributed import balanced_parts
 from dftfast.pipeline.run import CPU_SEQUENCES, GPU_SEQUENCES
+from dftfast.pipeline.stage_sweep import most_finalists
 from dftfast.planning.card_memory import CardMemory, card_memory
 from dftfast.planning.chips import Chip
 from dftfast.planning.rollout_steps import token_steps
@@ -105,7 +106,7 @@ class RunPlan:
 
     @cached_property
     def sweep(self) -> StagePlan:
-        """Every variant answers every prompt by every sampler."""
+        """Every variant answers every prompt by every sampler; after a race the best of them do."""
         c = self.config
         limits = (c.sweep.prompts, c.evaluation.prompts)
         prompts = min([self.held_out, *(limit for limit in limits if limit)])
@@ -115,10 +116,14 @@ class RunPlan:
                 c.sweep.temperatures, c.sweep.top_p, c.sweep.top_k, c.sweep.min_p
             )
         ]
-        answers = len(samplers) * c.evaluation.draws
-        one = self.sample(self.corpus.first(prompts), answers, float(np.mean(samplers)))
+        answers, filtered = len(samplers) * c.evaluation.draws, float(np.mean(samplers))
         variants = len(c.sft.learning_rates) * len(c.sft.fractions) * len(c.sft.epochs)
-        return replace(one * variants, stage="sweep")
+        whole = self.sample(self.corpus.first(prompts), answers, filtered) * variants
+        if c.sweep.race:
+            asked = min(c.sweep.race, max(round(len(self.corpus) * c.data.validation_share), 1))
+            race = self.sample(self.corpus.first(asked), len(samplers), filtered) * variants
+            whole = race + whole * min(1.0, most_finalists() / (variants * len(samplers)))
+        return replace(whole, stage="sweep")
 
     @cached_property
     def phase(self) -> StagePlan:

@@ -11,9 +11,12 @@ from tiny_run import flags, options
 
 from dftfast.config import parse_command_line
 from dftfast.pipeline import Run
-from dftfast.pipeline.forecast import Lengths, dialled
+from dftfast.pipeline.banner import stage_work
+from dftfast.pipeline.forecast import Lengths, dialled, race_seconds
 from dftfast.pipeline.pace import Work
+from dftfast.pipeline.report_cost import report_seconds
 from dftfast.pipeline.speed import Speed, measure_speed
+from dftfast.pipeline.stage_sweep import ROUNDS, answers_needed
 from dftfast.pipeline.stages import check_input
 from dftfast.rollout.memory import GIB
 from dftfast.runtime.errors import UserError
@@ -107,27 +110,29 @@ def test_a_dry_run_says_what_it_will_take_and_writes_nothing(model, corpus, tmp_
     main([*options(model, corpus, tmp_path / "run"), "--dry-run"])
     text = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
-    assert {"model", "corpus", "sft", "sweep", "dft", "all", "memory", "measured"} <= set(rows)
+    assert {"model", "corpus", "sft", "sweep", "dft", "report", "all", "memory", "measured"} <= set(
+        rows
+    )
     assert not (tmp_path / "run").exists()
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_the_estimate_is_work_over_speed():
-    lengths, speed = Lengths(prompt=100, text=50), Speed(trained=1500, sampled=25)
-    assert lengths.seconds(Work(trained=30, sampled=10), speed) == 30 * 150 / 1500 + 10 * 50 / 25
+    lengths, speed = Lengths(prompt=100, text=50), Speed(trained=1500, sampled=25, embedded=10)
+    assert lengths.seconds(Work(trained=30, sampled=10), speed) == 30 * 2 * 150 / 3000 + 10 * 2 + 1
 
 
 def test_speeds_are_of_this_model_here(model, corpus, tmp_path):
     run = job(model, corpus, tmp_path)
     speed = measure_speed(run)
-    assert speed.trained > 0 and speed.sampled > 0
+    assert speed.trained > 0 and speed.sampled > 0 and speed.embedded > 0
     assert not (tmp_path / "run").exists()
 
 
 def test_the_dial_sets_the_sizes_and_a_second_start_keeps_them(
     model, corpus, tmp_path, monkeypatch
 ):
-    speed = Speed(trained=2000.0, sampled=2000.0)
+    speed = Speed(trained=2000.0, sampled=2000.0, embedded=200.0)
     monkeypatch.setattr("dftfast.pipeline.forecast.measure_speed", lambda run: speed)
     run = job(model, corpus, tmp_path, **{"run.minutes": 5})
     chosen = dialled(run)
@@ -138,3 +143,17 @@ def test_the_dial_sets_the_sizes_and_a_second_start_keeps_them(
     monkeypatch.setattr("dftfast.pipeline.forecast.measure_speed", None)  # not asked again
     assert dialled(job(model, corpus, tmp_path, **{"run.minutes": 5})).config == chosen.config
     assert dialled(job(model, corpus, tmp_path)).config.run.minutes is None
+
+
+def test_a_race_is_counted_by_the_dial_and_by_the_dry_run(model, corpus, tmp_path):
+    """40 validation prompts, 2 samplers, one variant; then 2 settings are left at most."""
+    run = job(model, corpus, tmp_path, **{"sweep.race": 40})
+    speed, lengths = Speed(trained=2000.0, sampled=2000.0, embedded=200.0), Lengths(20, 30)
+    answers = lengths.seconds(Work(sampled=80), speed)
+    assert race_seconds(run, lengths, speed) == answers + report_seconds(40, 2, ROUNDS)
+    without = job(model, corpus, tmp_path)
+    assert race_seconds(without, lengths, speed) == 0
+    sampled = [stage_work(each)["sweep"].sampled for each in (run, without)]
+    assert sampled[0] - sampled[1] == 80
+    many = job(model, corpus, tmp_path, **{"sweep.race": 10**6})  # more than there are
+    assert answers_needed(many, 0) == 2 * len(many.split.validation)

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from dftfast.config import load_config
-from dftfast.pipeline.dial import FIXED, Choice, Supply, choose
+from dftfast.pipeline.dial import Choice, Supply, choose
+from dftfast.pipeline.report_cost import PAIR, ROUND, SET
 from dftfast.runtime.errors import UserError
 
 # seconds of a trained and of a sampled text: SmolLM2-135M on two cores, on a card, Qwen3-4B on one
@@ -51,6 +52,13 @@ def test_a_small_corpus_leaves_time_rather_than_repeat_itself():
     assert chosen.seconds(there) < 0.75 * 36_000
 
 
+def test_the_report_is_within_its_share():
+    """On a card ten thousand prompts are answered in no time, and measured for hours."""
+    there = supply("a card", "large", samplers=12)
+    chosen = choose(60, there)
+    assert there.compared(chosen.held_out) <= 0.2 * 3600 < there.compared(chosen.held_out + 1)
+
+
 def test_too_little_time_is_refused_with_the_least():
     with pytest.raises(UserError, match=r"run.minutes: the least run takes about \d+ minutes"):
         choose(1, supply("two cores", "small"))
@@ -58,10 +66,24 @@ def test_too_little_time_is_refused_with_the_least():
 
 def test_the_work_is_that_of_the_pipelines_stages():
     """By hand: 100 texts once; 10 prompts twice by 3 settings and DFT; 2 phases of 20 x 6."""
-    there = Supply(1000, 100, 100, trained=1.0, sampled=10.0)
+    there = Supply(1000, 100, 100, trained=1.0, sampled=10.0, fixed=45.0)
     work = Choice(100, 10, 30, 2, 20, 6).work(there)
     assert work == (100 + 240, 10 * 2 * 4 + 240 + 3 * 30)
-    assert Choice(100, 10, 30, 2, 20, 6).seconds(there) == FIXED + 340 + 10 * 410
+    report = 2 * 4 * (SET + 10 * 10 * (PAIR + 1000 * ROUND))
+    seconds = Choice(100, 10, 30, 2, 20, 6).seconds(there)
+    assert seconds == pytest.approx(45 + 340 + 10 * 410 + report)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_is_fixed_is_taken_off_and_many_rounds_leave_fewer_prompts(machine):
+    """A race of 20 minutes, and a report of ten times as many rounds."""
+    plain, raced = supply(machine, "large"), supply(machine, "large", fixed=1200)
+    chosen = choose(60, raced)
+    assert chosen.seconds(raced) == pytest.approx(3600, rel=0.25)
+    assert chosen.work(raced) < choose(60, plain).work(plain)
+    slow = supply(machine, "large", rounds=10_000)
+    assert choose(60, slow).seconds(slow) == pytest.approx(3600, rel=0.25)
+    assert choose(600, slow).held_out < choose(600, plain).held_out
 
 
 def test_the_numbers_are_keys():

@@ -40,7 +40,8 @@ def test_settings_that_lost_are_not_asked_again(model, corpus, tmp_path, monkeyp
     raced = {path.stem: path for path in (folder / "race").glob("*.jsonl")}
     assert len(raced) == 2 * 2 * 2
     assert "full lr=0.01 data=1 epochs=2 T=0.8 top-p=1 top-k=0 min-p=0.1" in raced
-    left = json.loads((folder / "race" / "finalists.json").read_text())
+    ended = json.loads((folder / "race" / "finalists.json").read_text())
+    left = ended["finalists"]
     assert {metric for metrics in left.values() for metric in metrics} <= set(MAIN)
     answered = {path.stem: path for path in folder.glob("*.jsonl")}
     assert 1 <= len(left) <= 2 and set(answered) == set(left)
@@ -52,4 +53,11 @@ def test_settings_that_lost_are_not_asked_again(model, corpus, tmp_path, monkeyp
     assert set(systems) == {*left, "dft"}
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
     main([*arguments, "--evaluation.rounds=30"])
-    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
+    times = lambda: {path: path.stat().st_mtime_ns for path in folder.rglob("*.jsonl")}
+    assert before == times()
+    main([*arguments, "--evaluation.unseen_embedder=character-ngrams"])
+    again = json.loads((folder / "race" / "finalists.json").read_text())
+    assert again["views"] == ["character-ngrams"] * 2 != ended["views"]  # the race is run anew
+    assert before.items() <= times().items()  # on the answers that are there
+    systems = json.loads((out / "results.json").read_text())["systems"]
+    assert set(systems) == {*again["finalists"], "dft"}

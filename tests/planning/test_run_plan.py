@@ -34,6 +34,19 @@ def stages(*arguments, **options):
     return {stage.stage: stage for stage in plan(*arguments, **options).stages()}
 
 
+def test_a_race_costs_its_answers_and_leaves_fewer_to_give():
+    """A grid of 300 settings: all of them on every prompt, or on a few and then the best."""
+    grid = {"sweep__temperatures": "0.6,0.7,0.8,0.9,1", "sweep__min_p": "0,0.02,0.05,0.1"}
+    grid |= {"sweep__top_p": "0.9,0.95,1", "sft__epochs": "1,2,3,4,5"}
+    whole = stages("Qwen/Qwen3-8B", 1, **grid)["sweep"]
+    raced = stages("Qwen/Qwen3-8B", 1, sweep__race="50", **grid)["sweep"]
+    more = stages("Qwen/Qwen3-8B", 1, sweep__race="100", **grid)["sweep"]
+    assert raced.seconds < more.seconds < whole.seconds
+    few = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="0.9,1")["sweep"]
+    race = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="0.9,1", sweep__race="50")["sweep"]
+    assert race.seconds > few.seconds  # all settings go on
+
+
 def test_shares_are_those_of_the_measured_card():
     found = dataclasses.asdict(read_shares(H100_RESULTS))
     wanted = dataclasses.asdict(H100_SHARES)
