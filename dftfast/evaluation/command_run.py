@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dftfast.evaluation.assessors import Assessments
+from dftfast.evaluation.blend_place import BlendEnds
 from dftfast.evaluation.ci_report import report_checks
 from dftfast.evaluation.command_sets import corpus_texts, embed, text_sets, tokenise
 from dftfast.evaluation.headline import terminal_answer
@@ -29,10 +30,12 @@ from dftfast.runtime.version import __version__
 log = logging.getLogger(__name__)
 
 
-def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace) -> bool:
+def evaluate_files(
+    rows: dict[str, Draws], human: list[dict], options: Namespace, ends: BlendEnds | None = None
+) -> bool:
     """Match, measure and report the draws of each system beside the human texts.
 
-    Returns whether all checks of `--check` passed.
+    `ends` is what these were blended from. Returns whether all checks of `--check` passed.
     """
     from rich.console import Console
 
@@ -74,7 +77,8 @@ def evaluate_files(rows: dict[str, Draws], human: list[dict], options: Namespace
             first,
             candidate=options.candidate,
             context=ReportContext(
-                reference, samplers, token_name, about, **records, findings=findings, notes=notes
+                *(reference, samplers, token_name, about),
+                **{**records, "findings": findings, "notes": notes, "ends": ends},
             ),
         )
     else:

@@ -6,21 +6,16 @@ import logging
 from argparse import Namespace
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from dftfast.distribution.mmd import median_bandwidth
-from dftfast.distribution.private_target import PrivateTarget
 from dftfast.distribution.target_blend import Blend
-from dftfast.evaluation import quadratic
+from dftfast.evaluation.blend_place import BlendEnds, places
 from dftfast.evaluation.command_run import evaluate_files
 from dftfast.evaluation.command_sets import embed, text_sets, tokenise
-from dftfast.evaluation.embedding import rbf
 from dftfast.evaluation.matching import Draws, matched
 from dftfast.evaluation.results import terminal_table, write_results
 from dftfast.evaluation.suite import evaluate
 from dftfast.evaluation.target_reference import TargetReference, TargetTexts
-from dftfast.evaluation.textset import TextSet
 from dftfast.model.identity import embedder_hash, tokenizer_hash
 from dftfast.model.pretrained import resolve_model
 from dftfast.runtime.errors import UserError
@@ -46,7 +41,9 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> bool:
     options.reference = str(blend)
     if blend.samples is not None:
         texts = [text for samples in blend.samples for text in samples.texts]
-        return evaluate_files(rows, [h | {"text": t} for h, t in zip(human, texts)], options)
+        human = [h | {"text": t} for h, t in zip(human, texts)]
+        ends = BlendEnds.of_targets(blend, are_reference=True) if len(blend.files) > 1 else None
+        return evaluate_files(rows, human, options, ends)
     given = [name for name in ASKED_OF_TEXTS if getattr(options, name)]
     given += ["train-judge"] if "trained_judge" in options.also else []
     if given:
@@ -76,7 +73,9 @@ def evaluate_target(rows: dict[str, Draws], options: Namespace) -> bool:
     }
     about = _about(blend, reference, options)
     if len(blend.files) > 1:
-        about |= {"ends": between(blend, {name: draws[0] for name, draws in sets.items()})}
+        first = {name: np.asarray(draws[0].embeddings) for name, draws in sets.items()}
+        found = places(BlendEnds.of_targets(blend), first)
+        about |= {"ends": {name: place.to_json() for name, place in found.items()}}
     _show(results, about, options)
     return True
 
@@ -100,30 +99,6 @@ def same_models(blend: Blend, options: Namespace) -> None:
     options.unseen_embedder = blend.header["unseen_embedder"]
 
 
-def between(blend: Blend, outputs: dict[str, TextSet]) -> dict[str, dict[str, float]]:
-    """MMD² of the outputs of each system, and of each end itself, from each end of a blend.
-
-    All with one bandwidth, the median distance of the blend's texts.
-    """
-    ends = {
-        file.path.name: file.target.embeddings.numpy()[rows]
-        for file, rows in zip(blend.files, blend.rows)
-        if not isinstance(file.target, PrivateTarget)
-    }
-    rows = np.concatenate(list(ends.values()))
-    h = median_bandwidth(torch.from_numpy(rows))
-    systems = {name: np.asarray(texts.embeddings) for name, texts in outputs.items()}
-    return {
-        name: {end: _mmd2(x, y, h) for end, y in ends.items() if end != name}
-        for name, x in (systems | ends).items()
-    }
-
-
-def _mmd2(x: np.ndarray, y: np.ndarray, bandwidth: float) -> float:
-    kernels = rbf(x, x, bandwidth), rbf(y, y, bandwidth), rbf(x, y, bandwidth)
-    return quadratic.UStatistic(*kernels, paired=False).value()
-
-
 def _about(blend: Blend, reference: TargetReference, options: Namespace) -> dict[str, object]:
     return {
         "target": str(blend),
@@ -142,8 +117,18 @@ def _show(results: dict, about: dict, options: Namespace) -> None:
     from rich.console import Console
 
     Console().print(terminal_table(results, options.candidate))
-    for name, distances in about.get("ends", {}).items():
-        print(f"MMD² of {name} from " + ", ".join(f"{e} {d:.4f}" for e, d in distances.items()))
+    for name, place in about.get("ends", {}).items():
+        print(_in_words(name, place))
     print("BLEU, chrF, self-BLEU and near-duplicates, judges and pages need texts.")
     if options.out:
         print(f"figures: {write_results(options.out, results, options.candidate, about)}")
+
+
+def _in_words(name: str, place: dict) -> str:
+    shares = ", ".join(
+        f"{100 * f['value']:.0f}% {end} ({100 * f['low']:.0f} to {100 * f['high']:.0f})"
+        for end, f in place["shares"].items()
+    )
+    distances = "".join(f", from {end} {d:.4f}" for end, d in place["mmd2"].items())
+    nearest = f"is nearest to {shares}; " if shares else ""
+    return f"{name} {nearest}MMD² from the blend {place['mmd2_from_blend']:.4f}{distances}"

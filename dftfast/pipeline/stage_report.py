@@ -18,6 +18,7 @@ from dftfast.evaluation.judge import Judged, judge_estimates, judge_record
 from dftfast.evaluation.outcome import find
 from dftfast.model.embedder import Embedder
 from dftfast.optimise.distributed import rank
+from dftfast.pipeline.blend_texts import blend_ends
 from dftfast.pipeline.judging import judged_best
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_baselines import baseline_files
@@ -48,6 +49,7 @@ def report(run: Run) -> UserError | None:
             text_set(run, path.stem, documents, [r["text"] for r in rows], unseen, rows)
             for rows in draws
         ]
+    ends = blend_ends(run)
     if rank():
         return None
     corpus, special = [document.text for document in run.split.train], run.tokenizer.special_ids
@@ -74,7 +76,7 @@ def report(run: Run) -> UserError | None:
     findings = find(results, first, reference, token_name)
     write_results(run.path, results, candidate="dft", about=about, judges=judges, findings=findings)
     context = ReportContext(
-        reference, token_name=token_name, about=about, judges=judges, findings=findings
+        reference, token_name=token_name, about=about, judges=judges, findings=findings, ends=ends
     )
     write_report(run.path, results, first, candidate="dft", context=context)
     return unjudged

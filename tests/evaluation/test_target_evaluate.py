@@ -96,18 +96,33 @@ def test_only_some_prompts_are_answered(world):
     assert found["token_l2_1"]["reason"] == "the outputs answer some prompts of the target"
 
 
-def test_a_blend_lies_between_its_ends(world, sets, tmp_path):
+def test_a_blend_lies_between_its_ends(world, sets, tmp_path, capsys):
     make, figures, _ = world
     other = sets(30, 6, prefix="o")
     other.texts = [text.upper() for text in other.texts]
     one = make("one.target")
     two = make("two.target", corpus=save(tmp_path / "other.jsonl", other))
     found = figures("apart", "--target", f"{one}:0.5,{two}:0.5")
-    ends = found["about"]["ends"]
-    assert ends["apart"]["one.target"] < ends["apart"]["two.target"]
-    assert ends["one.target"] == pytest.approx({"two.target": ends["two.target"]["one.target"]})
+    ends = found["about"]["ends"]["apart"]
+    assert ends["shares"]["one.target"]["value"] > 0.75 > ends["shares"]["two.target"]["value"]
+    distances = ends["mmd2"]
+    assert distances["one.target"] < ends["mmd2_from_blend"] < distances["two.target"]
     mmd2 = found["systems"]["apart"]["mmd2"]["value"]
-    assert ends["apart"]["one.target"] < mmd2 < ends["apart"]["two.target"]
+    assert distances["one.target"] < mmd2 < distances["two.target"]
+    said = capsys.readouterr().out
+    assert "apart is nearest to" in said and "from two.target" in said
+
+
+def test_a_blend_with_texts_has_its_place_in_the_report(world, sets, tmp_path):
+    make, figures, _ = world
+    one = make("one.target", "--with-texts")
+    other = save(tmp_path / "other.jsonl", sets(30, 6, prefix="o"))
+    two = make("two.target", "--with-texts", corpus=other)
+    figures("apart", "--target", f"{one}:0.25,{two}:0.75")
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["blend"]
+    assert record["weights"] == {"one.target": 0.25, "two.target": 0.75}
+    assert record["systems"].keys() == {"apart"}
+    assert record["systems"]["apart"]["mmd2"].keys() == record["weights"].keys()
 
 
 def test_what_a_target_cannot_do_is_refused(world, tmp_path, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from dftfast.distribution.samples import Samples
 from dftfast.distribution.target_file import load_target
 from dftfast.distribution.targets import Target
 from dftfast.pipeline import Run
+from dftfast.pipeline.blend_texts import blend_ends
 from dftfast.pipeline.run_target import check_target, reference
 from dftfast.runtime.errors import UserError
 
@@ -111,10 +112,24 @@ def test_blended_corpora_are_split_and_drawn_as_weighed(model, corpus, tmp_path)
         "".join(json.dumps({**row, "text": f"Sir, {row['text']}"}) + "\n" for row in rows),
         encoding="utf-8",
     )
-    run = run_towards(model, f"{corpus},{other}", "--data.blend=3,1", "--data.limit=none")
+    given = ["--data.blend=3,1", "--data.limit=none", f"--out={tmp_path / 'run'}"]
+    run = run_towards(model, f"{corpus},{other}", *given)
     for part in (run.uncounted_split.train[:40], run.uncounted_split.train):
         strange = sum(document.text.startswith("Sir,") for document in part)
         assert strange / len(part) == pytest.approx(0.25, abs=0.08)
+    ends = blend_ends(run)
+    assert ends is not None and ends.weights == {corpus.name: 0.75, "other.jsonl": 0.25}
+    strange = [d.text for d in run.split.train if d.text.startswith("Sir,")]
+    np.testing.assert_array_equal(ends.embeddings["other.jsonl"], run.embed(strange))
+
+
+def test_the_ends_of_blended_targets(model, corpus, of_training_texts):
+    paths = [of_training_texts(name) for name in ("h.target", "i.target")]
+    run = run_towards(model, corpus, f"--target={paths[0]}:3,{paths[1]}:1")
+    ends = blend_ends(run)
+    assert ends is not None and ends.weights == {"h.target": 0.75, "i.target": 0.25}
+    assert len(ends.embeddings["h.target"]) == 3 * len(ends.embeddings["i.target"])
+    assert blend_ends(run_towards(model, corpus, f"--target={paths[0]}")) is None
 
 
 def test_check_takes_the_rules_of_a_target(of_training_texts, corpus, tmp_path, capsys):

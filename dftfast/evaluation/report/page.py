@@ -14,6 +14,7 @@ from dftfast.evaluation.outcome import find
 from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.assessor_tables import detector_tables, judge_tables
+from dftfast.evaluation.report.blend_table import blend_table
 from dftfast.evaluation.report.curves import PHASE_FIGURES, phases, training_curves
 from dftfast.evaluation.report.figures import strips
 from dftfast.evaluation.report.names import numbers, sampler_of
@@ -64,7 +65,7 @@ class Page:
         self.findings = context.findings or find(
             results, generations, self.reference, context.token_name
         )
-        self.notes = list(context.notes)
+        self.notes, self.ends = list(context.notes), context.ends
         self.colours = {"human": "var(--human)"} | {
             name: "var(--ours)" if name == (candidate or self.shown[0]) else f"var(--s{k % 6})"
             for k, name in enumerate(self.shown)
@@ -121,7 +122,17 @@ class Page:
             "training": training_curves(folder / "log.jsonl"),
             "phases": phases(folder / "dft" / "phases.json"),
             "phase_figures": list(PHASE_FIGURES),
+            "blend": self._blend(),
         }
+
+    def _blend(self) -> dict | None:
+        """Where the human texts, the systems that are shown and few others lie in a blend."""
+        names = [n for n in dict.fromkeys(["human", *reversed(self.shown), *self._few()])]
+        return blend_table(
+            self.ends,
+            {n: self.generations[n] for n in names if n in self.generations},
+            self.colours,
+        )
 
     def _few(self) -> list[str]:
         """Systems for tables of a row each, the candidate first.

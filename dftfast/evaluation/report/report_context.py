@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dftfast.evaluation.blend_place import BlendEnds
 from dftfast.evaluation.outcome import Finding
 from dftfast.evaluation.reference import Reference
 
@@ -23,6 +24,7 @@ class ReportContext:
         judges: what each judge says (`judge.judge_record`).
         detectors: what each detector says (`detectors.detector_record`).
         findings: the answer for each system (`findings.find`); none are found afresh.
+        ends: what the reference was blended from, where it was.
         notes: what a reader has to know of the texts: what was left out, copies of references.
     """
 
@@ -34,3 +36,4 @@ class ReportContext:
     detectors: Sequence[dict] = ()
     findings: Mapping[str, Finding] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    ends: BlendEnds | None = None

@@ -124,6 +124,7 @@ def _record(variables: Mapping) -> dict:
         "pairs": pairs,
         "effect_of_data": by_data,
         "phases": variables["phases"],
+        "blend": variables["blend"] and variables["blend"]["record"],
         "slop": {name: slop.to_json() for name, slop in variables["slop"].items()},
         "about": variables["about"],
     }
