@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,17 +58,19 @@ class _TensorBoard:
 class _Service:
     """wandb, or trackio, which has the same functions.
 
-    A run that goes on is logged as the same one. Steps are counted by each stage anew, so they
-    are a figure of their own beside the service's count.
+    A run that goes on is logged as the same one, and another in a folder of the same name as
+    another. Steps are counted by each stage anew, so they are a figure of their own beside the
+    service's count.
     """
 
     def __init__(self, name: str, folder: Path, config: dict):
         self.service = _service(name)
         project = os.environ.get(f"{name.upper()}_PROJECT", "dftfast")
-        more: dict[str, Any] = {"resume": "allow"}
-        if name == "wandb":
-            more |= {"dir": str(folder), "id": folder.name}
-        self.service.init(project=project, name=folder.name, config=config, **more)
+        own = _own_name(folder)
+        # trackio goes on with the run of that name, wandb with that of that id
+        of_wandb = {"name": folder.name, "id": own, "dir": str(folder)}
+        more: dict[str, Any] = of_wandb if name == "wandb" else {"name": own}
+        self.service.init(project=project, config=config, resume="allow", **more)
 
     def add(self, stage: str, figures: dict[str, float], step: int) -> None:
         values = {f"{stage}/{name}": value for name, value in figures.items()}
@@ -75,6 +78,14 @@ class _Service:
 
     def close(self) -> None:
         self.service.finish()
+
+
+def _own_name(folder: Path) -> str:
+    """The name of the folder and a few random digits, kept in it for the next start."""
+    kept = folder / ".tracked_as"
+    if not kept.exists():
+        kept.write_text(f"{folder.name}-{secrets.token_hex(3)}", encoding="utf-8")
+    return kept.read_text(encoding="utf-8")
 
 
 def _service(name: str) -> Any:

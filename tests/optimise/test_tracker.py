@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -47,6 +49,25 @@ def test_wandb_has_the_figures(tmp_path, monkeypatch):
     write(tmp_path, "wandb")
     assert [values["sft lora/loss"] for values in seen] == [2.0, 1.0, 0.0]
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_trackio_has_the_figures_and_a_run_goes_on_as_itself(tmp_path, monkeypatch):
+    """Two runs in folders of one name, the first of which is started twice."""
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("trackio")
+    first, second = tmp_path / "a" / "run", tmp_path / "b" / "run"
+    for folder in (first, first, second):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder, "trackio")
+    (file,) = (tmp_path / "trackio").glob("dftfast*.db")
+    with closing(sqlite3.connect(file)) as store:
+        rows = store.execute("select run_name, metrics from metrics order by id").fetchall()
+    losses: dict[str, list[float]] = {}
+    for name, figures in rows:
+        losses.setdefault(name, []).append(json.loads(figures)["sft lora/loss"])
+    names = [(folder / ".tracked_as").read_text() for folder in (first, second)]
+    assert losses == {names[0]: [2.0, 1.0, 0.0] * 2, names[1]: [2.0, 1.0, 0.0]}
 
 
 def test_the_log_is_written_without_any(tmp_path):
