@@ -13,6 +13,7 @@ from dftfast.writing import check, default_rules
 from dftfast.writing.passage import Passage
 from dftfast.writing.rule import may_fail, upper_limit
 from dftfast.writing.rules import NAMES, RULES
+from dftfast.writing.rules.model_phrases import shipped
 
 FOUND = [(rule, example) for rule in RULES for example in rule.found]
 PASSED = [(rule, example) for rule in RULES for example in rule.passed]
@@ -83,6 +84,14 @@ def test_places_are_right_behind_any_text(before):
     found = {f.rule: text[f.start : f.end] for f in check(text) if f.rule not in quiet}
     assert found == {"model-phrases": "delve into", "not-but": "Not just here, but"}
     assert any(text[f.start : f.end] == "\u200b" for f in check(text) if f.rule == "characters")
+
+
+def test_every_entry_of_the_shipped_lists_is_found():
+    rule = next(r for r in RULES if r.name == "model-phrases")()
+    for phrase in shipped():
+        text = f"Then {phrase} again."
+        assert [text[f.start : f.end] for f in rule.find(Passage(text), None)], phrase
+    assert "bustling" in shipped() and "delve into" in shipped()
 
 
 def test_quick_fixes_mend():

@@ -11,7 +11,7 @@ from dftfast.data.document import Document
 from dftfast.writing.passage import Passage
 from dftfast.writing.rule import Example, Finding, Human, Rule, Severity
 
-_LIST = Path(__file__).parents[1] / "model_phrases.txt"
+_LISTS = ("model_phrases.txt", "smollm2_phrases.txt")
 _COMPARED = 2000  # human texts beside which a model's are laid; all are asked for what they hold
 _MOST = 300  # phrases learnt of a model
 
@@ -19,12 +19,15 @@ _MOST = 300  # phrases learnt of a model
 class ModelPhrases(Rule):
     name = "model-phrases"
     about = (
-        "Has a phrase that models use and the corpus never: those of a list "
-        "([model_phrases.txt](../dftfast/writing/model_phrases.txt)) without what the corpus "
+        "Has a word or phrase that models use and the corpus never: those of two lists, one "
+        "written by hand ([model_phrases.txt](../dftfast/writing/model_phrases.txt)) and one "
+        "counted in the texts of a small model "
+        "([smollm2_phrases.txt](../dftfast/writing/smollm2_phrases.txt)), without what the corpus "
         "holds, and those learnt from texts of a model (`--model-texts`)."
     )
     found = (
         Example("We delve into the rich tapestry of the town."),
+        Example("We walked through the bustling town."),
         Example("Buy low, sell high.", settings={"phrases": ["sell high"]}),
     )
     passed = (
@@ -33,7 +36,7 @@ class ModelPhrases(Rule):
         Example("They sell. High prices hold.", settings={"phrases": ["sell high"]}),
     )
     severity: Severity = "error"
-    phrases: list[str] | None = None  # None: the list
+    phrases: list[str] | None = None  # None: the lists
 
     def find(self, passage: Passage, brief: Document | None) -> Iterator[Finding]:
         listed = tuple(shipped() if self.phrases is None else self.phrases)
@@ -60,9 +63,11 @@ class ModelPhrases(Rule):
 
 @lru_cache(maxsize=1)
 def shipped() -> tuple[str, ...]:
-    """The phrases of the list, in the order of the file."""
-    lines = map(str.strip, _LIST.read_text(encoding="utf-8").splitlines())
-    return tuple(line for line in lines if line and not line.startswith("#"))
+    """The phrases of the lists, in the order of the files."""
+    folder = Path(__file__).parents[1]
+    texts = [(folder / name).read_text(encoding="utf-8") for name in _LISTS]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
 
 @lru_cache(maxsize=8)
