@@ -19,11 +19,11 @@ _MOST = 300  # phrases learnt of a model
 class ModelPhrases(Rule):
     name = "model-phrases"
     about = (
-        "Has a word or phrase that models use and the corpus never: those of two lists, one "
-        "written by hand ([model_phrases.txt](../dftfast/writing/model_phrases.txt)) and one "
-        "counted in the texts of a small model "
-        "([smollm2_phrases.txt](../dftfast/writing/smollm2_phrases.txt)), without what the corpus "
-        "holds, and those learnt from texts of a model (`--model-texts`)."
+        "Has a word or phrase that models use and the corpus never. Two lists, one written by "
+        "hand ([model_phrases.txt](../dftfast/writing/model_phrases.txt)) and one counted in the "
+        "texts of a small model "
+        "([smollm2_phrases.txt](../dftfast/writing/smollm2_phrases.txt)), count without what the "
+        "corpus holds, and so do phrases learnt from texts of a model (`--model-texts`)."
     )
     found = (
         Example("We delve into the rich tapestry of the town."),
