@@ -29,6 +29,12 @@ class CorpusFigures:
             name: sorted(each[name] for each in measured if name in each) for name in NAMES
         }
 
+    @property
+    def usual_words(self) -> float | None:
+        """The median length of a text."""
+        lengths = self._sorted["words"]
+        return lengths[len(lengths) // 2] if lengths else None
+
     def place(self, passage: Passage) -> list[dict]:
         """For each figure: its value, the share of texts below it, and what most texts have.
 

@@ -18,6 +18,7 @@ def usual_limits() -> dict[str, RateLimit]:
     """By the end or the beginning of a path; a person at one page stays far below them."""
     return {
         "/write": RateLimit(20, 5),
+        "/three": RateLimit(10, 3),
         "/rewrite": RateLimit(40, 10),
         "/login": RateLimit(6, 5),
         "/": RateLimit(1200, 120),

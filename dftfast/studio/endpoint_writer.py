@@ -28,6 +28,8 @@ class EndpointWriter:
         UserError: the openai package is not installed.
     """
 
+    candidates = 3  # each is paid for
+
     def __init__(self, endpoint: Endpoint, sampler: Sampler):
         self.name, self.sampler = f"{endpoint.model} at {endpoint.host}", sampler
         self._endpoint, self.state = endpoint, "ready"

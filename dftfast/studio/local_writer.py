@@ -41,6 +41,8 @@ class LocalWriter:
         UserError: the model's files are not all there.
     """
 
+    candidates = 6  # written side by side, which takes little longer than three
+
     def __init__(self, model: LocalModel, given: Mapping[str, float | None], max_tokens: int):
         folder = Path(model.name).expanduser() if model.name else None
         if folder and (folder / "merged" / "config.json").is_file():

@@ -72,10 +72,9 @@ class Checked(_Sent):
 
 
 class Asked(_Sent):
-    """So many drafts of a brief."""
+    """A draft of a brief, or several."""
 
     brief: Brief
-    drafts: Annotated[int, Field(ge=1, le=3)] = 1
 
 
 class Rewritten(_Sent):

@@ -39,9 +39,11 @@ class Writer(Protocol):
     Attributes:
         name: of the model.
         state: "ready", "loading", or what is wrong.
+        candidates: how many drafts are written for three to be offered.
     """
 
     name: str
+    candidates: int
 
     @property
     def state(self) -> str: ...

@@ -6,24 +6,28 @@ brief, and is kept among the draft's versions however the page's connection ends
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dftfast.runtime.errors import UserError
+from dftfast.studio.best_drafts import Draft, fewest_findings
 from dftfast.studio.desk import Desk
 from dftfast.studio.page_requests import Asked, Rewritten
 from dftfast.studio.rewriting import gap_at
 from dftfast.studio.utf16 import Utf16
-from dftfast.studio.writer import Gap
+from dftfast.studio.writer import Gap, Piece
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 log = logging.getLogger(__name__)
 ALTERNATIVES = 5
+_NO_PROMPT = "the brief has no prompt: say what the text is about"
 
 
 def writing_routes(desk: Desk) -> APIRouter:
@@ -43,8 +47,14 @@ def writing_routes(desk: Desk) -> APIRouter:
     @routes.post("/{identifier}/write")
     async def write(identifier: str, asked: Asked) -> Any:
         if not asked.brief.prompt.strip():
-            raise HTTPException(400, "the brief has no prompt: say what the text is about")
+            raise HTTPException(400, _NO_PROMPT)
         return streamed(_written(desk, known(identifier), asked))
+
+    @routes.post("/{identifier}/three")
+    async def three(identifier: str, asked: Asked) -> Any:
+        if not asked.brief.prompt.strip():
+            raise HTTPException(400, _NO_PROMPT)
+        return streamed(_three(desk, known(identifier), asked))
 
     @routes.post("/{identifier}/rewrite")
     async def rewrite(identifier: str, asked: Rewritten) -> Any:
@@ -59,16 +69,40 @@ def writing_routes(desk: Desk) -> APIRouter:
 
 
 async def _written(desk: Desk, identifier: str, asked: Asked) -> AsyncGenerator[dict, None]:
-    texts = [""] * asked.drafts
+    drafts = [Draft()]
+    async with aclosing(_pieces(desk, identifier, asked, drafts)) as pieces:
+        async for piece in pieces:
+            yield piece._asdict()
+
+
+async def _three(desk: Desk, identifier: str, asked: Asked) -> AsyncGenerator[dict, None]:
+    """How many are done, as they are written, and then the three with the fewest findings."""
+    drafts = [Draft() for _ in range(desk.writer.candidates)]
+    yield {"done": 0, "of": len(drafts)}
+    async with aclosing(_pieces(desk, identifier, asked, drafts)) as pieces:
+        async for piece in pieces:
+            if piece.finish:
+                yield {"done": sum(d.finish is not None for d in drafts), "of": len(drafts)}
+    chosen = partial(fewest_findings, drafts, asked.brief, desk.rules, desk.figures)
+    for row in await asyncio.to_thread(chosen):
+        yield row
+
+
+async def _pieces(
+    desk: Desk, identifier: str, asked: Asked, drafts: list[Draft]
+) -> AsyncGenerator[Piece, None]:
+    """What the writer writes into the drafts, which are kept as versions however this ends."""
     try:
-        async with aclosing(desk.writer.write(asked.brief.document(), asked.drafts)) as pieces:
+        written = desk.writer.write(asked.brief.document(), len(drafts))
+        async with aclosing(written) as pieces:
             async for piece in pieces:
-                texts[piece.sample] += piece.text
-                yield piece._asdict()
+                draft = drafts[piece.sample]
+                draft.text, draft.finish = draft.text + piece.text, piece.finish
+                yield piece
     finally:
-        for number, text in enumerate(texts, 1):
-            of = f", {number} of {len(texts)}" if len(texts) > 1 else ""
-            desk.store.keep(identifier, f"by {desk.writer.name}{of}", text.strip())
+        for number, draft in enumerate(drafts, 1):
+            of = f", {number} of {len(drafts)}" if len(drafts) > 1 else ""
+            desk.store.keep(identifier, f"by {desk.writer.name}{of}", draft.text.strip())
 
 
 async def _rewritten(

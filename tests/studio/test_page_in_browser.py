@@ -134,6 +134,21 @@ def test_a_draft_is_written_checked_mended_and_exported(make_desk, writer, opene
         assert 0 < share < 1
 
 
+def test_one_of_three_drafts_is_taken(make_desk, writer, opened):
+    with served(make_desk(writer=writer)) as address:
+        page = opened(address)
+        page.fill("#prompt", "Tell Anna that the boat is repaired")
+        page.fill("#words", "20")
+        page.click("#three")
+        playwright.expect(page.locator(".choice")).to_have_count(3, timeout=SLOW)
+        idle(page)
+        said = page.locator(".choice small").all_inner_texts()
+        assert all(each == "no findings" or each[0].isdigit() for each in said)
+        second = page.locator(".choice span").nth(1).inner_text()
+        page.keyboard.press("2")
+        assert text(page) == second and page.locator("#choices").is_hidden()
+
+
 def test_reading_ends_the_exchange_of_words(make_desk, opened):
     desk = make_desk()
     words = "the quiet harbour wakes early and nobody hurries about anything there"

@@ -33,7 +33,8 @@ export class Choices {
     at("choices").hidden = false;
   }
 
-  set(number, text) {
+  // `about` is said below the text.
+  set(number, text, about = "") {
     const list = at("choices-list");
     while (list.children.length <= number) {
       const index = list.children.length;
@@ -41,7 +42,7 @@ export class Choices {
       button.type = "button";
       button.className = "choice";
       button.dataset.number = index + 1;
-      button.append(document.createElement("span"));
+      button.append(document.createElement("span"), document.createElement("small"));
       button.addEventListener("click", () => {
         const { taken } = this;
         taken(index);
@@ -53,6 +54,7 @@ export class Choices {
       if (index === 0) button.focus({ preventScroll: true });
     }
     list.children[number].querySelector("span").textContent = text;
+    list.children[number].querySelector("small").textContent = about;
   }
 
   close() {

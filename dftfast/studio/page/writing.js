@@ -5,6 +5,10 @@ import { Choices } from "/page/choices.js";
 
 const at = (id) => document.getElementById(id);
 
+const some = (n, what) => (n ? `${n} ${what}${n > 1 ? "s" : ""}` : "");
+const findings = ({ errors, warnings }) =>
+  [some(errors, "error"), some(warnings, "warning")].filter(Boolean).join(", ") || "no findings";
+
 export class Writing {
   // page: {editor, drafts, brief(), notice(words, wrong), keep(), wrote(text)}
   constructor(page) {
@@ -53,7 +57,7 @@ export class Writing {
       let begun = false;
       let why = null;
       try {
-        const asked = { brief: brief(), drafts: 1 };
+        const asked = { brief: brief() };
         for await (const piece of stream(`drafts/${drafts.id}/write`, asked, signal)) {
           if (!begun) {
             editor.begin();
@@ -74,22 +78,27 @@ export class Writing {
   }
 
   three() {
-    const { editor, drafts, keep, wrote, brief } = this.page;
-    return this.run("Waiting for the first word …", async (signal) => {
+    const { editor, drafts, keep, wrote, brief, notice } = this.page;
+    this.choices.close();
+    return this.run("Writing …", async (signal) => {
       await keep();
-      const texts = ["", "", ""];
-      this.choices.open("Three drafts of the brief", true, (i) => {
-        this.stop();
-        editor.replace(0, editor.text.length, texts[i].trim(), "model");
-        wrote(editor.text, true);
-        editor.area.focus();
-      });
-      const asked = { brief: brief(), drafts: 3 };
-      for await (const piece of stream(`drafts/${drafts.id}/write`, asked, signal)) {
-        texts[piece.sample] += piece.text;
-        this.choices.set(piece.sample, texts[piece.sample].trimStart());
+      const texts = [];
+      for await (const event of stream(`drafts/${drafts.id}/three`, { brief: brief() }, signal)) {
+        if (event.of) {
+          notice(`Writing ${event.of} drafts, ${event.done} done …`);
+          continue;
+        }
+        if (!texts.length) {
+          this.choices.open("Three drafts, the fewest findings first", true, (i) => {
+            editor.replace(0, editor.text.length, texts[i], "model");
+            wrote(editor.text, true);
+            editor.area.focus();
+          });
+        }
+        texts.push(event.text);
+        this.choices.set(event.sample, event.text, findings(event));
       }
-      return "Take one of the three; the others stay among the versions.";
+      return "Take one of the three; all that were written are among the versions.";
     });
   }
 
