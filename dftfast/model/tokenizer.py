@@ -166,7 +166,9 @@ def _core(folder: Path) -> tokenizers.Tokenizer:
         if (folder / "tokenizer.model").is_file():
             return _converted(folder)
         raise UserError(
-            f"{folder}: no tokenizer.json in it; a model folder in Hugging Face format has one"
+            f"{folder}: no tokenizer.json in it, nor a tokenizer.model of sentencepiece; save the "
+            "model's fast tokenizer there, with transformers: "
+            "AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)"
         )
     try:
         return tokenizers.Tokenizer.from_file(str(file))

@@ -264,6 +264,13 @@ def test_a_sentencepiece_tokenizer_is_converted(llama2):
     assert ours.eos_ids == (2,)
 
 
+def test_without_any_tokenizer_it_is_said_how_to_save_one(tmp_path):
+    save_byte_model(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"nor a tokenizer\.model.*save_pretrained\(FOLDER\)"):
+        Tokenizer.from_folder(tmp_path)
+
+
 def test_without_the_package_its_extra_is_named(llama2, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sentencepiece", None)
     with pytest.raises(UserError, match=r"dftfast\[sentencepiece\]"):
