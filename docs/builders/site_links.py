@@ -18,6 +18,7 @@ JOINED = {
     "examples/README.md": "examples.md",
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
+DRAWN = re.compile(r'(<img src=")docs/')  # beside the text, which Markdown cannot say
 
 
 def on_files(files, config):
@@ -30,7 +31,8 @@ def on_files(files, config):
 def on_page_markdown(markdown: str, page, config, files) -> str:
     source = page.file.src_uri
     origin = next((name for name, joined in JOINED.items() if joined == source), f"docs/{source}")
-    return LINK.sub(lambda link: _inside(link, origin), markdown)
+    # a page of the root is one folder deep in the site
+    return LINK.sub(lambda link: _inside(link, origin), DRAWN.sub(r"\1../", markdown))
 
 
 def _inside(link: re.Match, origin: str) -> str:

@@ -65,7 +65,7 @@ def dumbbells(rows: Sequence[Dumbbell], title: str, caption: str) -> str:
     axis = [
         f'<line class="line" x1="{x(0):.1f}" y1="{TOP}" x2="{x(0):.1f}" y2="{bottom}"/>',
         name(x(0) + 25, "end", "human"),
-        name(x(1) - 12, "start", "best SFT"),
+        name(x(1), "middle", "best SFT"),
         f'<text class="small" x="10" y="{bottom + 62}">{escape(caption)}</text>',
     ]
     return _svg(bottom + 80, title, [*axis, *parts])
@@ -85,7 +85,7 @@ def bars(rows: Sequence[tuple[str, float]], title: str, caption: str) -> str:
             f'<text x="{left - 14}" y="{y + 8:.1f}" text-anchor="end">{escape(label)}</text>',
             f'<rect class="{kind}" x="{left}" y="{y - 13:.1f}" '
             f'width="{x(value) - left:.1f}" height="26"/>',
-            f'<text x="{x(value) + 10:.1f}" y="{y + 8:.1f}">{value:.2f}</text>',
+            f'<text x="{x(max(value, 1)) + 10:.1f}" y="{y + 8:.1f}">{value:.2f}</text>',
         ]
     axis = [
         f'<line class="line" x1="{x(1):.1f}" y1="{TOP}" x2="{x(1):.1f}" y2="{bottom}"/>',

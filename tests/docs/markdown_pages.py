@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
+DRAWN = re.compile(r'<img src="([^"]+)"[^>]*>')
 SPAN = re.compile(r"(`+)(.+?)\1")
 # What starts a new piece of prose: a bullet, a number, a quotation.
 ITEM = re.compile(r"^\s*(?:[-*+]|\d+\.|>)\s+")
@@ -42,7 +43,8 @@ def blocks(text: str) -> list[Block]:
 
 def links(text: str) -> list[str]:
     """Targets of links and images, without what stands in code."""
-    return [target for _, target in LINK.findall(SPAN.sub("", FENCE.sub("", text)))]
+    prose = SPAN.sub("", FENCE.sub("", text))
+    return [target for _, target in LINK.findall(prose)] + DRAWN.findall(prose)
 
 
 def anchors(text: str) -> set[str]:
@@ -57,7 +59,7 @@ def anchors(text: str) -> set[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences of prose: tables, headings, formulas, code and comments are none."""
-    text = re.sub(r"<!--.*?-->", "", FENCE.sub("\n", text), flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", DRAWN.sub("", FENCE.sub("\n", text)), flags=re.DOTALL)
     text = re.sub(r"^---\n.*?^---\n", "", text, count=1, flags=re.MULTILINE | re.DOTALL)
     pieces, fresh = [""], True
     for line in text.splitlines():

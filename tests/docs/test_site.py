@@ -26,6 +26,7 @@ def inside(source: str, text: str) -> str:
         ("kernels/ngram.md", "[a](../../CONTRIBUTING.md#b)", "[a](../contributing.md#b)"),
         ("contributing.md", "[a](docs/architecture.md)", "[a](architecture.md)"),
         ("overview.md", "![a](docs/figures/b.svg)", "![a](figures/b.svg)"),
+        ("overview.md", '<img src="docs/figures/b.svg">', '<img src="../figures/b.svg">'),
         ("overview.md", "[b](CHANGELOG.md)", "[b](changelog.md)"),
         ("method.md", "[code](../dftfast/dft)", "code (`dftfast/dft`)"),
         ("method.md", "[dftfast/dft](../dftfast/dft)", "dftfast/dft"),
