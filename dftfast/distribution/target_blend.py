@@ -16,8 +16,7 @@ from dftfast.distribution.samples import Samples
 from dftfast.distribution.target_file import TargetFile, load_target
 from dftfast.distribution.targets import Human, Target, blend, blend_rows
 from dftfast.runtime.errors import UserError
-
-LITTLE = 0.2  # of tokens or lengths in common, below which a blend is warned of
+from dftfast.runtime.mixing import LITTLE, common_lengths
 
 
 def named_targets(given: Sequence[str]) -> list[tuple[Path, float]]:
@@ -135,13 +134,3 @@ def common_tokens(a: NGramTable, b: NGramTable) -> float:
     keys = np.union1d(a.keys, b.keys)
     f, g = (table.at(keys).sum(0) / max(float(table.counts.sum()), 1) for table in (a, b))
     return float(np.minimum(f, g).sum())
-
-
-def common_lengths(a: Sequence[int], b: Sequence[int]) -> float:
-    """The share of each that is between the 5th and 95th percentile of the other; the larger.
-
-    Args:
-        a, b: the quantiles of lengths in steps of 5%, 0 and 100% among them.
-    """
-    inside = lambda x, y: float(np.mean((np.asarray(x) >= y[1]) & (np.asarray(x) <= y[-2])))
-    return max(inside(a, b), inside(b, a))

@@ -42,6 +42,30 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         load_blend([a, a], [1, 1])
 
 
+def test_what_has_little_in_common_is_warned_of(tmp_path, caplog):
+    texts = {
+        "a": ["the boat went out to sea in the evening", "it came back again"],
+        "b": ["the boat came home from the sea in the morning", "it went out again"],
+        "c": ["das Boot fuhr am Abend noch einmal hinaus", "dann kam es zurück"],
+        "d": ["the boat went out to sea in the evening " * 9, "it came back again " * 9],
+    }
+    for name, each in texts.items():
+        rows = [{"id": f"{name}{i}", "title": "t", "text": f"{each[i % 2]} {i}"} for i in range(30)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def warnings(*names):
+        caplog.clear()
+        load_blend([tmp_path / f"{name}.jsonl" for name in names], [1] * len(names))
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+    assert not warnings("a", "b")
+    [languages] = warnings("a", "c")
+    assert "% of their words in common" in languages and "c.jsonl" in languages
+    [lengths] = warnings("a", "d")
+    assert "0% of their lengths in common (5 to 10 and 37 to 82 words" in lengths
+    assert len(warnings("a", "b", "c")) == 2
+
+
 def test_the_only_author_by_the_fields_of_rows(tmp_path):
     one = corpus(tmp_path / "a.jsonl", 9, author="Ann  Ode", genre="x")
     assert only_author([one]) == ("author", "ann ode")

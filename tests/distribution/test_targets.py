@@ -11,11 +11,12 @@ from dftfast.distribution.packed import pack, unpack
 from dftfast.distribution.private_target import PrivateTarget
 from dftfast.distribution.recovery import recovered_runs
 from dftfast.distribution.samples import Samples
-from dftfast.distribution.target_blend import Blend, common_lengths, common_tokens, named_targets
+from dftfast.distribution.target_blend import Blend, common_tokens, named_targets
 from dftfast.distribution.target_file import load_target, save_target
 from dftfast.distribution.targets import Target, blend
 from dftfast.distribution.weighted import Witnesses
 from dftfast.runtime.errors import UserError
+from dftfast.runtime.mixing import common_lengths
 
 PROMPTS, EACH = 30, 4
 WORDS = "the a of to and in is it you that was for on are with his they be at one".split()
