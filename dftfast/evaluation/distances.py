@@ -132,30 +132,28 @@ def _token_l2(
 
 
 def _chance(s: TwoSamples, gram: np.ndarray, totals: np.ndarray) -> float:
-    """What the chance of which texts were drawn adds to the squared distance, to first order.
+    """What the chance of which texts were drawn adds to the squared distance, to first order."""
+    x, y = slice(0, len(s.x)), slice(len(s.x), None)
+    apart = chance(gram, totals, x, x) + chance(gram, totals, y, y)
+    return apart - 2 * chance(gram, totals, x, y) if s.paired else apart
 
-    A frequency is a ratio of sums; text i moves it by (c_i - t_i f) / Σt for counts c_i, total t_i
-    and frequencies f (Cochran, Sampling Techniques, 1977, eq. 6.9).
+
+def chance(gram: np.ndarray, totals: np.ndarray, own: slice, other: slice) -> float:
+    """How two sets of frequencies, each from its own texts, vary together as the texts are drawn.
+
+    A frequency is a ratio of sums; text i moves it by (c_i - t_i f) / T for counts c_i, total t_i,
+    frequencies f and T = Σt (Cochran, Sampling Techniques, 1977, eq. 6.9). This is the sum over i
+    of the products of what the i-th texts of both move, from the products of counts alone.
+
+    Args:
+        gram: products of the counts of every two texts, [n + m, n + m].
+        totals: n-grams of each text, [n + m].
+        own, other: where the two sets lie; the same for the variance of one.
     """
-    n, size = len(s.x), len(totals)
-    moves = [moved(totals, own) for own in (np.arange(n), np.arange(n, size))]
-    if s.paired:
-        return chance(gram, moves[0] - moves[1])
-    return chance(gram, moves[0]) + chance(gram, moves[1])
-
-
-def moved(totals: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Of each text of `own` how it moves the frequencies of these: [own, n + m], to be weighed."""
-    total = totals[own].sum()
-    rows = np.zeros((len(own), len(totals)))
-    rows[:, own] -= totals[own][:, None] / total
-    rows[np.arange(len(own)), own] += 1
-    return rows / total
-
-
-def chance(gram: np.ndarray, moves: np.ndarray) -> float:
-    """The expected squared distance of frequencies from those of all texts there are."""
-    return float(quadratic.forms(moves, gram, moves).sum() * len(moves) / (len(moves) - 1))
+    block, of_own, of_other = gram[own, other], totals[own].sum(), totals[other].sum()
+    a, b = totals[own] / of_own, totals[other] / of_other
+    each = np.trace(block) - block.sum(1) @ b - a @ block.sum(0) + block.sum() * (a @ b)
+    return float(each * len(a) / (len(a) - 1) / (of_own * of_other))
 
 
 def _jsd(s: TwoSamples, counts: sparse.csr_matrix) -> Estimate:

@@ -16,6 +16,7 @@ from dftfast.evaluation import (
     overlap,
     quadratic,
 )
+from dftfast.evaluation.distances import chance
 from dftfast.evaluation.two_samples import TwoSamples
 from dftfast.runtime.errors import UserError
 
@@ -26,6 +27,7 @@ def test_every_figure_has_an_interval_that_holds_it(sets):
     unseen = {"mmd_unseen", "mmd2_unseen", "c2st_unseen"}
     asked_for = unseen | {
         "mauve",
+        "trained_judge",
         "called_human",
         "length_error",
         "em_dash_error",
@@ -274,3 +276,19 @@ def test_self_bleu_and_ngram_counts_of_odd_sets():
     assert overlap.self_bleu(["a b", "a b"])[0].tolist() == [1, 1]
     with pytest.raises(ValueError, match="do not fit"):
         ngrams.ngram_keys([[1, 2, 3]], 4, 2**20)
+
+
+def test_what_chance_adds_to_a_squared_distance_is_the_sum_of_what_texts_move():
+    """Each text's move of the frequencies, written out."""
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(1.5, (50, 9)).astype(float) + 1
+    totals, gram = counts.sum(1), counts @ counts.T
+    x, y = slice(0, 30), slice(20, None)  # any two sets of as many texts
+    moves = []
+    for own in (x, y):
+        c, t = counts[own], totals[own]
+        moves.append((c - t[:, None] * (c.sum(0) / t.sum())) / t.sum())
+    for a, own in zip(moves, (x, y)):
+        for b, other in zip(moves, (x, y)):
+            expected = (a * b).sum() * 30 / 29
+            assert chance(gram, totals, own, other) == pytest.approx(expected, rel=1e-9)

@@ -18,7 +18,7 @@ from dftfast.evaluation.slop.overused import (
     phrases_of,
     without_parts,
 )
-from dftfast.evaluation.slop.style_gaps import StyleGap, style_gaps, style_tests
+from dftfast.evaluation.slop.style_gaps import StyleGap, features, style_gaps, style_tests
 from dftfast.evaluation.slop.tokens import TokenShare, l2_shares
 from dftfast.evaluation.textset import TextSet
 from dftfast.evaluation.two_samples import TwoSamples
@@ -66,7 +66,8 @@ def analyse(
     compared = compared_phrases([phrases_of(t) for t in s.x.texts], reference.phrases, s.paired)
     over = [row for row in compared if row.outputs > row.human]
     under = [row for row in compared if row.outputs < row.human]
-    tests = style_tests(s)
+    style = features(s)
+    tests = style_tests(s, style)
     tokens = shares = []
     if s.x.token_ids is not None and s.y.token_ids is not None:
         a, b = (
@@ -83,7 +84,7 @@ def analyse(
         tokens=tokens,
         shares=shares,
         frequent={n: most_frequent(s.x.texts, s.y.texts, n, rows) for n in (3, 4)},
-        style=style_gaps(s, tests),
+        style=style_gaps(s, style, tests),
         lengths=length_distributions(s.x.texts, s.y.texts),
         duplicates=[
             (s.x.ids[i], s.x.ids[j], value) for i, j, value in closest_pairs(s.x.texts, rows)

@@ -11,6 +11,8 @@ from dftfast.distribution.style import STYLE_FEATURES, style_matrix
 from dftfast.evaluation.estimate import Permutations, interval
 from dftfast.evaluation.two_samples import TwoSamples
 
+Features = tuple[np.ndarray, np.ndarray]  # of outputs and of human texts
+
 
 @dataclass(frozen=True)
 class StyleGap:
@@ -36,26 +38,26 @@ def test_name(feature: str) -> str:
     return f"style: {feature}"
 
 
-def style_tests(s: TwoSamples) -> dict[str, Permutations]:
+def style_tests(s: TwoSamples, both: Features) -> dict[str, Permutations]:
     """The permutation test of each feature's mean, by `test_name`."""
-    raw, human = _matrices(s)
+    raw, human = both
     return {
         test_name(name): s.mean_difference(raw[:, k], human[:, k])
         for k, name in enumerate(STYLE_FEATURES)
     }
 
 
-def _matrices(s: TwoSamples) -> tuple[np.ndarray, np.ndarray]:
+def features(s: TwoSamples) -> Features:
     """The features of outputs and of human texts, float64 [n, features] and [m, features]."""
     outputs = style_matrix(s.x.texts).numpy().astype(np.float64)
     return outputs, s.reference.style.raw.astype(np.float64)
 
 
-def style_gaps(s: TwoSamples, tests: Mapping[str, Permutations]) -> list[StyleGap]:
+def style_gaps(s: TwoSamples, both: Features, tests: Mapping[str, Permutations]) -> list[StyleGap]:
     """Every feature, the largest gap first. `tests` are those of `style_tests`."""
     from scipy import stats
 
-    scale, (raw, of_human) = s.reference.style, _matrices(s)
+    scale, (raw, of_human) = s.reference.style, both
     p = stats.false_discovery_control([tests[test_name(name)].p for name in STYLE_FEATURES])
     gaps = (raw.mean(0) - of_human.mean(0)) / scale.spread
     rounds = ((s.w @ raw) / len(raw) - (s.v @ of_human) / len(of_human)) / scale.spread
