@@ -4,8 +4,9 @@
     python benchmarks/evaluation_sizes.py 2000 1000      # texts a set, rounds
 
 A set of outputs beside as many human texts of 300 words, with embeddings already made. Of larger
-sets as many are measured as `dftfast evaluate` draws without --limit. A part's peak is the most memory that the process held while it ran. `cpu` far below the number of cores
-times `wall` on a part that computes says that the machine was busy: measure again.
+sets as many are measured as `dftfast evaluate` draws without --limit. A part's peak is the most
+memory that the process held while it ran. `wall` above `cpu` says that the machine was busy, and
+`cpu` that grew from one run to the next that threads waited for each other: measure again.
 """
 
 from __future__ import annotations
