@@ -46,8 +46,8 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
 
     Returns:
         One record a phase, as `folder/phases.json` holds them: discrepancies and collapse metrics
-        on the validation prompts, `dropped` with the reasons, and what the method reports. Record 0
-        is the start.
+        on the validation prompts, `dropped` with the reasons, `kept` where the result holds it, and
+        what the method reports. Record 0 is the start.
     """
     start = len(context.policy.adapters)
     file = context.folder / "phases.json"
@@ -66,6 +66,9 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
         on_rank0(partial(write_json, file, records))
         _log_phase(context, records[-1])
     best = _kept(records)
+    for record in records:
+        record["kept"] = record["phase"] <= best and "dropped" not in record
+    on_rank0(partial(write_json, file, records))
     remove_adapter(context.policy.decoder)
     del context.policy.adapters[start + best :]
     context.policy.merge_weights()

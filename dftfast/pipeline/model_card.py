@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dftfast.evaluation.report.curves import phases
 from dftfast.pipeline.ending import rows, sentence
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.stage_dft import dft_sampler
@@ -39,7 +40,7 @@ def card(run: Run, folder: str) -> str:
         f"# {base}, fine-tuned towards the distribution of a corpus",
         "",
         f"Made by dftfast {__version__}: supervised fine-tuning on "
-        f"{len(run.split.train[: run.max_texts]):,} texts, then distribution fine-tuning.",
+        f"{len(run.split.train[: run.max_texts]):,} texts, then {_phases(run)}.",
         "",
         "## Use",
         "",
@@ -56,6 +57,13 @@ def card(run: Run, folder: str) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _phases(run: Run) -> str:
+    records = phases(run.path / "dft" / "phases.json")
+    kept = sum(record["kept"] for record in records if record["phase"])
+    many = {0: "no phase", 1: "one phase"}.get(kept, f"{kept} phases")
+    return f"{many} of distribution fine-tuning" + ("" if kept else " that helped")
 
 
 def base_of(name: str | None) -> tuple[str, list[str]]:

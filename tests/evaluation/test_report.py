@@ -174,14 +174,16 @@ def test_every_phase_is_shown_and_why_one_was_given_up(run, tmp_path):
             "score": 0.0,
             "validation": validation,
             "collapse": {"length": 50.5, "entropy": 2.5},
+            "kept": True,
         },
         {
             "phase": 1,
+            "kept": True,
             "score": -0.25,
             "validation": validation,
             "collapse": {"length": 51.5, "entropy": 2.25, "kl": 0.0625},
         },
-        {"phase": 2, "dropped": ["entropy 1.0 nats a token, <at> the start 2.5"]},
+        {"phase": 2, "dropped": ["entropy 1.0 nats a token, <at> the start 2.5"], "kept": False},
     ]
     (tmp_path / "dft" / "phases.json").write_text(json.dumps(records))
     write_report(tmp_path, results, generations, candidate="dft")

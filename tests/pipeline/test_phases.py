@@ -91,6 +91,8 @@ def test_the_last_phase_is_kept_unless_one_before_is_better_beyond_chance(
     records = run_phases(context, damaged(1e-4))
     assert [record["score"] for record in records] == scores[:ended]
     assert len(context.policy.adapters) == start + kept
+    on_disk = json.loads((context.folder / "phases.json").read_text())
+    assert [record["kept"] for record in on_disk] == [phase <= kept for phase in range(ended)]
     del context.policy.adapters[start:]
     context.policy.merge_weights()
 

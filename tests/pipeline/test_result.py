@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 
 import peft
 import pytest
@@ -70,6 +71,7 @@ def test_cards_say_how_to_sample(finished):
     assert "temperature 0.9" in adapter and "--max-lora-rank " in adapter
     for text in (merged, adapter):
         assert "DFT is better than the best of" in text
+        assert re.search("texts, then (no|one) phase of distribution fine-tuning", text)
 
 
 def test_a_card_names_a_base_that_the_hub_knows_and_no_folder(base):

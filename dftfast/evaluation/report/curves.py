@@ -57,8 +57,6 @@ def phases(path: Path) -> list[dict]:
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
-        scored = [record for record in records if "dropped" not in record]
-        best = min(scored, key=lambda record: record["score"])["phase"] if scored else 0
         rows = []
         for record in records:
             known = (
@@ -71,7 +69,7 @@ def phases(path: Path) -> list[dict]:
                     "phase": record["phase"],
                     "figures": [known.get(name) for name in PHASE_FIGURES.values()],
                     "dropped": record.get("dropped", []),
-                    "kept": record["phase"] <= best and "dropped" not in record,
+                    "kept": record.get("kept", False),
                 }
             )
         return rows
