@@ -146,7 +146,7 @@ def test_data_is_valid(name, block):
             json.loads(line)
 
 
-@pytest.mark.parametrize("page", ["docs/distribution.md"])
+@pytest.mark.parametrize("page", ["docs/distribution.md", "docs/kernels/README.md"])
 def test_code_runs(page, capsys):
     for block in blocks(TEXTS[page]):
         if block.language == "python":
