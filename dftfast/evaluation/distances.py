@@ -10,7 +10,14 @@ from scipy import sparse
 from dftfast.distribution.mmd import signed_root
 from dftfast.evaluation import embedding, ngrams, quadratic
 from dftfast.evaluation.discriminant import Classifier, balanced, right
-from dftfast.evaluation.estimate import Estimate, Permutations, estimate, interval, undefined
+from dftfast.evaluation.estimate import (
+    Estimate,
+    Permutations,
+    estimate,
+    interval,
+    share_estimate,
+    undefined,
+)
 from dftfast.evaluation.glyphs import glyph_matrix
 from dftfast.evaluation.two_samples import TwoSamples
 
@@ -204,7 +211,7 @@ def _c2st(s: TwoSamples, x: np.ndarray | None, y: np.ndarray | None) -> Estimate
     # The rounds keep the classifiers. Other texts would train others: where that moves the figure
     # more, as it does near one half, the spread is that of the permutations, which train anew.
     wider = max(1.0, test.null.std() / max(drawn.std(), 1e-9))
-    return estimate(value, np.clip(value + (drawn - drawn.mean()) * wider, 0, 1), test=test)
+    return share_estimate(value, value + (drawn - drawn.mean()) * wider, test)
 
 
 def mauve(s: TwoSamples) -> Estimate:

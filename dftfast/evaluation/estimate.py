@@ -160,6 +160,14 @@ def estimate(
     )
 
 
+def share_estimate(value: float, rounds: np.ndarray, test: Permutations) -> Estimate:
+    """`estimate` of a share, whose interval ends at 0 and 1."""
+    share = estimate(value, rounds, test=test)
+    if share.low is not None and share.high is not None:
+        share.low, share.high = max(share.low, 0.0), min(share.high, 1.0)
+    return share
+
+
 def centred(rounds: np.ndarray, value: float) -> np.ndarray:
     """The rounds without their bias, [rounds].
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from dftfast.evaluation.discriminant import FOLDS, RIDGE, ROWS
-from dftfast.evaluation.estimate import Estimate, Permutations, estimate, undefined
+from dftfast.evaluation.estimate import Estimate, Permutations, share_estimate, undefined
 from dftfast.evaluation.two_samples import TwoSamples
 
 FEWEST = 20  # prompts
@@ -63,7 +63,8 @@ def trained_judge(s: TwoSamples) -> Estimate:
     """Share of pairs about which a judge trained on the pairs of other prompts is right.
 
     Its features are the embeddings, and the style features in units of their spread among human
-    texts. The rounds keep the classifiers; they are widened as those of C2ST are.
+    texts. The rounds keep the classifiers. Other pairs would train others: the spread is widened by
+    what permutations, which train anew, spread more than as many coins.
     """
     if not s.paired:
         return undefined("the outputs answer other prompts than the reference")
@@ -78,5 +79,5 @@ def trained_judge(s: TwoSamples) -> Estimate:
     value = float(correct.mean())
     test = Permutations(value, model.null(2 * s.exchanged[:, : len(x)] - 1))
     drawn = s.w @ correct / s.w.sum(1)
-    wider = max(1.0, test.null.std() / max(drawn.std(), 1e-9))
-    return estimate(value, np.clip(value + (drawn - drawn.mean()) * wider, 0, 1), test=test)
+    wider = max(1.0, float(test.null.std()) * 2 * len(x) ** 0.5)
+    return share_estimate(value, value + (drawn - drawn.mean()) * wider, test)

@@ -53,6 +53,8 @@ def test_what_differs_in_content_or_in_style_alone_is_told(sets):
     human, same = sets(120, 0), sets(120, 1)
     moved = judge(sets(120, 1, shift=1.0), human)
     assert moved.value > 0.9 and moved.p <= 0.02 and moved.low > moved.human_high
+    nearly = judge(sets(120, 1, shift=1.6), human)
+    assert 0.95 < nearly.low <= nearly.value <= nearly.high <= 1
     same.texts = [text.replace(".", "!") for text in same.texts]
     shouted = judge(same, human)
     assert shouted.value > 0.9 and shouted.p <= 0.02
