@@ -8,6 +8,8 @@ from statistics import median
 import pytest
 from markdown_pages import ROOT, anchors, blocks, links, num_words, pages, sentences
 
+from dftfast.evaluation.metrics import METRICS
+
 LONGEST = 45  # words
 LONG, MOST_LONG = 35, 0.04  # words; share of sentences beyond them
 USUAL = 17  # words; the median stays below
@@ -91,3 +93,12 @@ def test_what_is_taken_from_a_page():
     assert anchors(PAGE) == {"a-page-by-two-hands"}
     assert [(block.language, block.line) for block in blocks(PAGE)] == [("bash", 14)]
     assert num_words("One, two – three.") == 3
+
+
+def test_every_figure_of_the_report_is_explained():
+    page = (ROOT / "docs" / "read-the-report.md").read_text(encoding="utf-8").lower()
+    # the second and third of a family, "Token L2, pairs", stand in the row of the first
+    titles = {
+        each.title.lower().split(", pairs")[0].split(", triples")[0] for each in METRICS.values()
+    }
+    assert not {title for title in titles if title not in page}
