@@ -7,6 +7,7 @@ import os
 import socket
 from argparse import Namespace
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ _SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 
 def main(arguments: Sequence[str]) -> None:
     options = make_parser().parse_args(arguments)
+    check_installed()
     check_options(options)
     password = read_password(options)
     listening = listen(options.host, options.port)
@@ -101,6 +103,17 @@ def check_options(options: Namespace) -> None:
                 f"--{name.replace('_', '-')}: is for models on this machine; leave it out with "
                 "--endpoint"
             )
+
+
+def check_installed() -> None:
+    """Before a model begins to be read, which a process that ends would wait for.
+
+    Raises:
+        UserError: a library of the page's server is missing.
+    """
+    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"the page needs {' and '.join(missing)}: pip install 'dftfast[write]'")
 
 
 def read_password(options: Namespace) -> str | None:

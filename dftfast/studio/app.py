@@ -18,19 +18,10 @@ if TYPE_CHECKING:
 
 
 def make_app(desk: Desk) -> FastAPI:
-    """The application. `app.openapi()` describes its routes; nothing serves that.
-
-    Raises:
-        UserError: fastapi is not installed.
-    """
-    try:
-        from fastapi import FastAPI, HTTPException
-        from fastapi.exceptions import RequestValidationError
-        from fastapi.responses import JSONResponse
-    except ImportError:
-        raise UserError(
-            "the page needs fastapi and uvicorn: pip install 'dftfast[write]'"
-        ) from None
+    """The application. `app.openapi()` describes its routes; nothing serves that."""
+    from fastapi import FastAPI, HTTPException
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
 
     @asynccontextmanager
     async def life(app):
