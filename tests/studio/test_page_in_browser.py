@@ -149,6 +149,18 @@ def test_one_of_three_drafts_is_taken(make_desk, writer, opened):
         assert text(page) == second and page.locator("#choices").is_hidden()
 
 
+def test_what_is_typed_at_once_is_kept(make_desk, browser):
+    with served(make_desk()) as address:
+        page = browser.new_page()
+        slow = lambda route: (page.wait_for_timeout(600), route.continue_())
+        page.route("**/api/drafts", slow)  # a slow disk: the list of drafts is late
+        page.goto(address)
+        page.fill("#text", "One line.", timeout=SLOW)
+        is_saved(page)
+        assert text(page) == "One line."
+        page.close()
+
+
 def test_reading_ends_the_exchange_of_words(make_desk, opened):
     desk = make_desk()
     words = "the quiet harbour wakes early and nobody hurries about anything there"

@@ -200,4 +200,7 @@ watchButtons();
 watchKeys();
 watchCopies();
 showDesk();
-guarded(() => drafts.start())();
+// What is typed before the last draft is there would give way to it.
+guarded(() => drafts.start())().finally(() => {
+  document.querySelector("main").inert = false;
+});
