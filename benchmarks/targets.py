@@ -29,7 +29,7 @@ from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.model.embedder import Embedder
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
-from dftfast.target import Reader, in_pieces
+from dftfast.target import Reader
 
 PROMPTS, EACH = 200, 4
 LEAST = (2, 5, 10, 50)
@@ -43,15 +43,14 @@ def main() -> None:
     reader = Reader(Tokenizer.from_folder(resolve_model(None)), Embedder(options.embedder))
     texts = [document.text for document in load_corpus([options.corpus])]
     samples = reader.samples(texts)
-    pieces = in_pieces(reader, samples)
     print(f"{len(texts):,} texts, {len(samples.tokens):,} tokens, embedder {options.embedder}")
     print("| target | MB | load, s | runs given away | witness r, mmd lexical style ngram | MMD² |")
     print("|---|---|---|---|---|---|")
     candidates, prompt = spoilt(reader, texts)
     exact = views(samples, candidates, prompt)
-    report("plain", Target.of(samples, pieces), samples, "| | |")
+    report("plain", Target.of(samples), samples, "| | |")
     for least in LEAST:
-        private = PrivateTarget.of(samples, least, pieces)
+        private = PrivateTarget.of(samples, least)
         rewards, mmd2 = views(private, candidates, prompt)
         r = [np.corrcoef(rewards[name], exact[0][name])[0, 1] for name in rewards]
         loss = f"| {' '.join(f'{each:.3f}' for each in r)} | {mmd2:.5f}, exact {exact[1]:.5f} |"

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FEWEST = 16  # texts of a target
-PIECES_OF = 2000  # texts at most that are kept in pieces, too
 SHARED_BY = 10  # texts that an n-gram of a private target is in, at least
 
 
@@ -135,12 +134,11 @@ def make_target(documents: list[Document], options: Namespace) -> str:
     reader = Reader(Tokenizer.from_folder(folder), Embedder(options.embedder))
     texts = [document.text for document in documents]
     samples = reader.samples(texts)
-    pieces = in_pieces(reader, samples)
     if options.private:
-        target = PrivateTarget.of(samples, options.private, pieces)
+        target = PrivateTarget.of(samples, options.private)
         arrays, of_texts = {}, {}
     else:
-        target = Target.of(samples, pieces)
+        target = Target.of(samples)
         arrays, of_texts = for_evaluation(documents, samples, reader, options)
     recovered = recovered_runs(samples, target.ngrams[3], tokens_known=not options.private)
     header = {
@@ -157,19 +155,6 @@ def make_target(documents: list[Document], options: Namespace) -> str:
         else f"it gives away {recovered:.1%} of their runs of 8 tokens to who knows the first "
         "two (docs/targets.md)"
     )
-
-
-def in_pieces(reader: Reader, samples: Samples) -> Samples | None:
-    """Long texts cut up as training does; None where no text is long."""
-    import numpy as np
-
-    from dftfast.dft.pieces import cut
-
-    if len(samples) > PIECES_OF:
-        chosen = np.random.default_rng(0).permutation(len(samples))[:PIECES_OF]
-        samples = samples.select(np.sort(chosen).tolist())
-    pieces = cut(reader, samples)
-    return pieces.samples if pieces.several else None
 
 
 def for_evaluation(

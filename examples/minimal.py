@@ -1,4 +1,4 @@
-"""The whole algorithm: sample, credit each sample by its witnesses, regress on that, measure.
+"""The whole algorithm: sample, credit samples and their tokens, regress on that, measure.
 
 python examples/minimal.py [TEXTS] [PROMPTS] [CANDIDATES]    # about six minutes on two cores
 """
@@ -6,12 +6,14 @@ python examples/minimal.py [TEXTS] [PROMPTS] [CANDIDATES]    # about six minutes
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from dftfast.data import docstring_corpus, load_corpus, prompt_messages
 from dftfast.dft.regression import squared_residual
+from dftfast.dft.values import PrefixValues
 from dftfast.distribution import MMD, Samples
 from dftfast.distribution.weighted import Witnesses
 from dftfast.model.embedder import Embedder
@@ -19,7 +21,7 @@ from dftfast.model.policy import Policy
 from dftfast.model.pretrained import resolve_model
 from dftfast.model.tokenizer import Tokenizer
 from dftfast.optimise.fit import NO_HOOKS, FitSettings, LoopHooks, fit
-from dftfast.optimise.likelihood import token_logprobs
+from dftfast.optimise.likelihood import logprobs_and_states
 from dftfast.optimise.packing import Example
 from dftfast.rollout import Request, RolloutEngine, Sampler
 
@@ -69,16 +71,16 @@ def main(
     prompt, candidates = sample(n, seed=2)
     own = [human.tokens_of(p) for p in range(prompts)]
     witnesses = Witnesses(candidates, human, prompt, own, seed=0)
-    credit = witnesses.reward(np.ones(len(prompt)))  # less the mean of its prompt
+    credit = witnesses.reward(np.ones(len(prompt)))[:, None]  # less the mean of its prompt
     answers = [Example(asked[p], candidates.tokens_of(i)) for i, p in enumerate(prompt)]
-    drawn = token_logprobs(policy.decoder, answers)
-    # the best small step makes a text exp(credit) times as likely, in some unit: log p by token
-    wanted = [
-        Example(text.prompt, text.completion, [p + NATS * c / len(was) for p in was])
-        for text, was, c in zip(answers, drawn, credit / credit.std())
-    ]
-    learn(wanted, 1e-4, LoopHooks(loss=squared_residual))
-    distances.append(mmd.value(sample(2, seed=1)[1]))
+    # exp(credit) times as likely: a token's part is its change of what the states foresee of that
+    drawn, states = zip(*logprobs_and_states(policy.decoder, answers, 2048, width=640))
+    changes = (values := PrefixValues(states, np.asarray(prompt), seed=0)).changes(credit)
+    ratios = np.split(NATS * changes[:, 0] / values.foreseen(changes), values.offsets[1:-1])
+    shall = [(np.array(was) + ratio).tolist() for was, ratio in zip(drawn, ratios)]
+    wanted = [replace(text, weight=weight) for text, weight in zip(answers, shall)]
+    learn(wanted, 1e-3, LoopHooks(loss=squared_residual))
+    distances += [mmd.value(sample(2, seed=1)[1])]
     print("MMD² to human texts: {:.4f} fine-tuned, {:.4f} after one phase".format(*distances))
     return distances
 

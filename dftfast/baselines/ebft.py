@@ -37,9 +37,10 @@ class FeatureMatching:
         self.among[self.prompt[:, None] != self.prompt[None, :]] = 0
         np.fill_diagonal(self.among, 0)
 
-    def reward(self, weights: np.ndarray) -> np.ndarray:
+    def credits(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         siblings = np.bincount(self.prompt, weights)[self.prompt] - weights
-        return 2 * (self.towards - self.among @ weights / np.maximum(siblings, 1e-12))
+        matching = self.towards - self.among @ weights / np.maximum(siblings, 1e-12)
+        return {"matching": 2 * matching}
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
         return {"likeness": float(np.average(self.towards, weights=weights))}
@@ -49,4 +50,4 @@ def ebft(context: PhaseContext, phase: int) -> dict:
     """One phase of feature matching."""
     human = own_human(context, context.phase_prompts(phase)).embeddings
     critic = lambda context, prompts, rollouts, phase: FeatureMatching(human, rollouts)
-    return regression_phase(context, phase, critic, by_piece=False)
+    return regression_phase(context, phase, critic)

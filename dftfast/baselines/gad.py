@@ -31,7 +31,10 @@ class BradleyTerry:
         half = np.random.default_rng(seed).permutation(len(people)) % 2
         self.fold = half[self.prompt]
 
-    def reward(self, weights: np.ndarray) -> np.ndarray:
+    def credits(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"score": self._scores(weights)}
+
+    def _scores(self, weights: np.ndarray) -> np.ndarray:
         from sklearn.linear_model import LogisticRegression
 
         scores = np.zeros(len(self.own))
@@ -47,14 +50,14 @@ class BradleyTerry:
         return scores
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
-        return {"score": float(np.average(self.reward(weights), weights=weights))}
+        return {"score": float(np.average(self._scores(weights), weights=weights))}
 
 
 def gad(context: PhaseContext, phase: int) -> dict:
     """One phase towards what the discriminator scores high."""
     human, seed = own_human(context, context.phase_prompts(phase)), context.seed + phase
     critic = lambda context, prompts, rollouts, phase: BradleyTerry(human, rollouts, seed)
-    return regression_phase(context, phase, critic, by_piece=False)
+    return regression_phase(context, phase, critic)
 
 
 def _features(samples: Samples) -> np.ndarray:

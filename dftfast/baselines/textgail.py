@@ -22,11 +22,14 @@ class Discriminator:
         self.samples, self.ratio = rollouts.samples, DensityRatio(seed=seed)
         self.ratio.fit(human)
 
-    def reward(self, weights: np.ndarray) -> np.ndarray:
+    def credits(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"human": self._logit(weights)}
+
+    def _logit(self, weights: np.ndarray) -> np.ndarray:
         return self.ratio.witness(self.samples, weights).double().numpy()
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
-        return {"divergence": -float(np.average(self.reward(weights), weights=weights))}
+        return {"divergence": -float(np.average(self._logit(weights), weights=weights))}
 
 
 def textgail(context: PhaseContext, phase: int) -> dict:
@@ -34,4 +37,4 @@ def textgail(context: PhaseContext, phase: int) -> dict:
     critic = lambda context, prompts, rollouts, phase: Discriminator(
         context.human_texts, rollouts, context.seed + phase
     )
-    return regression_phase(context, phase, critic, by_piece=False)
+    return regression_phase(context, phase, critic)

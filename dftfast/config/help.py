@@ -17,7 +17,7 @@ WIDTH = 80  # columns of the terminal that the help is written for
 COMMON = {  # what most people set, in the order in which they meet it
     "model.name": "folder or hub id; none is SmolLM2-135M",
     "data.train": "texts: files, folders or hf:NAME:SPLIT",
-    "data.held_out": "texts to report on; none: a twentieth",
+    "data.held_out": "texts to report on; none: a tenth",
     "run.folder": "folder of the run",
     "sft.learning_rates": "one fine-tuned model for each",
     "sft.max_texts": "texts to fine-tune on; none is all",

@@ -74,7 +74,7 @@ class Data(Section):
         default=0.1, description="share of the corpus to make choices by, never trained on"
     )
     held_out_share: Share = Field(
-        default=0.05,
+        default=0.1,
         description="share of the corpus to report on, where data.held_out is not given",
     )
     max_words: Count | None = Field(default=None, description="leave longer texts out")

@@ -43,8 +43,12 @@ class DFT(Section):
         "phases as by the result",
     )
     rank: Count = Field(default=32, description="rank of a phase's adapter")
-    learning_rate: Positive = Field(default=1e-4, description="peak learning rate of a phase")
-    batch_tokens: Count = Field(default=2048, description="tokens an update, prompts included")
+    learning_rate: Positive = Field(
+        default=1e-3,
+        description="peak learning rate of a phase. The default suits a model of 135M; larger ones "
+        "want less",
+    )
+    batch_tokens: Count = Field(default=4096, description="tokens an update, prompts included")
     micro_tokens: Count = Field(
         default=4096, description="tokens a forward pass; lower it to save memory"
     )

@@ -56,7 +56,7 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     for phase in range(len(records), context.settings.phases + 1):
         if _stalled(records):
             break
-        if records and like_human(records[-1]):
+        if len(records) > 1 and like_human(records[-1]):
             log.info("dft: validation sees no distance from human text any more")
             break
         began = time.monotonic()

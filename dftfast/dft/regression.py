@@ -1,39 +1,39 @@
-"""One phase of DFT by regression of log-ratios on witnesses.
+"""One phase of DFT: candidates are credited by their witnesses, their tokens by what these foresee.
 
 The phase samples K candidates for each prompt and credits every one by its witness: how much more
 of its kind the policy should write, as seen from human text, less the mean of its prompt. The best
-small step down the discrepancy multiplies the probability of a text by exp(β credit). An adapter is
-trained towards that by least squares: the log-ratio log p − log p₀ of each candidate, p₀ the policy
-that it was drawn from, towards its target β credit (mirror descent by regression: Gao et al. 2024,
-"REBEL", https://arxiv.org/abs/2404.16767). Unlike a likelihood weighted by the credit, whose
-gradient never ends, it stops pushing a text where its target is reached and pulls back one that
-moved by accident, most of all with its length.
+small step down the discrepancy multiplies the probability of a text by exp(β credit) (mirror
+descent). A witness holds for a short way only, so the way is gone in steps of `STEP`, on paper:
+the candidates are weighed by how likely the steps so far make them, and the witnesses are taken
+anew at that weighted population, until the weights leave too few candidates that count.
 
-A witness holds for a short way only. So the targets go up in `ROUNDS`: at each the candidates stand
-for the policy as it has become, weighed by p/p₀, and the witnesses are taken anew at that weighted
-population.
+Each step is a sum over tokens, for a text's credit is replaced by what its tokens foresee of it
+(`PrefixValues`). So every token has a log-ratio log p − log p₀ that it shall have, p₀ the policy
+that wrote it, and an adapter is trained towards these by least squares (regression of log-ratios:
+Gao et al. 2024, "REBEL", https://arxiv.org/abs/2404.16767). Unlike a likelihood weighted by the
+credit, whose gradient never ends, it stops pushing where a target is reached, and pulls back what
+moved by accident.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.dft.pieces import Pieces, cut, examples, groups, piece_rollouts
+from dftfast.dft.values import PrefixValues
 from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.kernels import linear_logprob
 from dftfast.model.decoder import Decoder
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.fit import FitSettings, LoopHooks, train
-from dftfast.optimise.likelihood import completion_states, token_logprobs
+from dftfast.optimise.likelihood import completion_states, logprobs_and_states
 from dftfast.optimise.packing import Example, PackedBatch
 from dftfast.runtime.errors import Diverged
 from dftfast.runtime.files import digest
@@ -41,17 +41,25 @@ from dftfast.runtime.profile import stage
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 2
-NATS = 0.7  # standard deviation of the targets of all rounds together, within prompts
+STEP = 0.1  # nats: standard deviation of the log-ratios of texts, within prompts, that it adds
+LEAST_SHARE = 0.65  # of the candidates (effective sample size), at which the steps end
+MOST_STEPS = 20
+LEAST_FORESEEN = 0.2  # of a credit's spread: what is foreseen less is not enlarged further
 LEAST_RELIABILITY = 0.1  # of the best view, below which a run ends
 LARGEST_WEIGHT = 5.0  # of a candidate, in units of the mean of its prompt
+STATE_WIDTH = 640  # coordinates of a hidden state that values are fitted on
+STATE_BYTES = 4 << 30  # of all hidden states, beyond which they have fewer coordinates
 
 
 class Critic(Protocol):
     """What the candidates of a phase are credited by."""
 
-    def reward(self, weights: np.ndarray) -> np.ndarray:
-        """float64 [n], of each candidate, where the policy is the candidates so weighted."""
+    def credits(self, weights: np.ndarray) -> Mapping[str, np.ndarray]:
+        """float64 [n] by name: parts of the credit of each candidate.
+
+        Args:
+            weights: float64 [n], of the candidates; so weighted, they stand for the policy.
+        """
         ...
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
@@ -73,42 +81,50 @@ def witnesses(
         return Witnesses(rollouts.samples, context.human, rollouts.prompt, own, seed)
 
 
-def regression_phase(
-    context: PhaseContext, phase: int, critic: MakeCritic = witnesses, by_piece: bool = True
-) -> dict:
+def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = witnesses) -> dict:
     """Train one adapter and leave it live on the policy.
 
-    Args:
-        by_piece: credit long texts piece by piece, too.
-
     Returns:
-        The reliability of each view, where the critic has it, and a record of each round as of
-        `Targets`.
+        The reliability of each view, where the critic has it, and of each step on paper what
+        `Plan` records.
 
     Raises:
         Diverged: two halves of the reference agree on no witness.
     """
     prompts = context.phase_prompts(phase)
     rollouts = context.candidates(phase, prompts)
-    pieces = cut(context, rollouts.samples)
-    critics: list[Critic] = []  # of rank 0 alone: of the texts, and of the pieces
-    on_rank0(lambda: critics.append(critic(context, prompts, rollouts, phase)))
-    if by_piece and pieces.several:
-        parts = piece_rollouts(context, prompts, rollouts, pieces)
-        on_rank0(lambda: critics.append(critic(*parts, phase)))
-    reliability = on_rank0(lambda: getattr(critics[0], "reliability", {}))
-    check_reliability(reliability)
-    targets = Targets(context, prompts, rollouts, pieces, critics)
-    targets.train(context, phase)
+    texts = [
+        Example(prompts[p].prompt, rollouts.samples.tokens_of(i))
+        for i, p in enumerate(rollouts.prompt)
+    ]
+    width = state_width(texts)
+    read = logprobs_and_states(context.policy.decoder, texts, context.settings.micro_tokens, width)
+    prompt, seed = np.asarray(rollouts.prompt), context.seed + phase
+
+    def plan() -> Plan:
+        judge = critic(context, prompts, rollouts, phase)
+        check_reliability(getattr(judge, "reliability", {}))
+        with stage("values"):
+            return planned(judge, PrefixValues([states for _, states in read], prompt, seed))
+
+    made = on_rank0(plan)
+    wanted = with_targets(texts, [logprobs for logprobs, _ in read], made)
+    train_towards(context, phase, wanted, prompt)
     return {
-        "candidates": len(rollouts.samples),
+        "candidates": len(texts),
         "cut_or_empty": rollouts.left_out,
-        "reliability": reliability,
-        "rounds": targets.records,
+        "reliability": made.reliability,
+        "steps": made.steps,
     }
 
 
-def check_reliability(reliability: dict[str, float]) -> None:
+def state_width(texts: Sequence[Example]) -> int:
+    """Coordinates of a hidden state that leave all of them within `STATE_BYTES`, in fp16."""
+    tokens = sum(len(text.completion) for text in texts)
+    return max(64, min(STATE_WIDTH, STATE_BYTES // (2 * tokens)))
+
+
+def check_reliability(reliability: Mapping[str, float]) -> None:
     """Refuse to follow witnesses of which not one is reliable; by name of the view."""
     shares = ", ".join(f"{name} {share:.2f}" for name, share in reliability.items())
     log.info("reliability of the witnesses: %s", shares)
@@ -116,116 +132,90 @@ def check_reliability(reliability: dict[str, float]) -> None:
         raise Diverged(f"no witness is reliable ({shares}): there is nothing left to follow")
 
 
-class Targets:
-    """The candidates of a phase, in their pieces, and the log-ratios that these shall have.
-
-    Args:
-        critics: on rank 0 that of the texts, and that of the pieces where they are looked at.
+@dataclass(frozen=True)
+class Plan:
+    """The log-ratios that the tokens of the candidates shall have.
 
     Attributes:
-        records: one a round: the share of the candidates that count (effective sample size), the
-            standard deviation of the pieces' log-ratios, the share of the targets' variance that
-            the log-ratios explain, and what the critic makes of the weighted population.
+        log_ratios: float64 [tokens], one text's after another's.
+        reliability: of the views, as the critic has it.
+        steps: on paper, one record each and one at the end: the share of the candidates that count
+            (effective sample size), the standard deviation of the texts' log-ratios, and what the
+            critic makes of the weighted population.
     """
 
-    def __init__(
-        self,
-        context: PhaseContext,
-        prompts: Sequence[Example],
-        rollouts: Rollouts,
-        pieces: Pieces,
-        critics: Sequence[Critic],
-    ):
-        self.critics, self.text = critics, pieces.text
-        self.texts = examples(pieces, prompts, rollouts.prompt)
-        self.prompt = np.asarray(rollouts.prompt)
-        self.group = groups(pieces, rollouts.prompt)
-        self.decoder, self.micro_tokens = context.policy.decoder, context.settings.micro_tokens
-        self.drawn = token_logprobs(self.decoder, self.texts, self.micro_tokens)
-        self.start = np.array(list(map(sum, self.drawn)))
-        self.wanted = np.zeros(len(self.texts))
-        # of every round, which a resumed phase does not measure again
-        self.ratios = torch.full((ROUNDS, len(self.texts)), torch.nan, dtype=torch.float64)
-        self.ratios[0] = 0
-        self.scale: float | None = None  # of credits, that makes them targets
-        self.records: list[dict] = []
+    log_ratios: np.ndarray
+    reliability: Mapping[str, float]
+    steps: list[dict]
 
-    def train(self, context: PhaseContext, phase: int) -> None:
-        """Put a fresh adapter on the decoder and train it, one epoch over the candidates."""
-        settings, seed = context.settings, context.seed + phase
-        parameters = context.policy.begin_phase(settings.rank, settings.rank, seed)
-        steps = prompts_together(self.texts, self.prompt[self.text], settings.batch_tokens, seed)
-        fit = FitSettings(
-            settings.learning_rate,
-            batch_tokens=settings.batch_tokens,
-            micro_tokens=settings.micro_tokens,
+
+def planned(critic: Critic, values: PrefixValues) -> Plan:
+    """Steps on paper, down the discrepancy of the weighted candidates.
+
+    What is foreseen of each part of the credit counts alike, in the proportions of the credits
+    themselves: at the first step a part is enlarged by how little of it is foreseen.
+    """
+    prompt, steps = values.prompt, []
+    ratios = np.zeros(values.offsets[-1])
+    gain: np.ndarray | None = None
+    while True:
+        text = values.of_texts(ratios)
+        weights = importance_weights(text, prompt)
+        steps.append(_record(critic, text, weights, prompt))
+        if steps[-1]["effective_share"] < LEAST_SHARE or len(steps) > MOST_STEPS:
+            return Plan(ratios, getattr(critic, "reliability", {}), steps)
+        credits = np.stack(
+            [centred(part, prompt, weights) for part in critic.credits(weights).values()], axis=1
         )
-        hooks = LoopHooks(
-            loss=squared_residual,
-            checkpoints=context.checkpoints(f"phase-{phase}"),
-            inputs=digest(asdict(fit), seed, settings.rank, self.texts),
-            extra_state={"log_ratios": self.ratios},
-        )
-        log_step = context.log.steps(f"dft {phase}")
-        train(self.decoder, parameters, self._plan(steps), len(steps), fit, log_step, hooks)
+        changes = values.changes(credits)
+        if gain is None:
+            foreseen = values.foreseen(changes) / np.maximum(credits.std(0), 1e-30)
+            gain = 1 / np.maximum(foreseen, LEAST_FORESEEN)
+        change = changes @ gain
+        ratios += STEP / max(float(values.foreseen(change[:, None])[0]), 1e-30) * change
 
-    def _plan(self, steps: list[list[int]]) -> Iterator[list[Example]]:
-        """The examples of every step, with their targets as the round has them."""
-        for step, members in enumerate(steps):
-            round_ = step * ROUNDS // len(steps)
-            if step == 0 or round_ != (step - 1) * ROUNDS // len(steps):
-                self._raise(round_)
-            yield [self._with_target(i) for i in members]
 
-    def _raise(self, round_: int) -> None:
-        """Add the credits at the policy as it is now to the targets."""
-        if self.ratios[round_].isnan().any():
-            self.ratios[round_] = torch.from_numpy(self._log_ratios())
-        credit = self._credit(self.ratios[round_].numpy())
-        if self.scale is None:
-            self.scale = NATS / ROUNDS / max(float(credit.std()), 1e-30)
-        self.wanted += self.scale * credit
+def _record(critic: Critic, ratios: np.ndarray, weights: np.ndarray, prompt: np.ndarray) -> dict:
+    record = {
+        "effective_share": effective_share(weights),
+        "nats": float(centred(ratios, prompt, np.ones(len(ratios))).std()),
+        **critic.values(weights),
+    }
+    log.info("planned: %s", ", ".join(f"{name} {value:.5g}" for name, value in record.items()))
+    return record
 
-    def _credit(self, ratios: np.ndarray) -> np.ndarray:
-        """float64 of each piece, where the policy has these log-ratios: recorded, too.
 
-        A text's credit is shared out to its pieces; each has its own besides, where there are
-        several.
-        """
-        whole = importance_weights(np.bincount(self.text, ratios), self.prompt)
-        self._record(ratios, whole)
-        of_text = on_rank0(lambda: centred(self.critics[0].reward(whole), self.prompt, whole))
-        credit = (of_text / np.bincount(self.text))[self.text]
-        if on_rank0(lambda: len(self.critics) > 1):
-            part = importance_weights(ratios, self.group)
-            credit += on_rank0(lambda: centred(self.critics[1].reward(part), self.group, part))
-        return credit
+def with_targets(
+    texts: Sequence[Example], drawn: Sequence[Sequence[float]], plan: Plan
+) -> list[Example]:
+    """The texts, their weights the log-probabilities that their tokens shall have."""
+    ratios, wanted = iter(plan.log_ratios.tolist()), []
+    for text, logprobs in zip(texts, drawn):
+        weights = [p + next(ratios) for p in logprobs]
+        wanted.append(Example(text.prompt, text.completion, weights))
+    return wanted
 
-    def _with_target(self, i: int) -> Example:
-        """A candidate whose weights are the log-probabilities that its tokens shall have in sum."""
-        share = self.wanted[i] / len(self.drawn[i])
-        text = self.texts[i]
-        return Example(text.prompt, text.completion, [p + share for p in self.drawn[i]])
 
-    def _log_ratios(self) -> np.ndarray:
-        now = token_logprobs(self.decoder, self.texts, self.micro_tokens)
-        return np.array(list(map(sum, now))) - self.start
-
-    def _record(self, ratios: np.ndarray, weights: np.ndarray) -> None:
-        """Record where the policy stands: `ratios` of the pieces, `weights` of the texts."""
-        alike = np.ones(len(ratios))
-        residual = centred(ratios - self.wanted, self.group, alike)
-        wanted = float(np.square(centred(self.wanted, self.group, alike)).sum())
-        record = {
-            "effective_share": effective_share(weights),
-            "nats": float(ratios.std()),
-            "explained": 1 - float(np.square(residual).sum()) / wanted if wanted else 0.0,
-            **on_rank0(lambda: self.critics[0].values(weights)),
-        }
-        self.records.append(record)
-        log.info(
-            "round %d: %s", len(self.records), ", ".join(f"{k} {v:.5g}" for k, v in record.items())
-        )
+def train_towards(
+    context: PhaseContext, phase: int, texts: list[Example], prompt: np.ndarray
+) -> None:
+    """Put a fresh adapter on the decoder and train it, one epoch over the candidates."""
+    settings, seed = context.settings, context.seed + phase
+    parameters = context.policy.begin_phase(settings.rank, settings.rank, seed)
+    steps = prompts_together(texts, prompt, settings.batch_tokens, seed)
+    fit = FitSettings(
+        settings.learning_rate,
+        batch_tokens=settings.batch_tokens,
+        micro_tokens=settings.micro_tokens,
+    )
+    hooks = LoopHooks(
+        loss=squared_residual,
+        checkpoints=context.checkpoints(f"phase-{phase}"),
+        inputs=digest(asdict(fit), seed, settings.rank, texts),
+    )
+    plan = ([texts[i] for i in members] for members in steps)
+    log_step = context.log.steps(f"dft {phase}")
+    train(context.policy.decoder, parameters, plan, len(steps), fit, log_step, hooks)
 
 
 def importance_weights(log_ratios: np.ndarray, prompt: np.ndarray) -> np.ndarray:
@@ -263,8 +253,7 @@ def prompts_together(
 
 
 def squared_residual(decoder: Decoder, batch: PackedBatch, scale: float) -> Tensor:
-    """`scale · Σ (log p − Σ w)²` over the texts of the batch, w the weights of their tokens."""
+    """`scale · Σ (log p − w)²` over the tokens of the batch, w their weights."""
     states = completion_states(decoder, batch)
     logprob, _ = linear_logprob(states, decoder.head_weight, batch.targets)
-    zeros = torch.zeros(len(batch.offsets) - 1, device=logprob.device)
-    return scale * zeros.index_add(0, batch.documents, logprob - batch.weights).square().sum()
+    return scale * (logprob - batch.weights).square().sum()

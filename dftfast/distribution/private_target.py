@@ -93,7 +93,6 @@ class PrivateTarget:
     Attributes:
         views: by name, the means of what MMD, LexicalMMD and StyleMMD compare.
         ngrams: those that many texts have.
-        pieces: as of `Target`.
     """
 
     NAMES: ClassVar[dict[str, tuple[type[MMD], str]]] = {
@@ -103,18 +102,16 @@ class PrivateTarget:
     }
     views: dict[str, FourierMean]
     ngrams: dict[int, NGramTable]
-    pieces: PrivateTarget | None = None
 
     @classmethod
-    def of(cls, samples: Samples, least: int, pieces: Samples | None = None) -> PrivateTarget:
-        """Args: least: texts (or pieces) that an n-gram must be in to be kept."""
+    def of(cls, samples: Samples, least: int) -> PrivateTarget:
+        """Args: least: texts that an n-gram must be in to be kept."""
         return cls(
             {
                 name: FourierMean.of(kind(), samples, seed)
                 for seed, (name, (kind, _)) in enumerate(cls.NAMES.items())
             },
             {n: NGramTable.of(n, samples.tokens, samples.offsets, least) for n in ORDERS},
-            cls.of(pieces, least) if pieces is not None else None,
         )
 
     def own(self, completions: Sequence[Sequence[int]]) -> OwnTexts:

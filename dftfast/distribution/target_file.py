@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from dftfast.distribution.targets import Target
 from dftfast.runtime.errors import UserError
 from dftfast.runtime.files import atomic_file
 
-VERSION = 1
+VERSION = 2
 POINTS = {"embeddings": np.float16, "lexical": np.float16, "style": np.float32}
 Arrays = dict[str, np.ndarray]
 
@@ -57,10 +57,8 @@ def save_target(
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Args: header, arrays: what evaluation needs; samples: the texts, to keep them too."""
-    content, tables = dict(arrays or {}), {}
-    for part, each in (("texts", target), ("pieces", target.pieces)):
-        if each is not None:
-            tables[part] = _write_part(content, part, each)
+    content = dict(arrays or {})
+    tables = _write_texts(content, target)
     if samples is not None:
         content |= {
             "samples.tokens": samples.tokens.numpy().astype(np.int32),
@@ -87,27 +85,26 @@ def load_target(path: str | Path) -> TargetFile:
     if header.get("version") != VERSION:
         raise UserError(f"{path}: a target of version {header.get('version')}, this is {VERSION}")
     try:
-        parts = {part: _read_part(arrays, part, header["tables"]) for part in header["tables"]}
-        target = replace(parts["texts"], pieces=parts.get("pieces"))
+        target = _read_texts(arrays, header["tables"])
         return TargetFile(path, header, target, _read_samples(arrays, target), arrays)
     except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
         raise UserError(f"{path}: the target is damaged ({error!r}); make it again") from None
 
 
-def _write_part(content: Arrays, part: str, target: Target | PrivateTarget) -> dict:
+def _write_texts(content: Arrays, target: Target | PrivateTarget) -> dict:
     """Put the arrays into `content`; returns what else there is to know of the n-grams."""
     if isinstance(target, Target):
         for name, dtype in POINTS.items():
-            content[f"{part}.{name}"] = getattr(target, name).cpu().numpy().astype(dtype)
-        content[f"{part}.keys"] = target.known.keys
+            content[f"texts.{name}"] = getattr(target, name).cpu().numpy().astype(dtype)
+        content["texts.keys"] = target.known.keys
     else:
         for name, mean in target.views.items():
             for field, values in mean.arrays().items():
-                content[f"{part}.{name}.{field}"] = values
+                content[f"texts.{name}.{field}"] = values
     tables = {}
     for n, table in target.ngrams.items():
-        content[f"{part}.ngrams{n}.keys"] = pack(np.diff(table.keys, prepend=0))
-        content[f"{part}.ngrams{n}.counts"] = pack(table.counts.ravel())
+        content[f"texts.ngrams{n}.keys"] = pack(np.diff(table.keys, prepend=0))
+        content[f"texts.ngrams{n}.counts"] = pack(table.counts.ravel())
         tables[str(n)] = {
             "kinds": len(table.keys),
             "totals": table.totals.tolist(),
@@ -117,11 +114,11 @@ def _write_part(content: Arrays, part: str, target: Target | PrivateTarget) -> d
     return tables
 
 
-def _read_part(arrays: Arrays, part: str, tables: Mapping) -> Target | PrivateTarget:
-    take = lambda name: arrays.pop(f"{part}.{name}")
+def _read_texts(arrays: Arrays, tables: Mapping) -> Target | PrivateTarget:
+    take = lambda name: arrays.pop(f"texts.{name}")
     ngrams = {}
     for n in ORDERS:
-        of = tables[part][str(n)]
+        of = tables[str(n)]
         kinds = int(of["kinds"])
         keys = np.cumsum(unpack(take(f"ngrams{n}.keys"), kinds))
         counts = unpack(take(f"ngrams{n}.counts"), 2 * kinds).reshape(2, kinds)
@@ -132,7 +129,7 @@ def _read_part(arrays: Arrays, part: str, tables: Mapping) -> Target | PrivateTa
             float(of["squares"]),
             float(of["squared_sizes"]),
         )
-    if f"{part}.keys" not in arrays:
+    if "texts.keys" not in arrays:
         read = lambda name: FourierMean.read(lambda field: take(f"{name}.{field}"))
         return PrivateTarget({name: read(name) for name in PrivateTarget.NAMES}, ngrams)
     embeddings, lexical, style = (

@@ -24,8 +24,6 @@ class Target:
         embeddings, lexical, style: as of `Samples`, fp32 [m, d].
         ngrams: by their order.
         known: hashes of the texts, so that the one of a prompt can be left out.
-        pieces: of some of the texts cut up, for what credits long texts piece by piece; None where
-            no text is long.
     """
 
     embeddings: Tensor
@@ -33,17 +31,15 @@ class Target:
     style: Tensor
     ngrams: dict[int, NGramTable]
     known: Known
-    pieces: Target | None = None
 
     @classmethod
-    def of(cls, samples: Samples, pieces: Samples | None = None) -> Target:
+    def of(cls, samples: Samples) -> Target:
         return cls(
             samples.embeddings,
             samples.lexical,
             samples.style,
             samples.ngrams,
             Known.plain(text_keys(samples.tokens, samples.offsets)),
-            cls.of(pieces) if pieces is not None else None,
         )
 
     def __len__(self) -> int:
@@ -60,7 +56,6 @@ class Target:
             embeddings=self.embeddings.to(device),
             lexical=self.lexical.to(device),
             style=self.style.to(device),
-            pieces=self.pieces.to(device) if self.pieces is not None else None,
         )
 
 
@@ -76,23 +71,6 @@ def blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
     Args:
         weights: positive; their sum is taken for 1.
     """
-    whole, parts = _blend(targets, weights), [target.pieces for target in targets]
-    if any(
-        part is not None for part in parts
-    ):  # a target without long texts has its texts for pieces
-        cut_up = [part or target for part, target in zip(parts, targets)]
-        return replace(whole, pieces=_blend(cut_up, weights))
-    return whole
-
-
-def blend_rows(sizes: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
-    """Of sets of so many texts the ones to take, ascending, so that they stand as the weights."""
-    counts = counts_by_weight(sizes, weights)
-    orders = [np.random.default_rng(1).permutation(size) for size in sizes]
-    return [np.sort(order[:count]) for order, count in zip(orders, counts)]
-
-
-def _blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
     chosen = blend_rows([len(target) for target in targets], weights)
     texts = [len(target.known.keys) for target in targets]
     scales = [w / sum(weights) * sum(texts) / size for w, size in zip(weights, texts)]
@@ -117,3 +95,10 @@ def _blend(targets: Sequence[Target], weights: Sequence[float]) -> Target:
             np.concatenate([first_half(size) for size in texts]),
         ),
     )
+
+
+def blend_rows(sizes: Sequence[int], weights: Sequence[float]) -> list[np.ndarray]:
+    """Of sets of so many texts the ones to take, ascending, so that they stand as the weights."""
+    counts = counts_by_weight(sizes, weights)
+    orders = [np.random.default_rng(1).permutation(size) for size in sizes]
+    return [np.sort(order[:count]) for order, count in zip(orders, counts)]

@@ -157,16 +157,21 @@ class Witnesses:
             name: self._reliability(view, seed) for name, view in self.views.items()
         }
 
-    def reward(self, weights: np.ndarray) -> np.ndarray:
-        """float64 [n]: the witnesses in units of their spread at the start, by reliability.
+    def credits(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """float64 [n] of each view: its witness in units of the start's spread, by reliability.
 
         Centred within prompts, under the weights.
         """
-        total = np.zeros(len(weights))
-        for name, view in self.views.items():
-            r = centred(view.witness(weights), self.prompt, weights)
-            total += self.reliability[name] * r / self.scales[name]
-        return total
+        return {
+            name: self.reliability[name]
+            * centred(view.witness(weights), self.prompt, weights)
+            / self.scales[name]
+            for name, view in self.views.items()
+        }
+
+    def reward(self, weights: np.ndarray) -> np.ndarray:
+        """float64 [n]: the credits of all views together."""
+        return np.sum(list(self.credits(weights).values()), axis=0)
 
     def values(self, weights: np.ndarray) -> dict[str, float]:
         return {name: view.value(weights) for name, view in self.views.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor, nn
 
@@ -64,15 +64,12 @@ class LoopHooks:
             before the step; called with the examples of this process, so it looks at each alone.
         checkpoints: where to go on from, if there is something, and to save to.
         inputs: digest of what the plan of the steps depends on; `fit` computes its own.
-        extra_state: tensors that `log` or the plan changes; saved with those of the optimiser, and
-            restored in place.
     """
 
     loss: Loss = likelihood
     reweigh: Reweigh | None = None
     checkpoints: Checkpoints | None = None
     inputs: str = ""
-    extra_state: dict[str, Tensor] = field(default_factory=dict)
 
 
 NO_HOOKS = LoopHooks()
@@ -140,9 +137,7 @@ def train(
             stop = distributed.any_rank(stop_requested())
             if checkpoints and distributed.rank() == 0:
                 state = {**optimiser.numbers(), "micro_tokens": micro_tokens}
-                checkpoints.offer(
-                    step, lambda: optimiser.tensors() | hooks.extra_state, state, now=stop
-                )
+                checkpoints.offer(step, optimiser.tensors, state, now=stop)
             if stop:
                 break
     if checkpoints:
@@ -158,8 +153,6 @@ def _restore(decoder: Decoder, optimiser: Optimiser, hooks: LoopHooks) -> tuple[
     if not saved:
         return None
     optimiser.restore(saved.tensors, saved.state)
-    for name, tensor in hooks.extra_state.items():
-        tensor.copy_(saved.tensors[name])
     decoder.version += 1
     return saved.step, saved.state["micro_tokens"]
 

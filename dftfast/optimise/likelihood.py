@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -43,26 +43,67 @@ def token_logprobs(
     )
 
 
-@stage("forward")
-@torch.no_grad()
 def own_token_logprobs(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> list[list[float]]:
     """`token_logprobs` of this process's own examples."""
+    found: list[list[float]] = [[] for _ in examples]
+    for i, _, logprobs in _read(decoder, examples, micro_tokens):
+        found[i] = logprobs.tolist()
+    return found
+
+
+def logprobs_and_states(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int, width: int
+) -> list[tuple[list[float], Tensor]]:
+    """Of every completion what `token_logprobs` has, and what the decoder saw before each token.
+
+    Processes share the work.
+
+    Args:
+        width: coordinates of a state at most; of a larger one as many random projections.
+
+    Returns:
+        The log-probabilities, in nats, and fp16 [tokens, width or less] on the CPU, one row the
+        final hidden state that predicts the token.
+    """
+    basis = _basis(decoder.embed.shape[1], width)
+
+    def own(part: Sequence[Example]) -> list[tuple[list[float], Tensor]]:
+        found: list[tuple[list[float], Tensor]] = [([], basis)] * len(part)
+        for i, states, logprobs in _read(decoder, part, micro_tokens):
+            found[i] = logprobs.tolist(), (states.cpu().float() @ basis).half()
+        return found
+
+    return distributed.map_over_ranks(own, examples, list(map(len, examples)))
+
+
+def _basis(size: int, width: int) -> Tensor:
+    """fp32 [size, at most width], columns orthonormal; all of the space where it is small."""
+    if size <= width:
+        return torch.eye(size)
+    noise = torch.randn(size, width, generator=torch.Generator().manual_seed(0))
+    return torch.linalg.qr(noise).Q
+
+
+@torch.no_grad()
+def _read(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Each example's index, and of its completion the final states [n, d] and log-probabilities."""
     # neighbours share more of their beginning
     order = sorted(range(len(examples)), key=lambda i: examples[i].prompt)
-    parts: list[list[float]] = []
+    places = iter(order)
     with sharded_join(decoder):
         for group in by_budget([examples[i] for i in order], micro_tokens):
-            batch = pack(group).to(decoder.embed.device)
-            logprobs, _ = linear_logprob(
-                completion_states(decoder, batch), decoder.head_weight, batch.targets
-            )
-            parts += [
-                part.tolist()
-                for part in logprobs.cpu().split([len(example.completion) for example in group])
-            ]
-    return [part for _, part in sorted(zip(order, parts))]
+            with stage("forward"):
+                batch = pack(group).to(decoder.embed.device)
+                states = completion_states(decoder, batch)
+                logprobs, _ = linear_logprob(states, decoder.head_weight, batch.targets)
+                sizes = [len(example.completion) for example in group]
+                parts = list(zip(states.split(sizes), logprobs.cpu().split(sizes)))
+            for of_states, of_logprobs in parts:
+                yield next(places), of_states, of_logprobs
 
 
 def nats_per_token(

@@ -10,7 +10,6 @@ from itertools import product
 import numpy as np
 
 from dftfast.config import Config
-from dftfast.dft.regression import ROUNDS
 from dftfast.dft.stored_rollouts import WAVES
 from dftfast.model.config import ModelConfig
 from dftfast.optimise.distributed import balanced_parts
@@ -134,7 +133,7 @@ class RunPlan:
         how = Training(c.rank, c.batch_tokens, c.micro_tokens, 1)
         work = self.sample(prompts, c.candidates)
         work += self.learn(prompts, how, answers=c.candidates)
-        work += self.score(prompts, c.candidates) * ROUNDS
+        work += self.score(prompts, c.candidates)
         return replace(work + validation, stage="phase")
 
     def learn(self, texts: TextLengths, how: Training, answers: int = 1) -> StagePlan:

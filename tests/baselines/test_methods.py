@@ -128,7 +128,7 @@ def test_feature_matching_by_loops():
     rng = np.random.default_rng(0)
     human, x = (torch.from_numpy(rng.normal(size=(n, 3))) for n in (6, 12))
     prompt, weights = np.repeat(np.arange(6), 2), rng.uniform(0.5, 2, 12)
-    found = FeatureMatching(human, rollouts_of(x, prompt)).reward(weights)
+    found = FeatureMatching(human, rollouts_of(x, prompt)).credits(weights)["matching"]
     whitening = np.linalg.inv(np.cov(human.numpy().T, bias=True))  # φ(a)·φ(b) = aᵀ Σ⁻¹ b
     center = human.mean(0)
     dot = lambda a, b: float((a - center).numpy() @ whitening @ (b - center).numpy())
@@ -147,9 +147,10 @@ def test_discriminators_score_what_is_human_higher():
     people = rollouts_of(human, range(200)).samples
     rollouts = rollouts_of(x, np.repeat(np.arange(200), 3))
     for critic in (BradleyTerry(people, rollouts, 0), Discriminator(people, rollouts, 0)):
-        reward = critic.reward(np.ones(600))
+        (reward,) = critic.credits(np.ones(600)).values()
         assert np.corrcoef(reward, x[:, 0].numpy())[0, 1] < -0.5
         # where only what is like human text weighs, there is less to tell apart
         near = np.where(shift[:, 0].numpy() < 0.3, 1.0, 1e-3)
         slope = lambda reward: -np.polyfit(x[:, 0].numpy(), reward, 1)[0]
-        assert slope(critic.reward(near)) < 0.7 * slope(reward)
+        (of_near,) = critic.credits(near).values()
+        assert slope(of_near) < 0.7 * slope(reward)

@@ -11,6 +11,7 @@ from dftfast.dft.context import Rollouts
 from dftfast.dft.regression import (
     effective_share,
     importance_weights,
+    planned,
     prompts_together,
     regression_phase,
     squared_residual,
@@ -42,14 +43,18 @@ def test_steps_hold_whole_prompts_and_all_candidates_once():
     assert steps != prompts_together(texts, prompt, 60, seed=4)
 
 
-def test_the_residual_is_that_of_whole_texts(context):
+def test_the_residual_is_that_of_each_token(context):
     decoder = context.policy.decoder
     texts = [
         Example(e.prompt, e.completion, np.linspace(-3, 1, len(e.completion)).tolist())
         for e in context.examples[:5]
     ]
     logprobs = token_logprobs(decoder, texts)
-    wanted = sum((sum(p) - sum(e.weights)) ** 2 for p, e in zip(logprobs, texts))
+    wanted = sum(
+        (was - shall) ** 2
+        for found, e in zip(logprobs, texts)
+        for was, shall in zip(found, e.weights)
+    )
     found = float(squared_residual(decoder, pack(texts), 0.25))
     assert found == pytest.approx(0.25 * wanted, rel=1e-4)
 
@@ -66,15 +71,36 @@ def adapter_of(context) -> list[torch.Tensor]:
     return found
 
 
-def test_a_phase_moves_log_ratios_towards_their_targets(context, monkeypatch):
+def test_steps_on_paper_bring_the_weighted_candidates_nearer(context, monkeypatch):
     settings_of(context, monkeypatch)
-    rounds = regression_phase(context, 1)["rounds"]
+    steps = regression_phase(context, 1)["steps"]
     adapter_of(context)
-    assert len(rounds) == regression.ROUNDS
-    assert rounds[0]["effective_share"] == 1 and rounds[0]["nats"] == 0
-    assert rounds[-1]["explained"] > 0.02 and 0.3 < rounds[-1]["effective_share"] < 1
-    fell = [rounds[-1][view] < rounds[0][view] for view in ("mmd", "lexical", "style", "ngram")]
-    assert sum(fell) > len(fell) / 2
+    assert steps[0]["effective_share"] == 1 and steps[0]["nats"] == 0
+    assert steps[1]["nats"] == pytest.approx(regression.STEP)
+    shares = [step["effective_share"] for step in steps]
+    assert shares[-1] < regression.LEAST_SHARE <= shares[-2] and shares == sorted(shares)[::-1]
+    views = ("mmd", "lexical", "style", "ngram")
+    assert sum(steps[-1][view] < steps[0][view] for view in views) > len(views) / 2
+
+
+def test_a_phase_moves_its_tokens_as_planned(context, monkeypatch):
+    settings_of(context, monkeypatch)
+    made = []
+    monkeypatch.setattr(
+        regression, "planned", lambda *given: made.append(planned(*given)) or made[0]
+    )
+    prompts = context.phase_prompts(1)
+    rollouts = context.candidates(1, prompts)
+    texts = [
+        Example(prompts[p].prompt, rollouts.samples.tokens_of(i))
+        for i, p in enumerate(rollouts.prompt)
+    ]
+    before = token_logprobs(context.policy.decoder, texts)
+    regression_phase(context, 1)
+    after = token_logprobs(context.policy.decoder, texts)
+    adapter_of(context)
+    moved = np.concatenate([np.subtract(a, b) for a, b in zip(after, before)])
+    assert np.corrcoef(moved, made[0].log_ratios)[0, 1] > 0.2
 
 
 def test_a_phase_that_was_stopped_goes_on_to_the_same_adapter(context, tmp_path, monkeypatch):
@@ -88,7 +114,7 @@ def test_a_phase_that_was_stopped_goes_on_to_the_same_adapter(context, tmp_path,
 
     def stopping(*arguments):
         taken.append(1)
-        if len(taken) > 17:  # of 24 steps: in the second round
+        if len(taken) > 17:  # of 24 steps
             raise Interrupted("stopped")
         return loss(*arguments)
 

@@ -97,12 +97,12 @@ def test_the_last_phase_is_kept_unless_one_before_is_better_beyond_chance(
     context.policy.merge_weights()
 
 
-def test_a_run_ends_where_validation_sees_no_distance(context, tmp_path, monkeypatch):
+def test_a_run_ends_where_validation_sees_no_distance_after_a_phase(context, tmp_path, monkeypatch):
     context.folder = tmp_path / "dft"
     measure = lambda scorer, phase: {
         "score": -float(phase),
         "validation": {},
-        "z": {"mmd": 3.0 - phase},
+        "z": {"mmd": 1.0 if phase in (0, 2) else 3.0},
         "collapse": {},
     }
     monkeypatch.setattr(ValidationScorer, "measure", measure)

@@ -13,10 +13,8 @@ from tiny_run import short_options
 from dftfast import check, target
 from dftfast.config import parse_command_line
 from dftfast.data import load_corpus
-from dftfast.dft.pieces import pieces_of
 from dftfast.dft.regression import witnesses
 from dftfast.distribution.samples import Samples
-from dftfast.distribution.target_file import load_target
 from dftfast.distribution.targets import Target
 from dftfast.pipeline import Run
 from dftfast.pipeline.blend_texts import blend_ends
@@ -64,17 +62,6 @@ def test_candidates_earn_the_same(context, model, corpus, of_training_texts):
     np.testing.assert_array_equal(found, wanted)
     assert critics[0].reliability == critics[1].reliability
     assert critics[0].values(weights) == critics[1].values(weights)
-
-
-def test_pieces_are_in_the_file(context, monkeypatch, of_training_texts):
-    from dftfast.dft import pieces
-
-    monkeypatch.setattr(pieces, "PIECE", 5)
-    made = load_target(of_training_texts("b.target")).target
-    of_texts, of_target = pieces_of(context, context.human), pieces_of(context, made)
-    assert isinstance(of_texts, Samples) and isinstance(of_target, Target)
-    np.testing.assert_array_equal(of_target.embeddings, of_texts.embeddings)
-    np.testing.assert_array_equal(of_target.ngrams[2].counts, of_texts.ngrams[2].counts)
 
 
 def test_with_texts_a_target_is_samples(model, corpus, of_training_texts, context):

@@ -42,8 +42,8 @@ def test_a_race_costs_its_answers_and_leaves_fewer_to_give():
     raced = stages("Qwen/Qwen3-8B", 1, sweep__race="50", **grid)["sweep"]
     more = stages("Qwen/Qwen3-8B", 1, sweep__race="100", **grid)["sweep"]
     assert raced.seconds < more.seconds < whole.seconds
-    few = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="0.9,1")["sweep"]
-    race = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="0.9,1", sweep__race="50")["sweep"]
+    few = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="1")["sweep"]
+    race = stages("Qwen/Qwen3-8B", 1, sweep__temperatures="1", sweep__race="50")["sweep"]
     assert race.seconds > few.seconds  # all settings go on
 
 
