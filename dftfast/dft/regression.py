@@ -5,7 +5,7 @@ of its kind the policy should write, as seen from human text, less the mean of i
 small step down the discrepancy multiplies the probability of a text by exp(β credit) (mirror
 descent). A witness holds for a short way only, so the way is gone in steps of `STEP`, on paper:
 the candidates are weighed by how likely the steps so far make them, and the witnesses are taken
-anew at that weighted population, until the weights leave too few candidates that count.
+anew at that weighted population.
 
 Each step is a sum over tokens, for a text's credit is replaced by what its tokens foresee of it
 (`PrefixValues`). So every token has a log-ratio log p − log p₀ that it shall have, p₀ the policy
@@ -42,8 +42,7 @@ from dftfast.runtime.profile import stage
 log = logging.getLogger(__name__)
 
 STEP = 0.1  # nats: standard deviation of the log-ratios of texts, within prompts, that it adds
-LEAST_SHARE = 0.65  # of the candidates (effective sample size), at which the steps end
-MOST_STEPS = 20
+STEPS = 8  # after which about 0.65 of six candidates a prompt count (effective sample size)
 LEAST_FORESEEN = 0.2  # of a credit's spread: what is foreseen less is not enlarged further
 LEAST_RELIABILITY = 0.1  # of the best view, below which a run ends
 LARGEST_WEIGHT = 5.0  # of a candidate, in units of the mean of its prompt
@@ -162,7 +161,7 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
         text = values.of_texts(ratios)
         weights = importance_weights(text, prompt)
         steps.append(_record(critic, text, weights, prompt))
-        if steps[-1]["effective_share"] < LEAST_SHARE or len(steps) > MOST_STEPS:
+        if len(steps) > STEPS:
             return Plan(ratios, getattr(critic, "reliability", {}), steps)
         credits = np.stack(
             [centred(part, prompt, weights) for part in critic.credits(weights).values()], axis=1
@@ -211,7 +210,8 @@ def train_towards(
     hooks = LoopHooks(
         loss=squared_residual,
         checkpoints=context.checkpoints(f"phase-{phase}"),
-        inputs=digest(asdict(fit), seed, settings.rank, texts),
+        # not their targets: a forward pass may differ in the last bits of a number
+        inputs=digest(asdict(fit), seed, settings.rank, [(t.prompt, t.completion) for t in texts]),
     )
     plan = ([texts[i] for i in members] for members in steps)
     log_step = context.log.steps(f"dft {phase}")
