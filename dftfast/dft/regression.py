@@ -162,6 +162,7 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
         weights = importance_weights(text, prompt)
         steps.append(_record(critic, text, weights, prompt))
         if len(steps) > STEPS:
+            log.info("planned: %s", ", ".join(_ways(steps)))
             return Plan(ratios, getattr(critic, "reliability", {}), steps)
         credits = np.stack(
             [centred(part, prompt, weights) for part in critic.credits(weights).values()], axis=1
@@ -175,13 +176,16 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
 
 
 def _record(critic: Critic, ratios: np.ndarray, weights: np.ndarray, prompt: np.ndarray) -> dict:
-    record = {
+    return {
         "effective_share": effective_share(weights),
         "nats": float(centred(ratios, prompt, np.ones(len(ratios))).std()),
         **critic.values(weights),
     }
-    log.info("planned: %s", ", ".join(f"{name} {value:.5g}" for name, value in record.items()))
-    return record
+
+
+def _ways(steps: list[dict]) -> list[str]:
+    """From where to where each figure goes on paper."""
+    return [f"{name} {steps[0][name]:.2g} to {steps[-1][name]:.2g}" for name in steps[0]]
 
 
 def with_targets(
