@@ -66,9 +66,11 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
         on_rank0(partial(write_json, file, records))
         _log_phase(context, records[-1])
     best = _kept(records)
-    for record in records:
-        record["kept"] = record["phase"] <= best and "dropped" not in record
-    on_rank0(partial(write_json, file, records))
+    kept = [record["phase"] <= best and "dropped" not in record for record in records]
+    if kept != [record.get("kept") for record in records]:
+        for record, each in zip(records, kept):
+            record["kept"] = each
+        on_rank0(partial(write_json, file, records))
     remove_adapter(context.policy.decoder)
     del context.policy.adapters[start + best :]
     context.policy.merge_weights()

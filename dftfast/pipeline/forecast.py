@@ -126,7 +126,8 @@ def plan_text(run: Run) -> str:
             f"  memory    at least {memory:.1f} of {free:.1f} GiB",
             f"  disk      about {disk:.1f} of {left:.1f} GiB",
             f"  measured  {speed.trained:,.0f} tokens a second trained, "
-            f"{speed.sampled:,.0f} sampled, {speed.embedded:,.0f} texts embedded",
+            f"{speed.sampled:,.0f} sampled",
+            f"            {speed.embedded:,.0f} texts a second embedded",
             "  Nothing was written.",
         ]
     )

@@ -114,7 +114,7 @@ def test_a_dry_run_says_what_it_will_take_and_writes_nothing(model, corpus, tmp_
         rows
     )
     assert not (tmp_path / "run").exists()
-    assert all(len(line) <= 80 for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines()), text
 
 
 def test_the_estimate_is_work_over_speed():

@@ -108,7 +108,7 @@ def test_baselines(finished, model, corpus, tmp_path):
     baselines = {f"baseline {name}" for name in names}
     assert baselines <= set(record["systems"])
     assert not baselines & {best["system"] for best in record["super_baseline"].values()}
-    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["rounds"]) == 2
+    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["steps"]) == 9
     for name in names:
         phases = out / "baselines" / name / "phases.json"
         assert phases.exists() == (name != "select")
@@ -122,7 +122,7 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
         main([*options(model, corpus, out), *more])
     table = (out / "profile" / "stages.txt").read_text()
     rows = dict(line.split()[:2] for line in table.splitlines())
-    stages = ("rollout", "embed", "discrepancy", "forward", "backward", "optimiser")
+    stages = ("rollout", "embed", "discrepancy", "values", "forward", "backward", "optimiser")
     assert all(float(rows[stage]) > 0 for stage in stages) and "rollout" in caplog.text
     assert (out / "profile" / "update.json.gz").stat().st_size > 1000
     before, after = ((folder / "generations" / "sft").stat() for folder in (finished, out))
