@@ -70,14 +70,14 @@ def main(
     distances = [mmd.value(sample(2, seed=1)[1])]
     prompt, candidates = sample(n, seed=2)
     own = [human.tokens_of(p) for p in range(prompts)]
-    witnesses = Witnesses(candidates, human, prompt, own, seed=0)
-    credit = witnesses.reward(np.ones(len(prompt)))[:, None]  # less the mean of its prompt
+    credit = Witnesses(candidates, human, prompt, own, seed=0).reward(np.ones(len(prompt)))
     answers = [Example(asked[p], candidates.tokens_of(i)) for i, p in enumerate(prompt)]
     # exp(credit) times as likely: a token's part is its change of what the states foresee of that
     drawn, states = zip(*logprobs_and_states(policy.decoder, answers, 2048, width=640))
-    changes = (values := PrefixValues(states, np.asarray(prompt), seed=0)).changes(credit)
+    values = PrefixValues(states, np.asarray(prompt), seed=0)
+    changes = values.changes(credit[:, None])
     ratios = np.split(NATS * changes[:, 0] / values.foreseen(changes), values.offsets[1:-1])
-    shall = [(np.array(was) + ratio).tolist() for was, ratio in zip(drawn, ratios)]
+    shall = [(ratio + was).tolist() for was, ratio in zip(drawn, ratios)]
     wanted = [replace(text, weight=weight) for text, weight in zip(answers, shall)]
     learn(wanted, 1e-3, LoopHooks(loss=squared_residual))
     distances += [mmd.value(sample(2, seed=1)[1])]

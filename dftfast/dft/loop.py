@@ -40,9 +40,9 @@ def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     can see on some hundred prompts, so the last one is kept whose score is within `NOISE` of the
     least.
 
-    Stops early when validation sees no distance from human text any more, when `PATIENCE` phases in
-    succession fail to improve on the best so far, or one is given up because it diverged or broke
-    one of the guards. Phases on disk beyond `dft.phases` are taken out of the record.
+    Stops early when validation sees no distance from human text after a phase, when `PATIENCE`
+    phases in succession fail to improve on the best so far, or one is given up because it diverged
+    or broke one of the guards. Phases on disk beyond `dft.phases` are taken out of the record.
 
     Returns:
         One record a phase, as `folder/phases.json` holds them: discrepancies and collapse metrics

@@ -154,16 +154,10 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
     What is foreseen of each part of the credit counts alike, in the proportions of the credits
     themselves: at the first step a part is enlarged by how little of it is foreseen.
     """
-    prompt, steps = values.prompt, []
-    ratios = np.zeros(values.offsets[-1])
-    gain: np.ndarray | None = None
-    while True:
-        text = values.of_texts(ratios)
-        weights = importance_weights(text, prompt)
-        steps.append(_record(critic, text, weights, prompt))
-        if len(steps) > STEPS:
-            log.info("planned: %s", ", ".join(_ways(steps)))
-            return Plan(ratios, getattr(critic, "reliability", {}), steps)
+    prompt, ratios = values.prompt, np.zeros(values.offsets[-1])
+    weights, gain = np.ones(len(prompt)), None
+    steps = [_record(critic, values.of_texts(ratios), weights, prompt)]
+    for _ in range(STEPS):
         credits = np.stack(
             [centred(part, prompt, weights) for part in critic.credits(weights).values()], axis=1
         )
@@ -173,6 +167,10 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
             gain = 1 / np.maximum(foreseen, LEAST_FORESEEN)
         change = changes @ gain
         ratios += STEP / max(float(values.foreseen(change[:, None])[0]), 1e-30) * change
+        weights = importance_weights(values.of_texts(ratios), prompt)
+        steps.append(_record(critic, values.of_texts(ratios), weights, prompt))
+    log.info("planned: %s", ", ".join(_ways(steps)))
+    return Plan(ratios, getattr(critic, "reliability", {}), steps)
 
 
 def _record(critic: Critic, ratios: np.ndarray, weights: np.ndarray, prompt: np.ndarray) -> dict:

@@ -46,6 +46,9 @@ class PrefixValues:
         order = np.random.default_rng(seed).permutation(prompt.max() + 1)
         self.fold = (order % FOLDS)[prompt]
         self.factors = self._factors()
+        # last beginnings, and the factors of the regression on them alone
+        self.ends = torch.cat([x[self._last(texts)] for texts, x in self._blocks()]).double()
+        self.end_factors = [self._end_factor(k) for k in range(FOLDS)]
 
     def changes(self, credits: np.ndarray) -> np.ndarray:
         """The change of value that each token makes.
@@ -95,17 +98,19 @@ class PrefixValues:
 
     def _over(self, credits: np.ndarray) -> np.ndarray:
         """float64 [n, v]: the values of texts that are over."""
-        ends = torch.cat([x[self._ends(texts)] for texts, x in self._blocks()]).double()
-        wanted, found = torch.from_numpy(credits).to(ends), np.zeros_like(credits)
-        for k in range(FOLDS):
-            rest = torch.from_numpy(self.fold != k).to(ends.device)
-            gram = ends[rest].T @ ends[rest]
-            gram += PENALTY * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
-            fitted = torch.linalg.solve(gram, ends[rest].T @ wanted[rest])
-            found[self.fold == k] = (ends[~rest] @ fitted).cpu().numpy()
+        wanted, found = torch.from_numpy(credits).to(self.ends), np.zeros_like(credits)
+        for k, factor in enumerate(self.end_factors):
+            rest = torch.from_numpy(self.fold != k).to(self.ends.device)
+            fitted = torch.cholesky_solve(self.ends[rest].T @ wanted[rest], factor)
+            found[self.fold == k] = (self.ends[~rest] @ fitted).cpu().numpy()
         return found
 
-    def _ends(self, texts: slice) -> Tensor:
+    def _end_factor(self, fold: int) -> Tensor:
+        rest = self.ends[torch.from_numpy(self.fold != fold).to(self.ends.device)]
+        gram = rest.T @ rest
+        return _factor(gram, gram)
+
+    def _last(self, texts: slice) -> Tensor:
         """The rows of the last beginnings among the texts'."""
         return torch.from_numpy(np.cumsum(np.diff(self.offsets)[texts]) - 1)
 
@@ -129,8 +134,7 @@ class PrefixValues:
             for k, rows in self._each_fold(texts):
                 grams[k] = grams[k] + (x[rows].T @ weighted[rows]).double()
         whole = torch.as_tensor(sum(grams))
-        penalty = PENALTY * whole.diagonal().mean() * torch.eye(len(whole)).to(whole)
-        return [torch.linalg.cholesky(whole - gram + penalty) for gram in grams]
+        return [_factor(whole - gram, whole) for gram in grams]
 
     def _values(self, credits: Tensor) -> np.ndarray:
         """float64 [tokens, v], of each beginning."""
@@ -153,3 +157,9 @@ class PrefixValues:
                 found[rows] = x[rows] @ fitted[k]
             values.append(found.cpu())
         return torch.cat(values).double().numpy()
+
+
+def _factor(gram: Tensor, unit: Tensor) -> Tensor:
+    """The Cholesky factor of a Gram matrix with the penalty, which is in units of another's."""
+    penalty = PENALTY * unit.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    return torch.linalg.cholesky(gram + penalty)

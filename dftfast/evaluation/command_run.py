@@ -69,6 +69,7 @@ def evaluate_files(
     if options.out:
         records = assessments.records
         about = _about(first, reference, embedder, options)
+        told = {"findings": findings, "notes": notes, "ends": ends}
         samplers = {name: draws[0][0].get("sampler") or {} for name, draws in rows.items()}
         write_results(options.out, results, options.candidate, about, **records, findings=findings)
         places["report"] = write_report(
@@ -76,10 +77,7 @@ def evaluate_files(
             results,
             first,
             candidate=options.candidate,
-            context=ReportContext(
-                *(reference, samplers, token_name, about),
-                **{**records, "findings": findings, "notes": notes, "ends": ends},
-            ),
+            context=ReportContext(reference, samplers, token_name, about, **records, **told),
         )
     else:
         Console().print(terminal_table(results, options.candidate))

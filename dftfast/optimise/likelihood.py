@@ -47,10 +47,8 @@ def own_token_logprobs(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> list[list[float]]:
     """`token_logprobs` of this process's own examples."""
-    found: list[list[float]] = [[] for _ in examples]
-    for i, _, logprobs in _read(decoder, examples, micro_tokens):
-        found[i] = logprobs.tolist()
-    return found
+    found = {i: logprobs.tolist() for i, _, logprobs in _read(decoder, examples, micro_tokens)}
+    return [found[i] for i in range(len(examples))]
 
 
 def logprobs_and_states(
@@ -70,10 +68,11 @@ def logprobs_and_states(
     basis = _basis(decoder.embed.shape[1], width)
 
     def own(part: Sequence[Example]) -> list[tuple[list[float], Tensor]]:
-        found: list[tuple[list[float], Tensor]] = [([], basis)] * len(part)
-        for i, states, logprobs in _read(decoder, part, micro_tokens):
-            found[i] = logprobs.tolist(), (states.cpu().float() @ basis).half()
-        return found
+        found = {
+            i: (logprobs.tolist(), (states.cpu().float() @ basis).half())
+            for i, states, logprobs in _read(decoder, part, micro_tokens)
+        }
+        return [found[i] for i in range(len(part))]
 
     return distributed.map_over_ranks(own, examples, list(map(len, examples)))
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ALTERNATIVES = 5
-_NO_PROMPT = "the brief has no prompt: say what the text is about"
 
 
 def writing_routes(desk: Desk) -> APIRouter:
@@ -44,16 +43,18 @@ def writing_routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "there is no such draft; it may have been removed")
         return identifier
 
+    def prompted(asked: Asked) -> None:
+        if not asked.brief.prompt.strip():
+            raise HTTPException(400, "the brief has no prompt: say what the text is about")
+
     @routes.post("/{identifier}/write")
     async def write(identifier: str, asked: Asked) -> Any:
-        if not asked.brief.prompt.strip():
-            raise HTTPException(400, _NO_PROMPT)
+        prompted(asked)
         return streamed(_written(desk, known(identifier), asked))
 
     @routes.post("/{identifier}/three")
     async def three(identifier: str, asked: Asked) -> Any:
-        if not asked.brief.prompt.strip():
-            raise HTTPException(400, _NO_PROMPT)
+        prompted(asked)
         return streamed(_three(desk, known(identifier), asked))
 
     @routes.post("/{identifier}/rewrite")
