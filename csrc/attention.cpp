@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace dftfast {
 namespace {
 
-const AttentionKernels& kernels() { return widest(DFTFAST_UP_TO_AVX512(attention_kernels)); }
+const AttentionKernels& kernels() { return widest(DFTFAST_AVX512_OR_AMX(attention_kernels)); }
 
 void refuse_unless(bool good, const char* what) {
   if (!good) throw std::invalid_argument(what);
@@ -34,11 +34,12 @@ void causal_attention(int dtype, Address q, Address k, Address v, Address offset
 }
 
 void causal_attention_backward(int dtype, Address dout, Address q, Address k, Address v,
-                               Address offsets, Address lse, Address dq, Address dk, Address dv,
-                               int64_t documents, int64_t tokens, int64_t heads, int64_t kv_heads,
-                               int64_t head_dim, int threads) {
+                               Address offsets, Address out, Address lse, Address dq, Address dk,
+                               Address dv, int64_t documents, int64_t tokens, int64_t heads,
+                               int64_t kv_heads, int64_t head_dim, int threads) {
   kernels().backward(packed(dtype, offsets, documents, tokens, heads, kv_heads, head_dim, threads),
-                     at(dout), at(q), at(k), at(v), at<float>(lse), at(dq), at(dk), at(dv));
+                     at(dout), at(q), at(k), at(v), at(out), at<float>(lse), at(dq), at(dk),
+                     at(dv));
 }
 
 void paged_attention(int dtype, Address q, Address k_cache, Address v_cache, Address table,

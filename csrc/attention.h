@@ -35,7 +35,7 @@ struct AttentionKernels {
   void (*forward)(const Packed&, const void* q, const void* k, const void* v, void* out,
                   float* lse);
   void (*backward)(const Packed&, const void* dout, const void* q, const void* k, const void* v,
-                   const float* lse, void* dq, void* dk, void* dv);
+                   const void* out, const float* lse, void* dq, void* dk, void* dv);
   void (*paged)(const Paged&, const void* q, const void* k_cache, const void* v_cache, void* out);
 };
 
@@ -46,6 +46,9 @@ namespace avx2 {
 extern const AttentionKernels attention_kernels;
 }
 namespace avx512 {
+extern const AttentionKernels attention_kernels;
+}
+namespace amx {
 extern const AttentionKernels attention_kernels;
 }
 

@@ -10,18 +10,15 @@ namespace dftfast {
 namespace DFTFAST_SIMD {
 namespace {
 
-// p = exp(scores - lse) and scores' gradient p (dp - Σ p dp) in place of dp; both 0 from `seen`
-// to `columns`.
-inline void softmax_backward(float* scores, float* dp, float lse, int64_t seen, int64_t columns) {
-  Floats sum = Floats::all(0);
+// p = exp(scores - lse) and scores' gradient p (dp - delta) in place of dp; both 0 from `seen` to
+// `columns`.
+inline void softmax_backward(float* scores, float* dp, float lse, float delta, int64_t seen,
+                             int64_t columns) {
   for (int64_t j = 0; j < seen; j += kWidth) {
     const Floats p = exp(load_at(scores, j, seen, -kInfinity) - Floats::all(lse));
     p.store(scores + j);
-    sum = fma(p, load_at(dp, j, seen), sum);
+    (p * (load_at(dp, j, seen) - Floats::all(delta))).store(dp + j);
   }
-  const Floats mean = Floats::all(sum.sum());
-  for (int64_t j = 0; j < seen; j += kWidth)
-    (Floats::load(scores + j) * (load_at(dp, j, seen) - mean)).store(dp + j);
   for (int64_t j = round_up(seen, kWidth); j < columns; j += kWidth) {
     Floats::all(0).store(scores + j);
     Floats::all(0).store(dp + j);
@@ -29,9 +26,9 @@ inline void softmax_backward(float* scores, float* dp, float lse, int64_t seen, 
 }
 
 template <class T, class HeadAt, class KeyAt>
-void attend_backward(const T* dout, const T* q, const T* k, const T* v, const float* lse, T* dq,
-                     T* dk, T* dv, const HeadAt& head_at, const KeyAt& key_at, int64_t length,
-                     const Shape& s, float* memory) {
+void attend_backward(const T* dout, const T* q, const T* k, const T* v, const T* out,
+                     const float* lse, T* dq, T* dk, T* dv, const HeadAt& head_at,
+                     const KeyAt& key_at, int64_t length, const Shape& s, float* memory) {
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
   float* columns_k = take_buffer(memory, s.keys * s.dim);
   float* columns_v = take_buffer(memory, s.keys * s.dim);
@@ -59,7 +56,9 @@ void attend_backward(const T* dout, const T* q, const T* k, const T* v, const fl
     product({up, s.row, 1}, as_transposed_panels(columns_v, s), ds, s.keys, rows, seen, s.dim,
             false);
     for (int64_t r = 0; r < rows; ++r)
-      softmax_backward(p + r * s.keys, ds + r * s.keys, lse[at(r)], first + r / s.group + 1, seen);
+      softmax_backward(p + r * s.keys, ds + r * s.keys, lse[at(r)],
+                       row_product(dout + at(r) * s.dim, out + at(r) * s.dim, s.dim),
+                       first + r / s.group + 1, seen);
     product({p, 1, s.keys}, as_row_panels(up, s), sum_v, s.row, seen, s.dim, rows, true);
     product({ds, 1, s.keys}, as_row_panels(query, s), sum_k, s.row, seen, s.dim, rows, true);
     product({ds, s.keys, 1}, as_row_panels(rows_k, s), result, s.row, rows, s.dim, seen, false);
@@ -70,14 +69,14 @@ void attend_backward(const T* dout, const T* q, const T* k, const T* v, const fl
 }
 
 template <class T>
-void backward(const Packed& p, const T* dout, const T* q, const T* k, const T* v, const float* lse,
-              T* dq, T* dk, T* dv) {
+void backward(const Packed& p, const T* dout, const T* q, const T* k, const T* v, const T* out,
+              const float* lse, T* dq, T* dk, T* dv) {
   const Shape s(p.heads, longest_document(p));
   const int64_t memory = s.keys * (2 * s.dim + 3 * s.row + 2 * s.rows) + 3 * s.rows * s.row + 256;
   const auto task = [&](const auto& head_at, const auto& key_at, int64_t length, float* own) {
-    attend_backward(dout, q, k, v, lse, dq, dk, dv, head_at, key_at, length, s, own);
+    attend_backward(dout, q, k, v, out, lse, dq, dk, dv, head_at, key_at, length, s, own);
   };
-  for_each_document(p, s, memory, task);
+  for_each_document(p, memory, task);
 }
 
 }  // namespace

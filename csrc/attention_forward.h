@@ -155,7 +155,7 @@ void forward(const Packed& p, const T* q, const T* k, const T* v, T* out, float*
   const auto task = [&](const auto& head_at, const auto& key_at, int64_t length, float* memory) {
     attend(q, k, v, out, lse, head_at, key_at, length, 0, scale, s, memory);
   };
-  for_each_document(p, s, attend_memory(s), task);
+  for_each_document(p, attend_memory(s), task);
 }
 
 template <class T>
@@ -166,7 +166,7 @@ void paged(const Paged& p, const T* q, const T* k, const T* v, T* out) {
     const int64_t begin = p.query_offsets[sequence], length = p.lengths[sequence];
     const int64_t queries = p.query_offsets[sequence + 1] - begin;
     const int32_t* pages = p.table + sequence * p.table_width;
-    const auto head_at = [&](int64_t r) { return query_row(p.heads, s, begin, head, r); };
+    const auto head_at = [&](int64_t r) { return query_row(p.heads, begin, head, r); };
     int64_t* rows = reinterpret_cast<int64_t*>(take_buffer(memory, 2 * s.keys));
     for (int64_t j = 0, page = 0; j < length; ++page)
       for (int64_t i = 0; i < p.page && j < length; ++i, ++j)

@@ -86,6 +86,14 @@ void narrow(const float* rows, const At& at, int64_t n, float factor, const Shap
   }
 }
 
+// Σ x y over a head: with dout and out it is Σ p dp of the row (FlashAttention-2, algorithm 2).
+template <class T>
+float row_product(const T* x, const T* y, int64_t dim) {
+  Floats sum = Floats::all(0);
+  for (int64_t i = 0; i < dim; i += kWidth) sum = fma(load_at(x, i, dim), load_at(y, i, dim), sum);
+  return sum.sum();
+}
+
 inline PanelMatrix as_transposed_panels(const float* x, const Shape& s) {
   return {x, kPanel, s.dim * kPanel};
 }
@@ -99,18 +107,18 @@ inline int64_t longest_document(const Packed& p) {
 }
 
 // Where query r of key head `head` lies among all heads, for tokens from `begin` on.
-inline int64_t query_row(const Heads& heads, const Shape& s, int64_t begin, int64_t head,
-                         int64_t r) {
-  return ((begin + r / s.group) * heads.key + head) * s.group + r % s.group;
+inline int64_t query_row(const Heads& heads, int64_t begin, int64_t head, int64_t r) {
+  const int64_t group = heads.query / heads.key;
+  return ((begin + r / group) * heads.key + head) * group + r % group;
 }
 
 // Calls body(head_at, key_at, length, memory) for every document and key head: head_at(r) and
 // key_at(j) number the rows of its queries and of its keys.
 template <class Body>
-void for_each_document(const Packed& p, const Shape& s, int64_t memory, const Body& body) {
+void for_each_document(const Packed& p, int64_t memory, const Body& body) {
   for_each_task(p.documents * p.heads.key, p.threads, memory, [&](int64_t task, float* own) {
     const int64_t head = task % p.heads.key, begin = p.offsets[task / p.heads.key];
-    const auto head_at = [&](int64_t r) { return query_row(p.heads, s, begin, head, r); };
+    const auto head_at = [&](int64_t r) { return query_row(p.heads, begin, head, r); };
     const auto key_at = [&](int64_t j) { return (begin + j) * p.heads.key + head; };
     body(head_at, key_at, p.offsets[task / p.heads.key + 1] - begin, own);
   });

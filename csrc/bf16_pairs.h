@@ -10,7 +10,7 @@
 namespace dftfast {
 namespace DFTFAST_SIMD {
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && !defined(DFTFAST_TILES)
 
 using Input = bfloat16;
 constexpr int kParts = 1;

@@ -27,10 +27,12 @@ const Kernels& widest(const Kernels& scalar, const More&... more) {
 #define DFTFAST_UP_TO_AVX512(kernels) scalar::kernels, avx2::kernels, avx512::kernels
 #define DFTFAST_UP_TO_AVX512BF16(kernels) DFTFAST_UP_TO_AVX512(kernels), avx512bf16::kernels
 #define DFTFAST_UP_TO_AMX(kernels) DFTFAST_UP_TO_AVX512BF16(kernels), amx::kernels
+#define DFTFAST_AVX512_OR_AMX(kernels) DFTFAST_UP_TO_AVX512(kernels), avx512::kernels, amx::kernels
 #else
 #define DFTFAST_UP_TO_AVX512(kernels) scalar::kernels
 #define DFTFAST_UP_TO_AVX512BF16(kernels) scalar::kernels
 #define DFTFAST_UP_TO_AMX(kernels) scalar::kernels
+#define DFTFAST_AVX512_OR_AMX(kernels) scalar::kernels
 #endif
 
 using WithoutTheGil = pybind11::call_guard<pybind11::gil_scoped_release>;

@@ -8,6 +8,7 @@
 #include "paged_attention_kernel.h"
 #if defined(DFTFAST_TILES)
 #include "tile_packed_product.h"
+#include "tile_paged_attention.h"
 #endif
 
 namespace dftfast {
@@ -57,9 +58,11 @@ void each_row(int64_t rows, int threads, F&& body) {
 #if defined(DFTFAST_TILES)
 template <class Out>
 constexpr Product<Out>* matrix_product = tile_product<Out>;
+inline int64_t most_queries(int64_t head_dim) { return head_dim % 32 ? kRows : kTileQueries; }
 #else
 template <class Out>
 constexpr Product<Out>* matrix_product = product<Out>;
+inline int64_t most_queries(int64_t) { return kRows; }
 #endif
 
 // Tokens of one sequence that are attended for together, one after the other.
@@ -71,10 +74,12 @@ struct Run {
 // All of a step, as many tokens in each as fill the rows of a tile with a kv head's query heads.
 struct Runs {
   Scratch<Run> runs;
+  int64_t queries;  // of a run and a kv head, at most
   int64_t count = 0, longest = 0;
 
-  Runs(const DecoderStep& s, int64_t group) : runs(s.num_tokens) {
-    const int64_t at_once = std::max<int64_t>(1, kRows / group);
+  Runs(const DecoderStep& s, int64_t group, int64_t head_dim)
+      : runs(s.num_tokens), queries(most_queries(head_dim)) {
+    const int64_t at_once = std::max<int64_t>(1, queries / group);
     for (int64_t i = 0; i < s.num_sequences; ++i) {
       const int64_t end = s.query_offsets[i + 1];
       longest = std::max<int64_t>(longest, s.lengths[i]);
@@ -84,34 +89,61 @@ struct Runs {
   }
 };
 
+// What one thread attends with.
+class Attention {
+ public:
+  Attention(const PagedCache& cache, float* scores, Input* weights)
+      : cache_(cache), scores_(scores), weights_(weights) {}
+  void operator()(int64_t kv_head, const Queries& queries, int64_t rows, const int32_t* blocks) {
+#if defined(DFTFAST_TILES)
+    if (cache_.head_dim % 32 == 0) {
+      if (rows != shaped_for_) shape_for_queries(static_cast<int>(rows));
+      shaped_for_ = rows;
+      return tile_attend(cache_, kv_head, queries, rows, blocks, scores_,
+                         reinterpret_cast<bfloat16*>(weights_));
+    }
+#endif
+    with_rows(rows, [&](auto size) {
+      attend<size.value>(cache_, kv_head, queries, blocks, scores_, weights_);
+    });
+  }
+#if defined(DFTFAST_TILES)
+  ~Attention() { DFTFAST_TILE_RELEASE(); }
+#endif
+
+ private:
+  [[maybe_unused]] int64_t shaped_for_ = 0;
+  const PagedCache& cache_;
+  float* scores_;
+  Input* weights_;
+};
+
 // out: [T, heads·head_dim]; a row of qkv begins with its queries.
 inline void attend_all(const DecoderWeights& w, const DecoderStep& s, const Runs& runs,
                        const PagedCache& cache, const bfloat16* qkv, bfloat16* out, int threads) {
   const int64_t D = w.head_dim, H = w.heads, Hk = w.kv_heads, group = H / Hk;
   if (s.num_tokens * runs.longest < kFewRows * 64) threads = 1;
-  const int64_t room = kRows * (runs.longest + kBlock);
+  const int64_t room = runs.queries * (runs.longest + 4 * kBlock);
   const Scratch<float> all_scores(room, threads);
   const Scratch<Input> all_weights(room, threads);
 #pragma omp parallel num_threads(threads)
   {
-    float* scores = all_scores.of(omp_get_thread_num());
-    Input* weights = all_weights.of(omp_get_thread_num());
+    Attention attention(cache, all_scores.of(omp_get_thread_num()),
+                        all_weights.of(omp_get_thread_num()));
 #pragma omp for schedule(dynamic, 1) collapse(2)
     for (int64_t i = 0; i < runs.count; ++i)
       for (int64_t kv = 0; kv < Hk; ++kv)
-        for (int64_t first = 0; first < group; first += kRows) {
+        for (int64_t first = 0; first < group; first += runs.queries) {
           const Run& run = runs.runs[i];
-          const int64_t heads = std::min<int64_t>(kRows, group - first), head = kv * group + first;
+          const int64_t heads = std::min(runs.queries, group - first);
+          const int64_t head = kv * group + first;
           const Queries queries{qkv + (run.token * (H + 2 * Hk) + head) * D,
                                 out + (run.token * H + head) * D,
                                 heads,
                                 (H + 2 * Hk) * D,
                                 H * D,
                                 run.seen};
-          with_rows(heads * run.tokens, [&](auto rows) {
-            attend<rows.value>(cache, kv, queries, s.table + run.sequence * s.table_stride, scores,
-                               weights);
-          });
+          attention(kv, queries, heads * run.tokens, s.table + run.sequence * s.table_stride);
         }
   }
 }
@@ -122,7 +154,7 @@ inline void decoder_step(const DecoderWeights& w, const DecoderStep& s, int thre
   const bfloat16* none = nullptr;
   const Scratch<bfloat16> h(T * d), x(T * d), qkv(T * width), attended(T * H * D),
       wide(T * 2 * w.inner), act(T * w.inner);
-  const Runs runs(s, H / Hk);
+  const Runs runs(s, H / Hk, D);
   each_row(T, threads, [&](int64_t t) {
     std::memcpy(&h[t * d], w.embed + s.tokens[t] * d, d * sizeof(bfloat16));
   });

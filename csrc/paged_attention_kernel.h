@@ -131,6 +131,15 @@ struct Queries {
   int64_t heads, q_stride, out_stride, seen;  // strides from token to token
 };
 
+// A block's values with zeros from its token `held` on, which may be anything: 0·NaN must not
+// count.
+inline void copy_last_values(const bfloat16* values, int64_t held, int64_t head_dim,
+                             bfloat16* out) {
+  std::memcpy(out, values, kBlock * head_dim * sizeof(bfloat16));
+  for (int64_t t = held; t < kBlock; ++t)
+    for (int64_t i = 0; i < head_dim; ++i) out[(t / 2 * head_dim + i) * 2 + t % 2] = {0};
+}
+
 // R queries over the cached tokens in `blocks`. Scores and weights: R·padded each, padded = what
 // the last token sees, rounded up to whole blocks.
 template <int R>
@@ -143,11 +152,9 @@ void attend(const PagedCache& cache, int64_t kv_head, const Queries& queries, co
   for (int64_t t = 0; t < tokens; ++t)
     copy_inputs(queries.q + t * queries.q_stride, heads * D, q + t * heads * D);
   const auto key = [&](int64_t b) { return cache.keys(blocks[b], kv_head); };
-  // The last block, zero where it holds no token yet: 0·NaN must not count.
   bfloat16 last[kBlock * kMaxHeadDim];
-  std::memcpy(last, cache.values(blocks[count - 1], kv_head), kBlock * D * sizeof(bfloat16));
-  for (int64_t t = longest - (count - 1) * kBlock; t < kBlock; ++t)
-    for (int64_t i = 0; i < D; ++i) last[(t / 2 * D + i) * 2 + t % 2] = {0};
+  copy_last_values(cache.values(blocks[count - 1], kv_head), longest - (count - 1) * kBlock, D,
+                   last);
   const auto value = [&](int64_t b) -> const bfloat16* {
     return b + 1 < count ? cache.values(blocks[b], kv_head) : last;
   };

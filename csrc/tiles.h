@@ -20,8 +20,8 @@ struct TileShapes {  // as the instruction that sets them reads it
   uint16_t bytes_of_a_row[16] = {};
   uint8_t rows[16] = {};
 
-  void set(int tile, int tile_rows) {
-    bytes_of_a_row[tile] = 64;
+  void set(int tile, int tile_rows, int bytes = 64) {
+    bytes_of_a_row[tile] = static_cast<uint16_t>(bytes);
     rows[tile] = static_cast<uint8_t>(tile_rows);
   }
 };

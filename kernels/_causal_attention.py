@@ -97,9 +97,9 @@ def _cpu(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> tuple[Tensor, Tens
 
 
 def _backward_cpu(
-    dout: Tensor, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, lse: Tensor
+    dout: Tensor, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, out: Tensor, lse: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = [t.contiguous() for t in (dout, q, k, v, offsets.long(), lse)]
+    inputs = [t.contiguous() for t in (dout, q, k, v, offsets.long(), out, lse)]
     dq, dk, dv = (torch.empty_like(t) for t in inputs[1:4])
     addresses = (t.data_ptr() for t in (*inputs, dq, dk, dv))
     cpu_kernels.causal_attention_backward(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
@@ -122,14 +122,19 @@ def _fake(q, k, v, offsets):
     return contiguous_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
 
 
-def _check_backward(dout, q, k, v, offsets, lse) -> None:
+def _check_backward(dout, q, k, v, offsets, out, lse) -> None:
     _check(q, k, v, offsets)
-    out, like_lse = _fake(q, k, v, offsets)
-    check_like("causal_attention_backward", dout=(dout, out), lse=(lse, like_lse))
+    like_out, like_lse = _fake(q, k, v, offsets)
+    check_like(
+        "causal_attention_backward",
+        dout=(dout, like_out),
+        out=(out, like_out),
+        lse=(lse, like_lse),
+    )
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs, output[1])
+    ctx.save_for_backward(*inputs, *output)
     ctx.mark_non_differentiable(output[1])
 
 
@@ -141,7 +146,7 @@ _causal_attention_backward = Operator(
     "causal_attention_backward",
     cpu=_backward_cpu,
     cuda=_not_on_cuda,
-    fake=lambda dout, q, k, v, offsets, lse: tuple(map(contiguous_like, (q, k, v))),
+    fake=lambda dout, q, k, v, offsets, out, lse: tuple(map(contiguous_like, (q, k, v))),
     check=_check_backward,
 )
 _causal_attention = Operator(

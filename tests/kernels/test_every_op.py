@@ -130,6 +130,7 @@ OPS = {
             randn(8, 2, 8),
             randn(8, 2, 8),
             BOUNDS,
+            randn(8, 4, 8),
             3 + randn(8, 4).abs(),
         ),
         0,
