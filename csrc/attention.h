@@ -11,12 +11,16 @@ struct Heads {  // query head h attends to key head h / (query / key)
   int64_t query, key, dim;
 };
 
-struct Packed {  // q [T, H, D], k and v [T, Hk, D]; document i is rows offsets[i] .. offsets[i + 1]
+// q [U, H, D], k and v [U, Hk, D]; document i is tokens offsets[i] .. offsets[i + 1], in row
+// rows[t] each. Its first past[i] tokens an earlier document has as well: their queries are that
+// one's.
+struct Packed {
   Dtype dtype;
   Heads heads;
-  const int64_t* offsets;
-  int64_t documents;
+  const int64_t *offsets, *rows, *past;
+  int64_t documents, num_rows;
   int threads;
+  bool shared;  // whether any document has tokens in common with another one
 };
 
 // Caches [blocks, page, Hk, D]; query i of n sees the first length - n + i + 1 positions of its

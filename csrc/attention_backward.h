@@ -25,10 +25,13 @@ inline void softmax_backward(float* scores, float* dp, float lse, float delta, i
   }
 }
 
-template <class T, class HeadAt, class KeyAt>
+template <class T>
 void attend_backward(const T* dout, const T* q, const T* k, const T* v, const T* out,
-                     const float* lse, T* dq, T* dk, T* dv, const HeadAt& head_at,
-                     const KeyAt& key_at, int64_t length, const Shape& s, float* memory) {
+                     const float* lse, T* dq, T* dk, T* dv, const Task& task, const Shape& s,
+                     float* memory) {
+  const auto key_at = [&](int64_t j) { return task.key_at(j); };
+  const auto gradient_at = [&](int64_t j) { return task.gradient_at(j); };
+  const int64_t length = task.length, past = task.past;
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
   float* columns_k = take_buffer(memory, s.keys * s.dim);
   float* columns_v = take_buffer(memory, s.keys * s.dim);
@@ -45,10 +48,10 @@ void attend_backward(const T* dout, const T* q, const T* k, const T* v, const T*
   widen(k, key_at, length, 1.0f, s, rows_k);
   std::fill_n(sum_k, length * s.row, 0.0f);
   std::fill_n(sum_v, length * s.row, 0.0f);
-  for (int64_t first = 0; first < length; first += s.tokens) {
-    const int64_t tokens = std::min(s.tokens, length - first);
-    const int64_t rows = tokens * s.group, seen = first + tokens;
-    const auto at = [&](int64_t r) { return head_at(first * s.group + r); };
+  for (int64_t first = 0; first < task.queries(); first += s.tokens) {
+    const int64_t tokens = std::min(s.tokens, task.queries() - first);
+    const int64_t rows = tokens * s.group, seen = past + first + tokens;
+    const auto at = [&](int64_t r) { return task.head_at(first * s.group + r); };
     widen(q, at, rows, scale, s, query);
     widen(dout, at, rows, 1.0f, s, up);
     product({query, s.row, 1}, as_transposed_panels(columns_k, s), p, s.keys, rows, seen, s.dim,
@@ -58,14 +61,14 @@ void attend_backward(const T* dout, const T* q, const T* k, const T* v, const T*
     for (int64_t r = 0; r < rows; ++r)
       softmax_backward(p + r * s.keys, ds + r * s.keys, lse[at(r)],
                        row_product(dout + at(r) * s.dim, out + at(r) * s.dim, s.dim),
-                       first + r / s.group + 1, seen);
+                       past + first + r / s.group + 1, seen);
     product({p, 1, s.keys}, as_row_panels(up, s), sum_v, s.row, seen, s.dim, rows, true);
     product({ds, 1, s.keys}, as_row_panels(query, s), sum_k, s.row, seen, s.dim, rows, true);
     product({ds, s.keys, 1}, as_row_panels(rows_k, s), result, s.row, rows, s.dim, seen, false);
     narrow(result, at, rows, scale, s, dq);
   }
-  narrow(sum_k, key_at, length, 1.0f, s, dk);
-  narrow(sum_v, key_at, length, 1.0f, s, dv);
+  narrow(sum_k, gradient_at, length, 1.0f, s, dk);
+  narrow(sum_v, gradient_at, length, 1.0f, s, dv);
 }
 
 template <class T>
@@ -73,10 +76,12 @@ void backward(const Packed& p, const T* dout, const T* q, const T* k, const T* v
               const float* lse, T* dq, T* dk, T* dv) {
   const Shape s(p.heads, longest_document(p));
   const int64_t memory = s.keys * (2 * s.dim + 3 * s.row + 2 * s.rows) + 3 * s.rows * s.row + 256;
-  const auto task = [&](const auto& head_at, const auto& key_at, int64_t length, float* own) {
-    attend_backward(dout, q, k, v, out, lse, dq, dk, dv, head_at, key_at, length, s, own);
-  };
-  for_each_document(p, memory, task);
+  const KeyGradients<T> keys(p, dk), values(p, dv);
+  for_each_document(p, memory, [&](const Task& task, float* own) {
+    attend_backward(dout, q, k, v, out, lse, dq, keys.data(), values.data(), task, s, own);
+  });
+  keys.add_up();
+  values.add_up();
 }
 
 }  // namespace

@@ -152,10 +152,11 @@ template <class T>
 void forward(const Packed& p, const T* q, const T* k, const T* v, T* out, float* lse) {
   const Shape s(p.heads, longest_document(p));
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
-  const auto task = [&](const auto& head_at, const auto& key_at, int64_t length, float* memory) {
-    attend(q, k, v, out, lse, head_at, key_at, length, 0, scale, s, memory);
-  };
-  for_each_document(p, attend_memory(s), task);
+  for_each_document(p, attend_memory(s), [&](const Task& task, float* memory) {
+    attend(
+        q, k, v, out, lse, [&](int64_t r) { return task.head_at(r); },
+        [&](int64_t j) { return task.key_at(j); }, task.queries(), task.past, scale, s, memory);
+  });
 }
 
 template <class T>
@@ -166,7 +167,9 @@ void paged(const Paged& p, const T* q, const T* k, const T* v, T* out) {
     const int64_t begin = p.query_offsets[sequence], length = p.lengths[sequence];
     const int64_t queries = p.query_offsets[sequence + 1] - begin;
     const int32_t* pages = p.table + sequence * p.table_width;
-    const auto head_at = [&](int64_t r) { return query_row(p.heads, begin, head, r); };
+    const auto head_at = [&](int64_t r) {
+      return ((begin + r / s.group) * p.heads.key + head) * s.group + r % s.group;
+    };
     int64_t* rows = reinterpret_cast<int64_t*>(take_buffer(memory, 2 * s.keys));
     for (int64_t j = 0, page = 0; j < length; ++page)
       for (int64_t i = 0; i < p.page && j < length; ++i, ++j)

@@ -106,23 +106,72 @@ inline int64_t longest_document(const Packed& p) {
   return found;
 }
 
-// Where query r of key head `head` lies among all heads, for tokens from `begin` on.
-inline int64_t query_row(const Heads& heads, int64_t begin, int64_t head, int64_t r) {
-  const int64_t group = heads.query / heads.key;
-  return ((begin + r / group) * heads.key + head) * group + r % group;
-}
+// A document and a key head. Its queries are those of the tokens from `past` on.
+struct Task {
+  const Packed& p;
+  int64_t head, begin, length, past;
 
-// Calls body(head_at, key_at, length, memory) for every document and key head: head_at(r) and
-// key_at(j) number the rows of its queries and of its keys.
+  int64_t head_at(int64_t r) const {  // the row of query r among all heads
+    const int64_t group = p.heads.query / p.heads.key, token = begin + past + r / group;
+    return (p.rows[token] * p.heads.key + head) * group + r % group;
+  }
+  int64_t key_at(int64_t j) const { return p.rows[begin + j] * p.heads.key + head; }
+  // Where the gradient of key j goes, if documents have keys in common: to a row of the token's
+  // own.
+  int64_t gradient_at(int64_t j) const {
+    return p.shared ? (begin + j) * p.heads.key + head : key_at(j);
+  }
+  int64_t queries() const { return length - past; }
+};
+
+// Calls body(task, memory) for every document and key head.
 template <class Body>
 void for_each_document(const Packed& p, int64_t memory, const Body& body) {
-  for_each_task(p.documents * p.heads.key, p.threads, memory, [&](int64_t task, float* own) {
-    const int64_t head = task % p.heads.key, begin = p.offsets[task / p.heads.key];
-    const auto head_at = [&](int64_t r) { return query_row(p.heads, begin, head, r); };
-    const auto key_at = [&](int64_t j) { return (begin + j) * p.heads.key + head; };
-    body(head_at, key_at, p.offsets[task / p.heads.key + 1] - begin, own);
+  for_each_task(p.documents * p.heads.key, p.threads, memory, [&](int64_t i, float* own) {
+    const int64_t document = i / p.heads.key, begin = p.offsets[document];
+    const int64_t length = p.offsets[document + 1] - begin, past = p.past[document];
+    if (past < length) body(Task{p, i % p.heads.key, begin, length, past}, own);
   });
 }
+
+// Gradients of keys or values. Where documents have some in common, each has a row of its own for
+// every token, and `add_up` adds those of a row, in the order of the tokens.
+template <class T>
+class KeyGradients {
+ public:
+  KeyGradients(const Packed& p, T* rows)
+      : p_(p),
+        width_(p.heads.key * p.heads.dim),
+        rows_(rows),
+        tokens_(p.shared ? p.offsets[p.documents] * width_ : 0) {}
+  T* data() const { return p_.shared ? tokens_.data() : rows_; }
+
+  void add_up() const {
+    if (!p_.shared) return;
+    const Scratch<float> sums(p_.num_rows * width_);
+#pragma omp parallel for num_threads(p_.threads)
+    for (int64_t i = 0; i < width_; i += kWidth) {
+      for (int64_t r = 0; r < p_.num_rows; ++r)
+        store_at(Floats::all(0), &sums[r * width_], i, width_);
+      for (int64_t d = 0; d < p_.documents; ++d)
+        for (int64_t t = p_.offsets[d]; t < p_.offsets[d + 1] && has_queries(d); ++t) {
+          float* sum = &sums[p_.rows[t] * width_];
+          store_at(load_at(sum, i, width_) + load_at(&tokens_[t * width_], i, width_), sum, i,
+                   width_);
+        }
+      for (int64_t r = 0; r < p_.num_rows; ++r)
+        store_at(load_at(&sums[r * width_], i, width_), rows_ + r * width_, i, width_);
+    }
+  }
+
+ private:
+  bool has_queries(int64_t d) const { return p_.past[d] < p_.offsets[d + 1] - p_.offsets[d]; }
+
+  const Packed& p_;
+  int64_t width_;
+  T* rows_;
+  Scratch<T> tokens_;
+};
 
 }  // namespace
 }  // namespace DFTFAST_SIMD

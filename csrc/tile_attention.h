@@ -23,15 +23,16 @@ inline bfloat16* take_pairs(float*& memory, int64_t numbers) {
 
 // The sizes of a task in whole tiles.
 struct TileShape {
-  int64_t group, dim, keys, rows;  // rows: of a block of queries
+  int64_t group, dim, past, keys, rows;  // rows: of a block of queries
 
-  TileShape(const Heads& heads, int64_t length, int64_t most)
+  TileShape(const Heads& heads, int64_t length, int64_t earlier, int64_t most_rows)
       : group(heads.query / heads.key),
         dim(heads.dim),
+        past(earlier),
         keys(round_up(length, kTileStep)),
-        rows(std::min(most, round_up(length * group, kTileStep))) {}
+        rows(std::min(most_rows, round_up((length - past) * group, kTileStep))) {}
 
-  int64_t token(int64_t row) const { return row / group; }
+  int64_t seen(int64_t row) const { return past + row / group + 1; }  // by a query
   // Floats that a task needs.
   int64_t forward_memory() const {
     const int64_t pairs = std::max(keys, rows) * dim + 2 * keys * dim + rows * keys;
@@ -55,11 +56,11 @@ void scatter_rows(const float* rows, const At& at, int64_t count, int64_t dim, c
   }
 }
 
-template <class HeadAt, class KeyAt>
-void tile_attend(const bfloat16* q, const bfloat16* k, const bfloat16* v, bfloat16* out, float* lse,
-                 const HeadAt& head_at, const KeyAt& key_at, int64_t length, const TileShape& s,
-                 float* memory) {
+inline void tile_attend(const bfloat16* q, const bfloat16* k, const bfloat16* v, bfloat16* out,
+                        float* lse, const Task& task, const TileShape& s, float* memory) {
   const FullTiles tiles;
+  const auto key_at = [&](int64_t j) { return task.key_at(j); };
+  const int64_t length = task.length, queries = task.queries() * s.group;
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
   const int64_t D = s.dim, steps = s.keys / kTileStep, score_row = s.keys + kApart;
   bfloat16* rows = take_pairs(memory, std::max(s.keys, s.rows) * D);
@@ -72,16 +73,16 @@ void tile_attend(const bfloat16* q, const bfloat16* k, const bfloat16* v, bfloat
   as_columns(rows, s.keys, D, keys);
   gather_rows(v, key_at, length, s.keys, D, rows);
   as_summands(rows, s.keys, D, values);
-  for (int64_t first = 0; first < length * s.group; first += s.rows) {
-    const int64_t count = std::min(s.rows, length * s.group - first);
-    const int64_t seen = round_up(s.token(first + count - 1) + 1, kTileStep);
-    const auto at = [&](int64_t r) { return head_at(first + r); };
+  for (int64_t first = 0; first < queries; first += s.rows) {
+    const int64_t count = std::min(s.rows, queries - first);
+    const int64_t seen = round_up(s.seen(first + count - 1), kTileStep);
+    const auto at = [&](int64_t r) { return task.head_at(first + r); };
     gather_rows(q, at, count, s.rows, D, rows);
     multiply_tiles<false>({rows, D}, {keys, D / kTileStep}, s.rows, seen, D / kTileStep, scores,
                           score_row);
     float total[kForwardRows];
     for (int64_t r = 0; r < count; ++r) {
-      const RowSum sum = tile_softmax(scores + r * score_row, s.token(first + r) + 1, seen, scale,
+      const RowSum sum = tile_softmax(scores + r * score_row, s.seen(first + r), seen, scale,
                                       weights + r * s.keys);
       total[r] = sum.total;
       lse[at(r)] = sum.top + std::log(sum.total);
@@ -136,12 +137,14 @@ struct Gradients {
   bfloat16 *q, *k, *v;
 };
 
-template <class HeadAt, class KeyAt>
-void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat16* k,
-                          const bfloat16* v, const bfloat16* out, const float* lse,
-                          const Gradients& d, const HeadAt& head_at, const KeyAt& key_at,
-                          int64_t length, const TileShape& s, float* memory) {
+inline void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat16* k,
+                                 const bfloat16* v, const bfloat16* out, const float* lse,
+                                 const Gradients& d, const Task& task, const TileShape& s,
+                                 float* memory) {
   const FullTiles tiles;
+  const auto key_at = [&](int64_t j) { return task.key_at(j); };
+  const auto gradient_at = [&](int64_t j) { return task.gradient_at(j); };
+  const int64_t length = task.length, queries = task.queries() * s.group;
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
   const int64_t D = s.dim, R = s.rows, steps = R / kTileStep, sum_row = s.keys + kApart;
   const int64_t most = std::min(s.keys, kBackwardKeys), score_row = most + kApart;
@@ -170,9 +173,9 @@ void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat1
   as_summands(rows, s.keys, D, key_summands);
   std::memset(sum_k, 0, D * sum_row * sizeof(float));
   std::memset(sum_v, 0, D * sum_row * sizeof(float));
-  for (int64_t first = 0; first < length * s.group; first += R) {
-    const int64_t count = std::min(R, length * s.group - first);
-    const auto at = [&](int64_t r) { return head_at(first + r); };
+  for (int64_t first = 0; first < queries; first += R) {
+    const int64_t count = std::min(R, queries - first);
+    const auto at = [&](int64_t r) { return task.head_at(first + r); };
     gather_rows(q, at, count, R, D, query);
     as_summands(query, R, D, summands);
     turned(summands, R, D, query_turned);
@@ -185,7 +188,7 @@ void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat1
       shift[r] = -lse[at(r)] * kLog2e;
     }
     std::memset(sum_q, 0, R * D * sizeof(float));
-    const int64_t seen = s.token(first + count - 1) + 1;
+    const int64_t seen = s.seen(first + count - 1);
     for (int64_t key = 0; key < seen; key += kBackwardKeys) {
       const int64_t columns = std::min(kBackwardKeys, round_up(seen - key, kTileStep));
       const int64_t before = key * D;  // in tiles of columns: whole tiles of D numbers a key
@@ -199,7 +202,7 @@ void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat1
         for (int64_t n = 0; n < 2; ++n) {
           pair.scores[n] = scores + (r + n) * score_row;
           pair.products[n] = products + (r + n) * score_row;
-          pair.seen[n] = r + n < count ? s.token(first + r + n) + 1 - key : 0;
+          pair.seen[n] = r + n < count ? s.seen(first + r + n) - key : 0;
           pair.shift[n] = shift[r + n];
           pair.delta[n] = delta[r + n];
           to[n] = gradients + (r + n) * most;
@@ -217,29 +220,29 @@ void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const bfloat1
     }
     scatter_rows(sum_q, at, count, D, [&](int64_t) { return scale; }, d.q);
   }
-  scatter_columns(sum_k, sum_row, key_at, length, D, scale, d.k);
-  scatter_columns(sum_v, sum_row, key_at, length, D, 1.0f, d.v);
+  scatter_columns(sum_k, sum_row, gradient_at, length, D, scale, d.k);
+  scatter_columns(sum_v, sum_row, gradient_at, length, D, 1.0f, d.v);
 }
 
 inline void tile_forward(const Packed& p, const bfloat16* q, const bfloat16* k, const bfloat16* v,
                          bfloat16* out, float* lse) {
-  const TileShape longest(p.heads, longest_document(p), kForwardRows);
-  for_each_document(p, longest.forward_memory(),
-                    [&](const auto& head_at, const auto& key_at, int64_t length, float* own) {
-                      tile_attend(q, k, v, out, lse, head_at, key_at, length,
-                                  TileShape(p.heads, length, kForwardRows), own);
-                    });
+  const TileShape longest(p.heads, longest_document(p), 0, kForwardRows);
+  for_each_document(p, longest.forward_memory(), [&](const Task& task, float* own) {
+    tile_attend(q, k, v, out, lse, task, {p.heads, task.length, task.past, kForwardRows}, own);
+  });
 }
 
 inline void tile_backward(const Packed& p, const bfloat16* dout, const bfloat16* q,
                           const bfloat16* k, const bfloat16* v, const bfloat16* out,
                           const float* lse, const Gradients& d) {
-  const TileShape longest(p.heads, longest_document(p), kBackwardRows);
-  for_each_document(p, longest.backward_memory(),
-                    [&](const auto& head_at, const auto& key_at, int64_t length, float* own) {
-                      tile_attend_backward(dout, q, k, v, out, lse, d, head_at, key_at, length,
-                                           TileShape(p.heads, length, kBackwardRows), own);
-                    });
+  const TileShape longest(p.heads, longest_document(p), 0, kBackwardRows);
+  const KeyGradients<bfloat16> keys(p, d.k), values(p, d.v);
+  for_each_document(p, longest.backward_memory(), [&](const Task& task, float* own) {
+    tile_attend_backward(dout, q, k, v, out, lse, {d.q, keys.data(), values.data()}, task,
+                         {p.heads, task.length, task.past, kBackwardRows}, own);
+  });
+  keys.add_up();
+  values.add_up();
 }
 
 }  // namespace

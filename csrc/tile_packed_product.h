@@ -13,8 +13,9 @@
 namespace dftfast {
 namespace DFTFAST_SIMD {
 
-constexpr int kHalf = 32;  // outputs of a block
-constexpr int kStep = 32;  // inputs of a tile
+constexpr int kHalf = 32;          // outputs of a block
+constexpr int64_t kTogether = 16;  // blocks whose rows stay in the second-level cache
+constexpr int kStep = 32;          // inputs of a tile
 
 // The inputs past the last whole step of a block's rows, and their weights, filled up with zeros.
 struct Tail {
@@ -102,7 +103,8 @@ template <class Out>
 void tile_product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w,
                   const bfloat16* bias, int64_t out, Out* y, int threads) {
   const int64_t panels = (out + kPanel - 1) / kPanel, blocks = (rows + 31) / 32;
-  const int64_t parts = panels < 8 * threads && blocks >= 2 * threads ? threads : 1;
+  const int64_t shares = panels < 8 * threads && blocks >= 2 * threads ? threads : 1;
+  const int64_t parts = std::max(shares, (blocks + kTogether - 1) / kTogether);
 #pragma omp parallel num_threads(threads)
   {
     alignas(64) float sums[32 * kHalf];
@@ -110,11 +112,10 @@ void tile_product(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* w
     int64_t shaped_for = -1;
 #pragma omp for schedule(dynamic, 1)
     for (int64_t task = 0; task < panels * parts; ++task) {
-      const int64_t panel = task / parts, part = task % parts;
+      const int64_t panel = task % panels, part = task / panels;
       const int64_t first = blocks * part / parts, last = blocks * (part + 1) / parts;
       // The panel that this thread will probably take next comes from memory meanwhile.
-      const int64_t next = panel + threads / parts;
-      const int64_t ahead = next < panels ? (next - panel) * kPanel * in : 0;
+      const int64_t ahead = panel + threads < panels ? threads * kPanel * in : 0;
       for (int64_t column = panel * kPanel; column < std::min(out, (panel + 1) * kPanel);
            column += kHalf) {
         const bfloat16* weights = w + panel * kPanel * in + 2 * (column - panel * kPanel);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,7 +21,12 @@ from dftfast.kernels.reference import causal_attention as reference
 
 
 def causal_attention(
-    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    offsets: Tensor,
+    longest: int | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """softmax(q kᵀ / √D) v, where a token sees itself and the earlier tokens of its own document.
 
@@ -28,6 +34,10 @@ def causal_attention(
     All float32, bfloat16 or float16. offsets: int32 or int64 [documents + 1], first token of each
     document, the last entry T; documents may be empty. Returns [T, H, D] in q's dtype;
     differentiable in q, k and v.
+
+    rows: int64 [tokens], on a CPU: documents that begin alike share the rows of their beginnings.
+    Token t of those that `offsets` counts is row rows[t] of q, k, v and the result; a row that
+    two documents have must follow the same rows in both, and is attended for once.
 
     On a CPU, arithmetic is float32 and keys and values are not repeated; saves q, k, v and the
     log-sum-exp of every row (Dao, "FlashAttention-2", 2023, section 3.1), from which the backward
@@ -41,9 +51,11 @@ def causal_attention(
     """
     q, k, v = in_autocast_dtype(q, k, v)
     if not q.is_cuda:
-        out, _ = _causal_attention(q, k, v, offsets)
+        out, _ = _causal_attention(q, k, v, offsets, rows)
         return out
-    _check(q, k, v, offsets)
+    _check(q, k, v, offsets, rows)
+    if rows is not None:
+        raise ValueError("causal_attention: rows are for tensors on a CPU; spread q, k and v")
     if q.dtype == torch.float32:  # the flash kernel takes half precision
         return reference.causal_attention(q, k, v, offsets)
     return _varlen(
@@ -51,7 +63,7 @@ def causal_attention(
     )
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, rows: Tensor | None) -> None:
     check_dtype("causal_attention", q, k, v)
     if (
         q.dim() != 3
@@ -70,6 +82,10 @@ def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> None:
             "causal_attention: int32 or int64 offsets [documents + 1] expected, "
             f"got {offsets.dtype} {tuple(offsets.shape)}"
         )
+    if rows is not None and (rows.dim() != 1 or rows.dtype != torch.int64):
+        raise ValueError(
+            f"causal_attention: int64 rows [tokens] expected, got {rows.dtype} {tuple(rows.shape)}"
+        )
 
 
 def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> Tensor:
@@ -87,28 +103,53 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, longest: int) -> T
     return out
 
 
-def _cpu(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+def _cpu(
+    q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, rows: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """(output, log-sum-exp float32 [T, H])."""
-    q, k, v, offsets = (t.contiguous() for t in (q, k, v, offsets.long()))
-    out, lse = _fake(q, k, v, offsets)
-    addresses = (t.data_ptr() for t in (q, k, v, offsets, out, lse))
-    cpu_kernels.causal_attention(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
+    q, k, v = (t.contiguous() for t in (q, k, v))
+    out, lse = _fake(q, k, v, offsets, rows)
+    _on_documents(cpu_kernels.causal_attention, q, k, offsets, rows, (q, k, v, out, lse))
     return out, lse
 
 
 def _backward_cpu(
-    dout: Tensor, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, out: Tensor, lse: Tensor
+    dout: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    offsets: Tensor,
+    rows: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    inputs = [t.contiguous() for t in (dout, q, k, v, offsets.long(), out, lse)]
-    dq, dk, dv = (torch.empty_like(t) for t in inputs[1:4])
-    addresses = (t.data_ptr() for t in (*inputs, dq, dk, dv))
-    cpu_kernels.causal_attention_backward(DTYPES[q.dtype], *addresses, *_sizes(q, k, offsets))
+    inputs = [t.contiguous() for t in (dout, q, k, v, out, lse)]
+    gradients = [torch.empty_like(t) for t in inputs[1:4]]
+    _on_documents(cpu_kernels.causal_attention_backward, q, k, offsets, rows, (*inputs, *gradients))
+    dq, dk, dv = gradients
     return dq, dk, dv
 
 
-def _sizes(q: Tensor, k: Tensor, offsets: Tensor) -> tuple[int, ...]:
-    tokens, heads, head_dim = q.shape
-    return len(offsets) - 1, tokens, heads, k.shape[1], head_dim, torch.get_num_threads()
+def _on_documents(
+    kernel: Callable, q: Tensor, k: Tensor, offsets: Tensor, rows: Tensor | None, arrays
+) -> None:
+    """Call the kernel with the documents' description and the addresses of `arrays`."""
+    num_rows, heads, head_dim = q.shape
+    offsets = offsets.long().contiguous()
+    rows = None if rows is None else rows.contiguous()
+    documents = cpu_kernels.Documents(
+        dtype=DTYPES[q.dtype],
+        num_rows=num_rows,
+        heads=heads,
+        kv_heads=k.shape[1],
+        head_dim=head_dim,
+        threads=torch.get_num_threads(),
+        offsets=offsets.data_ptr(),
+        documents=len(offsets) - 1,
+        rows=0 if rows is None else rows.data_ptr(),
+        tokens=num_rows if rows is None else len(rows),
+    )
+    kernel(documents, *(t.data_ptr() for t in arrays))
 
 
 def _not_on_cuda(*args):
@@ -118,13 +159,13 @@ def _not_on_cuda(*args):
     )
 
 
-def _fake(q, k, v, offsets):
+def _fake(q, k, v, offsets, rows):
     return contiguous_like(q), q.new_empty(q.shape[:2], dtype=torch.float32)
 
 
-def _check_backward(dout, q, k, v, offsets, out, lse) -> None:
-    _check(q, k, v, offsets)
-    like_out, like_lse = _fake(q, k, v, offsets)
+def _check_backward(dout, q, k, v, offsets, rows, out, lse) -> None:
+    _check(q, k, v, offsets, rows)
+    like_out, like_lse = _fake(q, k, v, offsets, rows)
     check_like(
         "causal_attention_backward",
         dout=(dout, like_out),
@@ -139,14 +180,14 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _autograd(ctx, dout: Tensor, _):
-    return *_causal_attention_backward(dout, *ctx.saved_tensors), None
+    return *_causal_attention_backward(dout, *ctx.saved_tensors), None, None
 
 
 _causal_attention_backward = Operator(
     "causal_attention_backward",
     cpu=_backward_cpu,
     cuda=_not_on_cuda,
-    fake=lambda dout, q, k, v, offsets, out, lse: tuple(map(contiguous_like, (q, k, v))),
+    fake=lambda dout, q, k, v, *_: tuple(map(contiguous_like, (q, k, v))),
     check=_check_backward,
 )
 _causal_attention = Operator(

@@ -16,6 +16,7 @@ from dftfast.kernels.checks import (
     in_autocast_dtype,
 )
 from dftfast.kernels.compiled import cpu_kernels
+from dftfast.kernels.cpu_low_rank import add_low_rank, low_rank_gradients, on_tiles
 from dftfast.kernels.operator import Operator
 
 
@@ -121,12 +122,16 @@ def _forward(
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     """(y [..., out], u [T, P*r])."""
-    low, rows = b.to(x.dtype), _rows(x)
-    u = _dropped(rows, dropout, seed) @ a.to(x.dtype).t()
+    rows = _rows(x)
     y = F.linear(rows, weight, bias)
+    shape = (*x.shape[:-1], len(weight))
+    if on_tiles(x, splits, dropout):
+        return y.view(shape), add_low_rank(y, rows, a, b, scale, splits)
+    low = b.to(x.dtype)
+    u = _dropped(rows, dropout, seed) @ a.to(x.dtype).t()
     for columns, ranks in _blocks(splits, b.shape[1]):
         y[:, columns].addmm_(u[:, ranks], low[columns].t(), alpha=scale)
-    return y.view(*x.shape[:-1], len(weight)), u
+    return y.view(shape), u
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -153,6 +158,10 @@ def _backward(
     """
     rank, gradients, shape = b.shape[1], [], x.shape
     dy, x = _rows(dy), _rows(x)
+    if on_tiles(x, splits, dropout):
+        dx = dy @ weight if needs[0] else None
+        found = low_rank_gradients(dy, x, u, a, b, scale, splits, dx, needs)
+        return found if dx is None else [dx.view(shape), *found]
     if needs[0] or needs[1]:
         low, p = b.to(x.dtype), torch.empty_like(u)
         for columns, ranks in _blocks(splits, rank):

@@ -21,8 +21,8 @@ def packed_causal(
         offsets: int64[documents + 1], first token of each document; the last entry is the token
             count.
         distinct, place: where documents share tokens, as in `PackedBatch`: int64[U], the tokens
-            that there is a row for, and int64[T], each token's row. Only the attention, a small
-            part of a layer, is then computed for all T.
+            that there is a row for, and int64[T], each token's row. On a GPU the attention, a
+            small part of a layer, is then computed for all T.
 
     Returns:
         `attend(layer, q[U,H,D], k[U,Hk,D], v[U,Hk,D]) -> [U,H,D]`, differentiable, H a multiple
@@ -32,6 +32,8 @@ def packed_causal(
     longest = max(offsets.diff().tolist(), default=0)
     if distinct is None or place is None or len(distinct) == len(place):
         return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest)
+    if not place.is_cuda:
+        return lambda layer, q, k, v: causal_attention(q, k, v, offsets, longest, place)
     again = torch.ones_like(place, dtype=torch.bool).index_fill(0, distinct, False).nonzero()[:, 0]
     into = place[again]
 

@@ -122,7 +122,7 @@ OPS = {
     "ngram_counts": ((TOKENS, BOUNDS, 2, 9, integers(3)), 0),
     "ngram_distances": ((KEYS, COUNTS, KEYS + 1, COUNTS), 0),
     "ngram_lookup": ((TOKENS, BOUNDS, 2, 9, KEYS, COUNTS.float(), 0.0), 0),
-    "causal_attention": ((randn(8, 4, 8), randn(8, 2, 8), randn(8, 2, 8), BOUNDS), 3),
+    "causal_attention": ((randn(8, 4, 8), randn(8, 2, 8), randn(8, 2, 8), BOUNDS, None), 3),
     "causal_attention_backward": (
         (
             randn(8, 4, 8),
@@ -130,6 +130,7 @@ OPS = {
             randn(8, 2, 8),
             randn(8, 2, 8),
             BOUNDS,
+            None,
             randn(8, 4, 8),
             3 + randn(8, 4).abs(),
         ),
