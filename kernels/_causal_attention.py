@@ -70,7 +70,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, offsets: Tensor, rows: Tensor | None
         or k.dim() != 3
         or k.shape != v.shape
         or q.shape[::2] != k.shape[::2]
-        or k.shape[1] == 0
+        or 0 in (q.shape[1], k.shape[1])
         or q.shape[1] % k.shape[1]
     ):
         raise ValueError(

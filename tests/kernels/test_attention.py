@@ -97,6 +97,31 @@ def test_oracle_of_large_heads(dim):
     compare(documents([65, 40], 4, 2, dim, torch.bfloat16))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_oracle_of_long_documents(dtype):
+    compare(documents([530, 257], 3, 1, 32, dtype))
+
+
+# Documents that begin alike, by the rows of their tokens; the last two are beginnings of others.
+SHARED = [[0, 1, 2, 3], [0, 1, 4], [0, 1, 2, *range(5, 80)], [80, 81], [0, 1, 2], [80]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dim", [64, 20])
+def test_oracle_of_shared_beginnings(dtype, dim):
+    q, k, v, _ = documents([82], 6, 2, dim, dtype)
+    offsets = torch.tensor([0, *map(len, SHARED)]).cumsum(0)
+    rows = torch.tensor([row for document in SHARED for row in document])
+    first = torch.tensor([rows.tolist().index(row) for row in range(82)])
+    spread = lambda function: lambda q, k, v, o: function(q[rows], k[rows], v[rows], o)[first]
+    ours = lambda q, k, v, o: causal_attention(q, k, v, o, rows=rows)
+    exact, torchs = (
+        run(spread(f), q, k, v, offsets, d) for f, d in ((oracle, torch.float64), (plain, None))
+    )
+    for actual, expected, usual in zip(run(ours, q, k, v, offsets), exact, torchs):
+        assert_close("causal_attention", dtype, actual, expected, usual)
+
+
 def test_special_nan_stays_in_its_document_and_large_scores_do_not_overflow():
     q, k, v, offsets = documents([30, 30, 30], 4, 2, 16, torch.float32)
     clean = causal_attention(q, k, v, offsets)
@@ -145,3 +170,15 @@ def test_bad_input_is_refused():
     for wrong in ([0, 5, 9], [1, 5, 8], [0, 6, 5, 8]):
         with pytest.raises(ValueError, match="must rise"):
             causal_attention(q, k, v, torch.tensor(wrong))
+    offsets = torch.tensor([0, 5, 10])
+    for rows, complaint in (
+        ([0, 1, 2, 3, 4, 0, 1, 5, 6, 8], "from 0 to the number"),
+        ([0, 1, 2, 3, 4, 0, 1, 5, 6, 6], "that follow the same rows"),
+        ([0, 1, 2, 3, 4, 0, 2, 5, 6, 7], "that follow the same rows"),
+        ([0, 1, 2, 3, 4, 0, 1, 2, 5, 6], "every row of q must be"),
+        ([0, 1, 2, 3, 4, 5, 6, 7], "must rise"),
+    ):
+        with pytest.raises(ValueError, match=complaint):
+            causal_attention(q, k, v, offsets, rows=torch.tensor(rows))
+    with pytest.raises(ValueError, match="int64 rows"):
+        causal_attention(q, k, v, offsets, rows=torch.zeros(10))
