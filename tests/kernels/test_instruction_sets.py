@@ -14,6 +14,7 @@ from dftfast import _C
 
 HERE = Path(__file__).parent
 OPS = (
+    "adapters_on_tiles",
     "rbf_witness",
     "linear_logprob",
     "row_ops",

@@ -133,20 +133,6 @@ def test_oracle_many_rows_on_threads_and_mutation(op, dtype):
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("rank", [4, 16, 32, 40])
-@pytest.mark.parametrize("rows", [1, 33, 300])
-def test_oracle_of_adapters_in_whole_tiles(rows, rank):
-    """Widths that AMX takes; the others are in the tests of all operators."""
-    g = torch.Generator().manual_seed(rank)
-    splits, size = [64, 32, 96], 128
-    draw = lambda *shape: torch.randn(*shape, generator=g)
-    x, weight, bias = (draw(*shape).bfloat16() for shape in ((rows, size), (192, size), (192,)))
-    a, b = draw(3 * rank, size) / size**0.5, draw(192, rank) / rank**0.5
-    compare("lora_linear", [x, weight / size**0.5, a, b, 0.7, bias, splits])
-    with pytest.raises(AssertionError, match="exceeds"):
-        compare("lora_linear", [x, weight / size**0.5, a, b, 0.7, bias, splits], mutated=2)
-
-
 @pytest.mark.parametrize("op", REFERENCE)
 def test_empty_and_non_contiguous(op):
     inputs = arguments(op, 5, 16, torch.float32)

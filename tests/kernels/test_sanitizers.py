@@ -24,6 +24,7 @@ ISAS = supported()
 if ISAS[-1] == "avx512bf16":
     ISAS = [*ISAS, "amx"]  # the build models the tiles, also for processors that have them
 OPS = (
+    "adapters_on_tiles",
     "contracts",
     "random_calls",
     "attention",
