@@ -27,6 +27,11 @@ class DFT(Section):
         description="target files (`dftfast target`) to train towards in place of these texts; of "
         "several each with its weight, as a.target:0.7,b.target:0.3",
     )
+    match_within: Literal["use_case", "style", "genre"] | None = Field(
+        default=None,
+        description="field of the rows: discrepancies are taken within prompts that share its "
+        "value, so that e-mails become like e-mails; none takes all texts together",
+    )
     validation_prompts: Count = Field(
         default=360,
         description="validation prompts at most that choose the phase to keep, answered once each "

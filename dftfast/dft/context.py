@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dftfast.dft.collapse import collapse_metrics
 from dftfast.dft.stored_rollouts import generate
+from dftfast.distribution.grouped import Groups
 from dftfast.distribution.samples import Samples
 from dftfast.distribution.targets import Human
 from dftfast.model.policy import Policy
@@ -84,6 +85,7 @@ class PhaseContext:
         log: where the run's figures go.
         checkpoints: those of a training loop by name.
         rollouts: folder of samples by what they were sampled from, which tasks may share.
+        groups: within which discrepancies are taken; None takes all prompts together.
     """
 
     policy: Policy
@@ -103,6 +105,7 @@ class PhaseContext:
     log: RunLog
     checkpoints: Callable[[str], Checkpoints]
     rollouts: Path
+    groups: Groups | None = None
 
     @property
     def human_texts(self) -> Samples:
@@ -170,6 +173,14 @@ class PhaseContext:
 
     def phase_prompts(self, phase: int) -> list[Example]:
         """The prompts of a phase: the next ones in the training set, around and around."""
+        return [self.examples[i] for i in self._phase_places(phase)]
+
+    def phase_groups(self, phase: int) -> list[str | None]:
+        """The group of each prompt of a phase."""
+        groups = self.groups.of_examples if self.groups else [None] * len(self.examples)
+        return [groups[i] for i in self._phase_places(phase)]
+
+    def _phase_places(self, phase: int) -> list[int]:
         count = min(self.settings.prompts, len(self.examples))
         start = (phase - 1) * count
-        return [self.examples[i % len(self.examples)] for i in range(start, start + count)]
+        return [i % len(self.examples) for i in range(start, start + count)]

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.dft.values import PrefixValues
+from dftfast.distribution.grouped import GroupedWitnesses
 from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.kernels import linear_logprob
 from dftfast.model.decoder import Decoder
@@ -72,12 +73,21 @@ MakeCritic = Callable[[PhaseContext, Sequence[Example], Rollouts, int], Critic]
 
 def witnesses(
     context: PhaseContext, prompts: Sequence[Example], rollouts: Rollouts, phase: int
-) -> Witnesses:
+) -> Witnesses | GroupedWitnesses:
     """Of the candidates against the reference, the human text of their own prompt left out."""
     own = [example.completion for example in prompts]
-    seed = context.seed + phase
+    given = (rollouts.samples, context.human, rollouts.prompt, own, context.seed + phase)
     with stage("discrepancy"):
-        return Witnesses(rollouts.samples, context.human, rollouts.prompt, own, seed)
+        if not context.groups:
+            return Witnesses(*given)
+        found = GroupedWitnesses(*given, context.groups.texts, context.phase_groups(phase))
+    log.info("matched within groups: %s", ", ".join(map(_matched, found.matched)))
+    return found
+
+
+def _matched(part: Mapping) -> str:
+    name = "all texts" if part["group"] is None else part["group"]
+    return f"{name} ({part['prompts']} prompts)"
 
 
 def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = witnesses) -> dict:
@@ -85,7 +95,7 @@ def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = wit
 
     Returns:
         The reliability of each view, where the critic has it, and of each step on paper what
-        `Plan` records.
+        `Plan` records, and the groups that it matched, where there are any.
 
     Raises:
         Diverged: two halves of the reference agree on no witness.
@@ -114,6 +124,7 @@ def regression_phase(context: PhaseContext, phase: int, critic: MakeCritic = wit
         "cut_or_empty": rollouts.left_out,
         "reliability": made.reliability,
         "steps": made.steps,
+        **({"matched": made.matched} if made.matched else {}),
     }
 
 
@@ -141,11 +152,13 @@ class Plan:
         steps: on paper, one record each and one at the end: the share of the candidates that count
             (effective sample size), the standard deviation of the texts' log-ratios, and what the
             critic makes of the weighted population.
+        matched: the groups, as the critic has them; empty where it has none.
     """
 
     log_ratios: np.ndarray
     reliability: Mapping[str, float]
     steps: list[dict]
+    matched: Sequence[Mapping]
 
 
 def planned(critic: Critic, values: PrefixValues) -> Plan:
@@ -170,7 +183,8 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
         weights = importance_weights(values.of_texts(ratios), prompt)
         steps.append(_record(critic, values.of_texts(ratios), weights, prompt))
     log.info("planned: %s", ", ".join(_ways(steps)))
-    return Plan(ratios, getattr(critic, "reliability", {}), steps)
+    reliability, matched = getattr(critic, "reliability", {}), getattr(critic, "matched", [])
+    return Plan(ratios, reliability, steps, matched)
 
 
 def _record(critic: Critic, ratios: np.ndarray, weights: np.ndarray, prompt: np.ndarray) -> dict:

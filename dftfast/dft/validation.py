@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dftfast.dft.collapse import broken_guards, copied, runs
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.distribution.mmd import MMD, LexicalMMD, StyleMMD
-from dftfast.distribution.paired import PairedDistance, paired_mmd2, paired_ngram_l2
+from dftfast.dft.paired_views import GroupViews, PairedViews
 from dftfast.distribution.samples import Samples
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats, token_logprobs
@@ -18,7 +17,6 @@ from dftfast.runtime.profile import stage
 
 # Validation prompts for the nats of human texts and the KL, which compare texts with themselves.
 WATCHED = 64
-NGRAMS = (1, 2, 3)
 SEEN = 2.0  # standard deviations from human text beyond which a distance is seen
 
 
@@ -31,13 +29,9 @@ class ValidationScorer:
 
     def __init__(self, context: PhaseContext, records: list[dict]):
         self.context, self.records = context, records
-        self.views = {"mmd": MMD(), "lexical": LexicalMMD(), "style": StyleMMD()}
-        for view in self.views.values():
-            view.fit(context.validation_human)
-        self.unseen_human = self._unseen(context.validation_human)
-        self.unseen = {name: MMD() for name in self.unseen_human}
-        for name, view in self.unseen.items():
-            view.fit(self.unseen_human[name])
+        human, groups = context.validation_human, context.groups
+        self.views = PairedViews(human, self._unseen(human))
+        self.groups = GroupViews(self.views, groups.of_validation if groups else [])
         self.corpus = runs(example.completion for example in context.examples)
         self.last: Rollouts | None = None  # what the policy measured last answered
 
@@ -50,15 +44,17 @@ class ValidationScorer:
 
         Returns:
             A record of its score, its discrepancies, how many standard deviations they are from
-            human text, and its collapse metrics; of `dropped`, too, where those are beyond the
-            guards.
+            human text, and its collapse metrics; of the same distances by group, too, where
+            groups are matched, and of `dropped` where the metrics are beyond the guards.
         """
         rollouts = self._answers(phase)
         before, self.last = self.last, rollouts
         texts = rollouts.samples
         unseen = self._unseen(texts)
         with stage("discrepancy"):
-            found = on_rank0(lambda: self._distances(texts, unseen, rollouts.prompt))
+            answered = (texts, unseen, rollouts.prompt)
+            found = on_rank0(lambda: self.views.distances(*answered))
+            groups = on_rank0(lambda: self.groups.figures(*answered))
         values = {name: distance.value for name, distance in found.items()}
         first = self.records[0]["validation"] if self.records else values
         changes = [
@@ -76,6 +72,8 @@ class ValidationScorer:
                 **self._likelihoods(before),
             },
         }
+        if groups:
+            record["groups"] = groups
         return record | self._broken(record["collapse"])
 
     def _unseen(self, texts: Samples) -> dict[str, Samples]:
@@ -110,18 +108,6 @@ class ValidationScorer:
         length = float(self.context.validation_human.lengths.float().mean())
         broken = broken_guards(collapse, self.records[0]["collapse"], length)
         return {"dropped": broken} if broken else {}
-
-    def _distances(
-        self, texts: Samples, unseen: dict[str, Samples], prompt: list[int]
-    ) -> dict[str, PairedDistance]:
-        """Of the answers from the human texts of their prompts."""
-        human = self.context.validation_human.select(prompt)
-        others = {name: texts.select(prompt) for name, texts in self.unseen_human.items()}
-        return {
-            **{name: paired_mmd2(view, texts, human) for name, view in self.views.items()},
-            **{n: paired_mmd2(view, unseen[n], others[n]) for n, view in self.unseen.items()},
-            **{f"{n}-grams": paired_ngram_l2(n, texts, human) for n in NGRAMS},
-        }
 
 
 def like_human(record: dict) -> bool:

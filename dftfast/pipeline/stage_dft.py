@@ -15,6 +15,7 @@ from dftfast.model.embedder import Embedder
 from dftfast.model.fixed_embedders import CHARACTER_NGRAMS
 from dftfast.optimise.distributed import on_rank0
 from dftfast.optimise.likelihood import nats_per_token
+from dftfast.pipeline.match_groups import match_groups
 from dftfast.pipeline.result import save_result
 from dftfast.pipeline.run import Run
 from dftfast.pipeline.run_target import reference
@@ -75,16 +76,15 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
     fitted = json.loads((run.path / "sft" / "results.json").read_text(encoding="utf-8"))
     best = min(fitted, key=lambda name: fitted[name]["validation_nats"])
     policy, fitted_on = fine_tuned(run, best, c.bake_temperature), fitted[best]["texts"]
-    inside = folder.relative_to(run.path)
+    inside, human = folder.relative_to(run.path), reference(run)
+    prompts = split.train[fitted_on:] + split.train[:fitted_on]  # those new to the model first
     return PhaseContext(
         policy=policy,
         engine=run.engine(policy),
         tokenizer=run.tokenizer,
         embed=run.embed,
-        examples=run.examples(
-            split.train[fitted_on:] + split.train[:fitted_on]
-        ),  # prompts new to the model first
-        human=reference(run),
+        examples=run.examples(prompts),
+        human=human,
         validation=run.examples(run.validation),
         validation_human=run.samples(run.validation),
         unseen=unseen_views(run),
@@ -96,4 +96,5 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         log=run.log,
         checkpoints=lambda loop: run.checkpoints(inside / loop),
         rollouts=run.checkpoints(inside.parts[0]).folder / "rollouts",
+        groups=match_groups(run, human, prompts),
     )

@@ -28,6 +28,7 @@ from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
 from dftfast.pipeline.forecast import dialled, plan_text
+from dftfast.pipeline.match_groups import check_groups
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
 from dftfast.pipeline.room import check_room
@@ -151,6 +152,7 @@ def check_input(run: Run) -> None:
         check_bitsandbytes()
     pick_tracker(c.run.tracker)
     _ = run.uncounted_split
+    check_groups(run)
     check_model(run.model_folder)
     check_target(run)
     check_room(run)

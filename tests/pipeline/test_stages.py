@@ -94,7 +94,7 @@ def test_validation_is_held_against_the_human_texts_of_the_same_prompts(finished
     characters = [("evaluation.unseen_embedder", "character-ngrams")]
     assert unseen_views(Run(load_config(overrides=characters))).keys() == {"unseen"}  # none twice
     people = context.validation_human
-    found = scorer._distances(people, scorer.unseen_human, list(range(len(people))))
+    found = scorer.views.distances(people, scorer.views.unseen_human, list(range(len(people))))
     assert all(abs(distance.value) < 1e-6 for distance in found.values())
 
 

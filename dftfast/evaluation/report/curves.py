@@ -24,6 +24,7 @@ PHASE_FIGURES = {
     "Human texts, nats": "human_nats",
     "KL from the last": "kl",
 }
+GROUP_FIGURES = dict(list(PHASE_FIGURES.items())[1:9])  # the distances
 
 
 def training_curves(path: Path) -> list[dict]:
@@ -53,7 +54,8 @@ def phases(path: Path) -> list[dict]:
     """Of each phase its number, figures, why it was given up, and whether the result holds it.
 
     The figures are its score, discrepancies and collapse on the validation prompts, in the order of
-    `PHASE_FIGURES`; None where there are none.
+    `PHASE_FIGURES`; None where there are none. Those of groups of prompts have the name of the
+    group, its prompts, and its distances in the order of `GROUP_FIGURES`.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
@@ -70,6 +72,16 @@ def phases(path: Path) -> list[dict]:
                     "figures": [known.get(name) for name in PHASE_FIGURES.values()],
                     "dropped": record.get("dropped", []),
                     "kept": record.get("kept", False),
+                    "groups": [
+                        {
+                            "name": name,
+                            "prompts": group["prompts"],
+                            "figures": [
+                                group["validation"].get(view) for view in GROUP_FIGURES.values()
+                            ],
+                        }
+                        for name, group in record.get("groups", {}).items()
+                    ],
                 }
             )
         return rows

@@ -15,7 +15,7 @@ from dftfast.evaluation.reference import Reference
 from dftfast.evaluation.report import plots
 from dftfast.evaluation.report.assessor_tables import detector_tables, judge_tables
 from dftfast.evaluation.report.blend_table import blend_table
-from dftfast.evaluation.report.curves import PHASE_FIGURES, phases, training_curves
+from dftfast.evaluation.report.curves import GROUP_FIGURES, PHASE_FIGURES, phases, training_curves
 from dftfast.evaluation.report.figures import strips
 from dftfast.evaluation.report.names import numbers, sampler_of
 from dftfast.evaluation.report.report_context import ReportContext
@@ -122,6 +122,7 @@ class Page:
             "training": training_curves(folder / "log.jsonl"),
             "phases": phases(folder / "dft" / "phases.json"),
             "phase_figures": list(PHASE_FIGURES),
+            "group_figures": list(GROUP_FIGURES),
             "blend": self._blend(),
         }
 
