@@ -11,8 +11,6 @@ from dftfast.distribution.targets import Human
 from dftfast.pipeline.run import Run
 from dftfast.runtime.errors import UserError
 
-KEY = "dft.match_within"
-
 
 def match_groups(run: Run, human: Human, prompts: Sequence[Document]) -> Groups | None:
     """The groups of the training prompts, of the validation prompts and of the reference."""
@@ -38,25 +36,25 @@ def check_groups(run: Run) -> None:
         return
     if c.target:
         raise UserError(
-            f"{KEY}: a target does not say which {field} its texts have; leave dft.target out to "
-            f"train towards the corpus, or leave {KEY} out"
+            f"dft.match_within: a target does not say which {field} its texts have; leave "
+            "dft.target out to train towards the corpus, or leave dft.match_within out"
         )
     prompts, texts = (
         places_by_group(groups_of(d, field)) for d in (train, train[: c.reference_texts])
     )
     if not prompts:
         raise UserError(
-            f"{KEY}: no training text has the field {field}; put it into the rows of data.train, "
-            f"or leave {KEY} out"
+            f"dft.match_within: no training text has the field {field}; put it into the rows of "
+            "data.train, or leave dft.match_within out"
         )
     if len(prompts) == 1:
         raise UserError(
-            f"{KEY}: {next(iter(prompts))!r} is the only {field} of the training texts; there is "
-            f"nothing to match within, leave {KEY} out"
+            f"dft.match_within: {next(iter(prompts))!r} is the only {field} of the training texts; "
+            "there is nothing to match within, leave dft.match_within out"
         )
     if len(texts) < 2:
         raise UserError(
-            f"{KEY}: the reference, the first {c.reference_texts} training texts, has "
+            f"dft.match_within: the reference, the first {c.reference_texts} training texts, has "
             f"{len(texts)} of the {len(prompts)} values of {field}; shuffle the rows of data.train "
             "or raise dft.reference_texts"
         )
@@ -66,8 +64,8 @@ def check_groups(run: Run) -> None:
     if not enough:
         first = max(texts, key=lambda name: len(texts[name]))
         raise UserError(
-            f"{KEY}: no {field} has {LEAST_TEXTS} of the reference texts and {LEAST_PROMPTS} "
-            f"prompts a phase; of {first!r} there are {len(texts[first])} texts and about "
-            f"{asked[first]:.0f} prompts. Raise dft.reference_texts and dft.prompts, or leave "
-            f"{KEY} out"
+            f"dft.match_within: no {field} has {LEAST_TEXTS} of the reference texts and "
+            f"{LEAST_PROMPTS} prompts a phase; of {first!r} there are {len(texts[first])} texts "
+            f"and about {asked[first]:.0f} prompts. Raise dft.reference_texts and dft.prompts, or "
+            "leave dft.match_within out"
         )
