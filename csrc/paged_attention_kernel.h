@@ -135,9 +135,11 @@ struct Queries {
 // count.
 inline void copy_last_values(const bfloat16* values, int64_t held, int64_t head_dim,
                              bfloat16* out) {
-  std::memcpy(out, values, kBlock * head_dim * sizeof(bfloat16));
-  for (int64_t t = held; t < kBlock; ++t)
-    for (int64_t i = 0; i < head_dim; ++i) out[(t / 2 * head_dim + i) * 2 + t % 2] = {0};
+  const int64_t pairs = (held + 1) / 2 * 2 * head_dim;
+  std::memcpy(out, values, pairs * sizeof(bfloat16));
+  std::memset(out + pairs, 0, (kBlock * head_dim - pairs) * sizeof(bfloat16));
+  if (held % 2)
+    for (int64_t i = pairs - 2 * head_dim; i < pairs; i += 2) out[i + 1] = {0};
 }
 
 // R queries over the cached tokens in `blocks`. Scores and weights: R·padded each, padded = what
