@@ -1,14 +1,25 @@
-"""Rollouts of random prompts, the least time that they take, and the GGUF files of a peer."""
+"""Rollouts of random prompts, the least time that they take, and the GGUF files of a peer.
+
+    python benchmarks/rollouts.py BATCH
+
+prints tokens a second of the prefill and of the decode of the default model, best of three, on the
+instruction set that DFTFAST_ISA names.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import random
+import sys
 import time
 from pathlib import Path
 
 import torch
 from cpu_limits import bandwidth, product_seconds
 
+from dftfast.model.decoder import Decoder
+from dftfast.model.pretrained import resolve_model
+from dftfast.model.weights import load_decoder
 from dftfast.rollout import Request, RolloutEngine, Sampler
 from dftfast.rollout.memory import cache_bytes_per_token
 
@@ -84,3 +95,24 @@ def write_gguf(source: Path, target: Path, kind: str) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return target
+
+
+def without_end_token() -> Decoder:
+    """The default model in bfloat16, which answers until it is told to stop."""
+    decoder = load_decoder(resolve_model(), torch.bfloat16, "cpu")
+    decoder.config = dataclasses.replace(decoder.config, eos_token_ids=())
+    return decoder
+
+
+def speeds(batch: int) -> tuple[float, float]:
+    """Tokens a second of prefill and of decode."""
+    engine = engine_for(without_end_token(), batch, PROMPT + NEW)
+    rollout_seconds(engine, batch, 2)
+    prefill, whole = (
+        min(rollout_seconds(engine, batch, new) for _ in range(3)) for new in (1, NEW)
+    )
+    return batch * PROMPT / prefill, batch * (NEW - 1) / (whole - prefill)
+
+
+if __name__ == "__main__":
+    print(*speeds(int(sys.argv[1])))

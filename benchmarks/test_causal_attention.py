@@ -3,7 +3,7 @@
 The peer is scaled_dot_product_attention a document at a time in float32 (its fastest form on a
 CPU); the limit, the same products as bare float32 matrix products.
 Sizes: 4,096 tokens in documents of 20 to 250, SmolLM2-135M (9 query and 3 key heads of 64) and
-Qwen3-0.6B (16, 8, 128).
+Qwen3-0.6B (16, 8, 128). Then one long document and many short ones beside SDPA in bfloat16 too.
 """
 
 from __future__ import annotations
@@ -49,4 +49,33 @@ def test_training_attention(benchmark, model):
             "SDPA by document": peer,
             "bare products": products,
         },
+    )
+
+
+@pytest.mark.parametrize("lengths, bar", [((2048,), 1), ((140,) * 16, 3)])
+@pytest.mark.parametrize("model", LAYERS)
+def test_against_sdpa(benchmark, model, lengths, bar):
+    heads, kv_heads, dim = LAYERS[model]
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    q, k, v = (
+        torch.randn(sum(lengths), h, dim).bfloat16().requires_grad_()
+        for h in (heads, kv_heads, kv_heads)
+    )
+    dout = torch.randn(sum(lengths), heads, dim).bfloat16()
+
+    def peer(dtype: torch.dtype):
+        converted = (x.to(dtype) for x in (q, k, v))
+        reference.causal_attention(*converted, offsets).to(q.dtype).backward(dout)
+
+    medians = record(
+        benchmark,
+        {
+            "causal_attention": lambda: causal_attention(q, k, v, offsets).backward(dout),
+            "SDPA bfloat16": lambda: peer(torch.bfloat16),
+            "SDPA float32": lambda: peer(torch.float32),
+        },
+    )
+    best = min(medians["SDPA bfloat16"], medians["SDPA float32"])
+    benchmark.extra_info.update(
+        {"SDPA/causal_attention": round(best / medians["causal_attention"], 3), "bar": bar}
     )

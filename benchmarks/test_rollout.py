@@ -9,7 +9,9 @@ nothing else (cpu_limits.py). The file takes about four minutes on two cores.
 
 from __future__ import annotations
 
-import dataclasses
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,12 +27,13 @@ from rollouts import (
     rollout_limit,
     rollout_seconds,
     step_limit,
+    without_end_token,
     write_gguf,
 )
 
+from dftfast import _C
 from dftfast.kernels import pack_weight, packed_linear
 from dftfast.model.pretrained import resolve_model
-from dftfast.model.weights import load_decoder
 from dftfast.rollout import Request, Sampler
 from dftfast.rollout.memory import cache_bytes_per_token
 
@@ -41,10 +44,8 @@ def folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def decoder(folder):
-    decoder = load_decoder(folder, torch.bfloat16, "cpu")
-    decoder.config = dataclasses.replace(decoder.config, eos_token_ids=())
-    return decoder
+def decoder():
+    return without_end_token()
 
 
 def compare(benchmark, ours, peer, bar: float, limit: float | None = None, rounds: int = 2) -> None:
@@ -145,6 +146,31 @@ def test_against_llama_cpp(benchmark, decoder, gguf_files, kind, batch, bar):
     peer(2)
     rounds = 2 if batch == 1 else 1
     compare(benchmark, lambda: ours, peer, bar, rollout_limit(decoder, batch), rounds)
+
+
+@pytest.mark.skipif(_C.isa() != "amx", reason="the processor has no AMX, or is held to less")
+@pytest.mark.parametrize("batch", [1, 8, 32, 64])
+def test_tiles_against_avx512(benchmark, batch):
+    """Prefill and decode with AMX over the same with AVX-512, in turns, each in its process."""
+    script = str(Path(__file__).with_name("rollouts.py"))
+
+    def measured(isa: str) -> list[float]:
+        environment = {**os.environ, "DFTFAST_ISA": isa}
+        command = [sys.executable, script, str(batch)]
+        printed = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        return [float(figure) for figure in printed.stdout.split()]
+
+    pairs = [(measured("amx"), measured("avx512")) for _ in range(2)]
+    tiles, vectors = ([max(figures) for figures in zip(*runs)] for runs in zip(*pairs))
+    for i, (part, bar) in enumerate((("prefill", 3), ("decode", 2.5))):
+        benchmark.extra_info.update(
+            {
+                f"{part}_tokens_per_second": round(tiles[i]),
+                f"{part} amx/avx512": round(tiles[i] / vectors[i], 2),
+                f"{part} bar": bar,
+            }
+        )
+    benchmark.pedantic(lambda: None, rounds=1)
 
 
 def test_against_the_bare_matrix_products(benchmark, decoder):

@@ -9,6 +9,7 @@ namespace py = pybind11;
 namespace dftfast {
 void bind_attention(py::module_&);
 void bind_decoder_step(py::module_&);
+void bind_heap(py::module_&);
 void bind_linear_logprob(py::module_&);
 void bind_lora_linear(py::module_&);
 void bind_ngram_compare(py::module_&);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_C, m) {
         "Whether large bf16 products are faster than fp32 ones on this processor.");
   dftfast::bind_attention(m);
   dftfast::bind_decoder_step(m);
+  dftfast::bind_heap(m);
   dftfast::bind_linear_logprob(m);
   dftfast::bind_lora_linear(m);
   dftfast::bind_ngram_compare(m);

@@ -16,20 +16,29 @@ _Address: TypeAlias = int
 def isa() -> str:
     """Instruction set in use: scalar, avx2, avx512, avx512bf16 or amx."""
 
+def keep_heap(bytes: int, /) -> bool:
+    """From now on take arrays from one heap of huge pages, and give none back to the system."""
+
 def fast_bf16() -> bool:
     """Whether large bf16 products are faster than fp32 ones on this processor."""
 
+class Documents:
+    """Packed documents; `rows` of their tokens, or 0 where tokens lie end to end."""
+
+    def __init__(
+        self, *, dtype: int, num_rows: int, heads: int, kv_heads: int, head_dim: int, threads: int,
+        offsets: _Address, documents: int, rows: _Address, tokens: int,
+    ) -> None:
+        """q, k and v have `num_rows` rows, the documents `tokens` tokens."""
+
 def causal_attention(
-    dtype: int, q: _Address, k: _Address, v: _Address, offsets: _Address, out: _Address,
-    lse: _Address, documents: int, tokens: int, heads: int, kv_heads: int, head_dim: int,
-    threads: int, /,
+    documents: Documents, q: _Address, k: _Address, v: _Address, out: _Address, lse: _Address, /,
 ) -> None:
     """Attention inside packed documents; `lse` gets the log-sum-exp of every row of scores."""
 
 def causal_attention_backward(
-    dtype: int, dout: _Address, q: _Address, k: _Address, v: _Address, offsets: _Address,
-    lse: _Address, dq: _Address, dk: _Address, dv: _Address, documents: int, tokens: int,
-    heads: int, kv_heads: int, head_dim: int, threads: int, /,
+    documents: Documents, dout: _Address, q: _Address, k: _Address, v: _Address, out: _Address,
+    lse: _Address, dq: _Address, dk: _Address, dv: _Address, /,
 ) -> None:
     """Gradients of `causal_attention` by q, k and v."""
 
@@ -103,6 +112,22 @@ def logprob_tile_forward_backward(
     logprob: _Address, entropy: _Address, lse: _Address, grad_logprob: _Address, threads: int, /,
 ) -> None:
     """Both for a row at a time, without a gradient by the entropy."""
+
+class LowRank:
+    """An adapter of a bf16 layer, on a processor with AMX; a and b bf16, widths multiples of 32."""
+
+    def __init__(
+        self, *, columns: int, out: int, rank: int, splits: Sequence[int], a: _Address,
+        b: _Address, scale: float,
+    ) -> None:
+        """a [parts * rank, columns], b [out, rank]; `splits` are the widths of the parts."""
+    def add(self, *, tokens: int, x: _Address, u: _Address, y: _Address, threads: int) -> None:
+        """u = x aT; y += scale * u bT."""
+    def backward(
+        self, *, tokens: int, dy: _Address, x: _Address, u: _Address, dx: _Address, da: _Address,
+        db: _Address, threads: int,
+    ) -> None:
+        """Adds to dx (bf16), writes da and db (float32); each may be 0."""
 
 def dropout_factor(
     factor: _Address, n: int, probability: float, seed: int, threads: int, /

@@ -28,6 +28,7 @@ from dftfast.pipeline.banner import banner, stage_work
 from dftfast.pipeline.ending import ending
 from dftfast.pipeline.environment import environment
 from dftfast.pipeline.forecast import dialled, plan_text
+from dftfast.pipeline.heap import keep_heap
 from dftfast.pipeline.match_groups import check_groups
 from dftfast.pipeline.model_card import write_cards
 from dftfast.pipeline.pace import Pace, minutes_text
@@ -65,6 +66,8 @@ def run_pipeline(config: Config) -> Path:
     config = run.config
     with stop_on_signals(), logging_redirect_tqdm(), ExitStack() as stack:
         on_rank0(lambda: take_folder(run, stack))
+        if run.device.type == "cpu":
+            keep_heap()
         if rank() == 0:
             log.info("%s", banner(run))
         if config.run.profile and rank() == 0:

@@ -13,6 +13,8 @@ from dftfast import _C
 STUB = Path(dftfast.__file__).with_name("_C.pyi")
 KINDS = {  # a kind of argument, and how stub and pybind11 (2.13 to 3) write it
     "decoder": "Decoder",
+    "documents": "Documents",
+    "layer": "LowRank",
     "tile": "RbfTile",
     "sequence": "Sequence",
     "float": "[Ff]loat",
