@@ -182,7 +182,7 @@ def planned(critic: Critic, values: PrefixValues) -> Plan:
         ratios += STEP / max(float(values.foreseen(change[:, None])[0]), 1e-30) * change
         weights = importance_weights(values.of_texts(ratios), prompt)
         steps.append(_record(critic, values.of_texts(ratios), weights, prompt))
-    log.info("planned: %s", ", ".join(_ways(steps)))
+    log.info("%s", _plan_text(steps[0], steps[-1]))
     reliability, matched = getattr(critic, "reliability", {}), getattr(critic, "matched", [])
     return Plan(ratios, reliability, steps, matched)
 
@@ -195,9 +195,16 @@ def _record(critic: Critic, ratios: np.ndarray, weights: np.ndarray, prompt: np.
     }
 
 
-def _ways(steps: list[dict]) -> list[str]:
-    """From where to where each figure goes on paper."""
-    return [f"{name} {steps[0][name]:.2g} to {steps[-1][name]:.2g}" for name in steps[0]]
+def _plan_text(first: dict, last: dict) -> str:
+    left = [
+        f"{name} {max(last[name] / value, 0):.0%}"
+        for name, value in first.items()
+        if name not in ("effective_share", "nats") and value > 0
+    ]
+    return (
+        f"planned: {last['nats']:.2f} nats a text, effective share of the candidates "
+        f"{last['effective_share']:.2f}\n  left of the distances: {', '.join(left) or 'none'}"
+    )
 
 
 def with_targets(
