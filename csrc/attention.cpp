@@ -34,6 +34,7 @@ struct Documents {
     if (of_token) {
       find_past(o, of_token, num_rows);
     } else {
+      refuse_unless(tokens == num_rows, "causal_attention: every row of q must be a document's");
       own_rows.resize(tokens);
       std::iota(own_rows.begin(), own_rows.end(), 0);
       of_token = own_rows.data();

@@ -1,4 +1,4 @@
-// Causal attention in fp32 arithmetic, over packed documents with its gradients or a paged cache.
+// Causal attention with sums in fp32, over packed documents with its gradients or a paged cache.
 #pragma once
 
 #include <cstdint>

@@ -32,7 +32,8 @@ static bool tiles_are_usable() {
 #elif defined(__linux__)
   unsigned eax, ecx, edx, low, high;
   const bool saves = asks_cpu(1, &eax, &ecx, &edx) && (ecx & bit_OSXSAVE);
-  const bool has = asks_cpu(7, &eax, &ecx, &edx) && (edx >> 24 & 1) && (edx >> 22 & 1);
+  const bool has = asks_cpu(7, &eax, &ecx, &edx) && (edx >> 24 & 1) && (edx >> 22 & 1) &&
+                   __builtin_cpu_supports("avx512bf16");
   if (!saves || !has) return false;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   constexpr unsigned tile_state = 3u << 17;
@@ -56,7 +57,7 @@ static Isa detect() {
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq");
   const bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  if (avx512bf16 && tiles_are_usable()) return Isa::amx;
+  if (avx512 && tiles_are_usable()) return Isa::amx;
   if (avx512bf16) return Isa::avx512bf16;
   if (avx512) return Isa::avx512;
   if (avx2) return Isa::avx2;

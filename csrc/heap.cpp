@@ -19,14 +19,18 @@ namespace {
 bool keep_heap([[maybe_unused]] int64_t bytes) {
 #if defined(__GLIBC__)
   constexpr uintptr_t page = 2 << 20;
-  if (!mallopt(M_MMAP_MAX, 0) || !mallopt(M_TRIM_THRESHOLD, -1)) return false;
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
   void* room = std::malloc(static_cast<size_t>(bytes));
-  if (!room) return false;
   const uintptr_t address = reinterpret_cast<uintptr_t>(room);
   const uintptr_t begin = (address + page - 1) / page * page;
   const uintptr_t end = (address + static_cast<uintptr_t>(bytes)) / page * page;
-  const bool huge = begin < end && !madvise(at<void>(begin), end - begin, MADV_HUGEPAGE);
-  std::free(room);  // to the heap, not touched yet
+  const bool huge = room && begin < end && !madvise(at<void>(begin), end - begin, MADV_HUGEPAGE);
+  if (!huge) {  // as it was: glibc's own values
+    mallopt(M_MMAP_MAX, 65536);
+    mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  }
+  std::free(room);  // not touched; it stays with the heap
   return huge;
 #else
   return false;

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int64_t kTokens = 128;  // of a block, at most
 constexpr int64_t kColumns = 64;  // of y whose sums are taken together
-constexpr int64_t kApart = 16;    // added to rows of sums, whose length may be a power of two
 
 inline int64_t whole_steps(int64_t n) { return (n + kTileStep - 1) / kTileStep * kTileStep; }
 
@@ -34,7 +33,7 @@ class Factors {
     fill_b(s);
     as_columns(room_.data(), s.out, rank, b_.data());
   }
-  // For those of the gradients: the columns are a's, and b's, whose rows are summed over.
+  // For those of the gradients: sums over the rows of a, and of each part of b.
   void as_backward(const LowRank& s) const {
     fill_a(s);
     as_summands(room_.data(), ranks, s.in, a_.data());
@@ -111,6 +110,12 @@ inline void add_product(LeftSide a, RightSide b, int64_t count, int64_t columns,
   }
 }
 
+// On no more threads than there are whole steps of tokens.
+inline Rows shared_out(const Rows& rows) {
+  const int64_t steps = std::max<int64_t>(1, whole_steps(rows.tokens) / kTileStep);
+  return {rows.tokens, static_cast<int>(std::min<int64_t>(rows.threads, steps))};
+}
+
 // Calls body(first, count, thread) for blocks of tokens, of which each thread has a run.
 template <class Body>
 void for_each_block(const Rows& rows, const Body& body) {
@@ -127,7 +132,8 @@ void for_each_block(const Rows& rows, const Body& body) {
 
 }  // namespace
 
-void low_rank(const LowRank& s, const Rows& all, const bfloat16* x, bfloat16* u, bfloat16* y) {
+void low_rank(const LowRank& s, const Rows& given, const bfloat16* x, bfloat16* u, bfloat16* y) {
+  const Rows all = shared_out(given);
   const Factors factors(s);
   factors.as_forward(s);
   const int64_t rank = factors.rank, ranks = factors.ranks;
@@ -167,8 +173,11 @@ struct BackwardRoom {
         db(f.rank * (s.out + kApart), threads),
         a_row(s.in + kApart),
         b_row(s.out + kApart) {
-    std::memset(da.data(), 0, threads * (da.of(1) - da.of(0)) * sizeof(float));
-    std::memset(db.data(), 0, threads * (db.of(1) - db.of(0)) * sizeof(float));
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; ++t) {
+      std::memset(da.of(t), 0, (da.of(1) - da.of(0)) * sizeof(float));
+      std::memset(db.of(t), 0, (db.of(1) - db.of(0)) * sizeof(float));
+    }
   }
   // spread [rows, ranks], turned round.
   const bfloat16* turn(int thread, int64_t rows_of_block, int64_t ranks) const {
@@ -201,8 +210,9 @@ void add_up(const LowRank& s, int threads, const Factors& f, const BackwardRoom&
 
 }  // namespace
 
-void low_rank_backward(const LowRank& s, const Rows& all, const bfloat16* dy, const bfloat16* x,
+void low_rank_backward(const LowRank& s, const Rows& given, const bfloat16* dy, const bfloat16* x,
                        const bfloat16* u, const LowRankGradients& d) {
+  const Rows all = shared_out(given);
   const Factors factors(s);
   factors.as_backward(s);
   const int64_t rank = factors.rank, ranks = factors.ranks;

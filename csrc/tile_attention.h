@@ -15,7 +15,6 @@ namespace {
 constexpr int64_t kForwardRows = 32;    // queries of a block
 constexpr int64_t kBackwardRows = 128;  // more: every block adds to all gradients of keys
 constexpr int64_t kBackwardKeys = 256;  // whose scores stay in the second-level cache
-constexpr int64_t kApart = 16;          // added to rows whose length may be a power of two
 
 inline bfloat16* take_pairs(float*& memory, int64_t numbers) {
   return reinterpret_cast<bfloat16*>(take_buffer(memory, (numbers + 1) / 2));
@@ -36,12 +35,12 @@ struct TileShape {
   // Floats that a task needs.
   int64_t forward_memory() const {
     const int64_t pairs = std::max(keys, rows) * dim + 2 * keys * dim + rows * keys;
-    return pairs / 2 + rows * (dim + keys + kApart) + 128;
+    return pairs / 2 + rows * (dim + keys + kApart);
   }
   int64_t backward_memory() const {
     const int64_t most = std::min(keys, kBackwardKeys);
     const int64_t pairs = std::max(keys, rows) * dim + 3 * keys * dim + rows * (4 * dim + 3 * most);
-    return pairs / 2 + rows * (2 * (most + kApart) + dim) + 2 * dim * (keys + kApart) + 256;
+    return pairs / 2 + rows * (2 * (most + kApart) + dim) + 2 * dim * (keys + kApart);
   }
 };
 
@@ -93,23 +92,27 @@ inline void tile_attend(const bfloat16* q, const bfloat16* k, const bfloat16* v,
   }
 }
 
-// Of two rows of scores and of the products of dout with the values: weights and the scores'
-// gradients, each row by row and in pairs, for `columns` keys of which the rows see so many.
+// Two rows of scores, and of the products of dout with the values.
 struct RowPair {
   float *scores[2], *products[2];
   int64_t seen[2];
-  float shift[2], delta[2];  // -lse·log2(e), Σ dout·out
+  float lse[2], delta[2];  // delta: Σ dout·out
 };
+
+// Weights and the gradients of the scores for `columns` keys: both in pairs, as the right side of a
+// product has them, and the gradients row by row, too.
 inline void tile_softmax_backward(const RowPair& p, int64_t columns, float scale, int64_t steps,
                                   bfloat16* weight_pairs, bfloat16* gradient_pairs,
                                   bfloat16* const* gradients) {
-  const Floats factor = Floats::all(scale * kLog2e);
+  const Floats factor = Floats::all(scale), log2e = Floats::all(kLog2e), none = Floats::all(0);
   for (int64_t j = 0; j < columns; j += 16) {
     Floats weight[2], gradient[2];
     for (int r = 0; r < 2; ++r) {
-      weight[r] = power_of_two(fma(Floats::load(p.scores[r] + j), factor, Floats::all(p.shift[r])),
-                               first_lanes(p.seen[r] - j));
-      gradient[r] = weight[r] * (Floats::load(p.products[r] + j) - Floats::all(p.delta[r]));
+      const __mmask16 mask = first_lanes(p.seen[r] - j);
+      const Floats log = Floats::load(p.scores[r] + j) * factor - Floats::all(p.lse[r]);
+      weight[r] = power_of_two(min(none, log * log2e), mask);
+      const Floats change = Floats::load(p.products[r] + j) - Floats::all(p.delta[r]);
+      gradient[r] = {_mm512_maskz_mul_ps(mask, weight[r].v, change.v)};
       gradient[r].store(gradients[r] + j);
     }
     const int64_t tile = j / 16 * steps * kTile;
@@ -182,10 +185,10 @@ inline void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const 
     gather_rows(dout, at, count, R, D, up);
     as_summands(up, R, D, summands);
     turned(summands, R, D, up_turned);
-    float shift[kBackwardRows] = {}, delta[kBackwardRows] = {};
+    float row_lse[kBackwardRows] = {}, delta[kBackwardRows] = {};
     for (int64_t r = 0; r < count; ++r) {
       delta[r] = row_product(up + r * D, out + at(r) * D, D);
-      shift[r] = -lse[at(r)] * kLog2e;
+      row_lse[r] = lse[at(r)];
     }
     std::memset(sum_q, 0, R * D * sizeof(float));
     const int64_t seen = s.seen(first + count - 1);
@@ -203,7 +206,7 @@ inline void tile_attend_backward(const bfloat16* dout, const bfloat16* q, const 
           pair.scores[n] = scores + (r + n) * score_row;
           pair.products[n] = products + (r + n) * score_row;
           pair.seen[n] = r + n < count ? s.seen(first + r + n) - key : 0;
-          pair.shift[n] = shift[r + n];
+          pair.lse[n] = row_lse[r + n];
           pair.delta[n] = delta[r + n];
           to[n] = gradients + (r + n) * most;
         }

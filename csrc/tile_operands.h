@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kTile = 512;     // numbers of a tile
 constexpr int64_t kTileSide = 16;  // rows of a tile, and columns of one with sums
 constexpr int64_t kTileStep = 32;  // numbers that one tile sums over
+constexpr int64_t kApart = 16;     // added to rows whose length may be a power of two
 
 // This thread's tiles, all of full size, for as long as the object lives.
 class FullTiles {
@@ -107,7 +108,7 @@ inline void as_summands(const bfloat16* rows, int64_t count, int64_t dim, bfloat
       _mm512_storeu_si512(out, paired(rows + r * dim + i, rows + (r + 1) * dim + i));
 }
 
-// What as_summands makes, turned round: out [dim, count], a left side whose sums are over the rows.
+// Transposes what as_summands wrote: out [dim, count], a left side whose sums are over the rows.
 inline void turned(const bfloat16* summands, int64_t count, int64_t dim, bfloat16* out) {
   for (int64_t i = 0; i < dim; i += kTileSide)
     for (int64_t r = 0; r < count; r += kTileStep, summands += kTile) {
@@ -132,6 +133,7 @@ struct RightSide {  // tiles; `steps` of a column, of which a product may take f
 template <bool Add>
 void multiply_tiles(LeftSide a, RightSide b, int64_t rows, int64_t columns, int64_t steps, float* c,
                     int64_t c_row) {
+  DFTFAST_TILE_SEE_MEMORY();
   const int64_t a_bytes = a.row * 2, c_bytes = c_row * 4;
   for (int64_t column = 0; column < columns; column += 32)
     for (int64_t row = 0; row < rows; row += 32) {

@@ -61,6 +61,7 @@ inline void multiply_step(const bfloat16* x, int64_t row_bytes, const bfloat16* 
 // sums [rows, kPanel] of a block with the tiles shaped for its rows.
 inline void multiply_block(const bfloat16* x, int64_t rows, int64_t in, const bfloat16* panel,
                            Tail& tail, float* sums) {
+  DFTFAST_TILE_SEE_MEMORY();
   DFTFAST_TILE_ZERO(0);
   DFTFAST_TILE_ZERO(1);
   DFTFAST_TILE_ZERO(2);
@@ -68,6 +69,7 @@ inline void multiply_block(const bfloat16* x, int64_t rows, int64_t in, const bf
   for (int64_t k = 0; k + kStep <= in; k += kStep) multiply_step(x + k, 2 * in, panel + k * kPanel);
   if (in % kStep) {
     tail.fill_x(x, rows, in);
+    DFTFAST_TILE_SEE_MEMORY();
     multiply_step(tail.x, 2 * kStep, tail.w);
   }
   DFTFAST_TILE_STORE(0, sums, 4 * kPanel);

@@ -43,6 +43,7 @@ inline void shape_for_queries(int rows) {
 // scores [rows, row] of q [rows, head_dim] and the keys, four blocks at once; past the end the last
 // one again.
 inline void tile_scores(const bfloat16* q, const CachedHead& head, float* scores, int64_t row) {
+  DFTFAST_TILE_SEE_MEMORY();
   const int64_t D = head.cache.head_dim;
   for (int64_t b = 0; b < head.count; b += kAtOnce) {
     const bfloat16 *key0 = head.key(b), *key1 = head.key(b + 1), *key2 = head.key(b + 2),
@@ -76,6 +77,7 @@ inline void tile_scores(const bfloat16* q, const CachedHead& head, float* scores
 // the 32 that are left.
 inline void tile_mean(const bfloat16* weights, int64_t row, const CachedHead& head, int64_t column,
                       float* mean) {
+  DFTFAST_TILE_SEE_MEMORY();
   const int64_t D = head.cache.head_dim;
   const bool wide = column + 64 <= D;
   DFTFAST_TILE_ZERO(0);

@@ -1,8 +1,6 @@
 // The softmax between the two products of attention on tiles: weights in bf16.
 #pragma once
 
-#include <cmath>
-
 #include "simd.h"
 
 namespace dftfast {
@@ -43,15 +41,15 @@ inline RowSum tile_softmax(const float* scores, int64_t seen, int64_t columns, f
     const __m512 rest = _mm512_mask_loadu_ps(top.v, first_lanes(seen - j), scores + j);
     top = max(top, Floats{rest});
   }
-  const float highest = top.max() * scale;
-  const Floats factor = Floats::all(scale * kLog2e), shift = Floats::all(-highest * kLog2e);
+  const float highest = top.max();
+  const Floats factor = Floats::all(scale * kLog2e), shift = Floats::all(highest);
   for (j = 0; j < columns; j += 16) {
-    const Floats power = fma(Floats::load(scores + j), factor, shift);
-    const Floats e = power_of_two(power, first_lanes(seen - j));
+    const Floats below = Floats::load(scores + j) - shift;  // exactly 0 for the largest
+    const Floats e = power_of_two(below * factor, first_lanes(seen - j));
     total = total + e;
     e.store(weights + j);
   }
-  return {highest, total.sum()};
+  return {highest * scale, total.sum()};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include <immintrin.h>
@@ -29,10 +30,11 @@ struct TileShapes {  // as the instruction that sets them reads it
 #if defined(DFTFAST_MODEL_TILES)
 
 struct ModelTile {
-  int rows, bytes;
+  int rows, bytes;  // 0 where nothing is configured
   alignas(64) char data[16][64];
 };
 thread_local ModelTile model_tiles[8];
+const TileShapes released;
 
 inline void model_shapes(const void* p) {
   const TileShapes& shapes = *static_cast<const TileShapes*>(p);
@@ -64,6 +66,8 @@ inline float model_entry(const ModelTile& t, int row, int column) {
 inline void model_multiply(int sums, int left, int right) {
   ModelTile& c = model_tiles[sums];
   const ModelTile &a = model_tiles[left], &b = model_tiles[right];
+  // What the processor refuses as an illegal instruction.
+  if (!c.rows || a.rows != c.rows || a.bytes != 4 * b.rows || b.bytes != c.bytes) std::abort();
   for (int m = 0; m < c.rows; ++m)
     for (int n = 0; n < c.bytes / 4; ++n) {
       float parts[2] = {0, 0}, sum;
@@ -77,7 +81,8 @@ inline void model_multiply(int sums, int left, int right) {
     }
 }
 #define DFTFAST_TILE_SHAPES(p) model_shapes(p)
-#define DFTFAST_TILE_RELEASE() ((void)0)
+#define DFTFAST_TILE_SEE_MEMORY() ((void)0)
+#define DFTFAST_TILE_RELEASE() model_shapes(&released)
 #define DFTFAST_TILE_ZERO(t) std::memset(model_tiles[t].data, 0, sizeof(model_tiles[t].data))
 #define DFTFAST_TILE_LOAD(t, p, stride) model_load(t, p, stride)
 #define DFTFAST_TILE_STORE(t, p, stride) model_store(t, p, stride)
@@ -86,7 +91,13 @@ inline void model_multiply(int sums, int left, int right) {
 #else
 
 // Macros: the compiler wants a tile's number as it is written.
-#define DFTFAST_TILE_SHAPES(p) _tile_loadconfig(p)
+// The compiler does not know what tiles read: what was written to memory has to be there.
+#define DFTFAST_TILE_SEE_MEMORY() __asm__ volatile("" ::: "memory")
+#define DFTFAST_TILE_SHAPES(p) \
+  do {                         \
+    DFTFAST_TILE_SEE_MEMORY(); \
+    _tile_loadconfig(p);       \
+  } while (false)
 #define DFTFAST_TILE_RELEASE() _tile_release()
 #define DFTFAST_TILE_ZERO(t) _tile_zero(t)
 #define DFTFAST_TILE_LOAD(t, p, stride) _tile_loadd(t, p, stride)

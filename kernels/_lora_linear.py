@@ -125,7 +125,7 @@ def _forward(
     rows = _rows(x)
     y = F.linear(rows, weight, bias)
     shape = (*x.shape[:-1], len(weight))
-    if on_tiles(x, splits, dropout):
+    if on_tiles(x, a, splits, dropout):
         return y.view(shape), add_low_rank(y, rows, a, b, scale, splits)
     low = b.to(x.dtype)
     u = _dropped(rows, dropout, seed) @ a.to(x.dtype).t()
@@ -158,7 +158,7 @@ def _backward(
     """
     rank, gradients, shape = b.shape[1], [], x.shape
     dy, x = _rows(dy), _rows(x)
-    if on_tiles(x, splits, dropout):
+    if on_tiles(x, a, splits, dropout):
         dx = dy @ weight if needs[0] else None
         found = low_rank_gradients(dy, x, u, a, b, scale, splits, dx, needs)
         return found if dx is None else [dx.view(shape), *found]

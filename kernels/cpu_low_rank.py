@@ -12,12 +12,13 @@ from torch import Tensor
 from dftfast.kernels.compiled import cpu_kernels
 
 
-def on_tiles(x: Tensor, splits: list[int], dropout: float) -> bool:
+def on_tiles(x: Tensor, a: Tensor, splits: list[int], dropout: float) -> bool:
     """Whether the tiles take it: bfloat16, whole tiles of columns, no dropout."""
     return (
         x.dtype == torch.bfloat16
         and not x.is_cuda
         and dropout == 0.0
+        and len(a) > 0
         and not any(width % 32 for width in (x.shape[-1], *splits))
         and cpu_kernels.isa() == "amx"
     )
@@ -50,7 +51,14 @@ def low_rank_gradients(
     da, db = (
         t.new_empty(t.shape, dtype=torch.float32) if n else None for t, n in zip((a, b), needs[1:])
     )
-    arrays = {"dy": dy.contiguous(), "x": x.contiguous(), "u": u, "dx": dx, "da": da, "db": db}
+    arrays = {
+        "dy": dy.contiguous(),
+        "x": x.contiguous(),
+        "u": u.contiguous(),
+        "dx": dx,
+        "da": da,
+        "db": db,
+    }
     _call("backward", a, b, scale, splits, len(x), **arrays)
     return [found.to(like.dtype) for found, like in ((da, a), (db, b)) if found is not None]
 

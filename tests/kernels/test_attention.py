@@ -134,6 +134,17 @@ def test_special_nan_stays_in_its_document_and_large_scores_do_not_overflow():
     assert all(t.isfinite().all() for t in results)
 
 
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e7])
+def test_special_one_key_that_outweighs_the_others(size):
+    """Its weight is 1 to the last bit, however large the scores."""
+    q, k, v, offsets = documents([40], 2, 1, 64, torch.bfloat16)
+    q, k = q.abs() * size, torch.arange(40).view(40, 1, 1).expand(40, 1, 64).bfloat16() * size
+    out, _, _, dv = run(causal_attention, q, k, v, offsets)
+    assert torch.equal(out, v.repeat(1, 2, 1))
+    cotangent = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).bfloat16()
+    torch.testing.assert_close(dv, cotangent.float().sum(1, keepdim=True).bfloat16())
+
+
 def test_empty_and_non_contiguous():
     q, k, v, offsets = documents([7, 9], 4, 2, 8, torch.float32)
     expected = run(causal_attention, q, k, v, offsets)

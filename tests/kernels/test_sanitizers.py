@@ -3,7 +3,7 @@
 The sources are built a second time, with the sanitizers, into a temporary folder, and that module
 stands in for `dftfast._C` while the kernels' own tests run: every read or write outside a tensor,
 and every undefined operation, ends the process. The tiles of AMX are modelled in memory, so that
-what is written for them is tested on every processor that has AVX512-BF16.
+what is written for them is tested on every processor that has AVX-512.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from instruction_sets import supported
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ISAS = supported()
-if ISAS[-1] == "avx512bf16":
+if ISAS[-1] in ("avx512", "avx512bf16"):
     ISAS = [*ISAS, "amx"]  # the build models the tiles, also for processors that have them
 OPS = (
     "adapters_on_tiles",
