@@ -41,9 +41,9 @@ def causal_attention(
 
     On a CPU, sums are float32 and keys and values are not repeated; saves q, k, v, the result and
     the log-sum-exp of every row (Dao, "FlashAttention-2", 2023, section 3.1), from which the
-    backward computes the weights again. The result does not depend on the number of threads. On CUDA, half
-    precision goes to torch's `varlen_attn`, which wants the length of the `longest` document (found
-    by a host synchronisation where the caller does not give it), and float32 to
+    backward computes the weights again. The result does not depend on the number of threads. On
+    CUDA, half precision goes to torch's `varlen_attn`, which wants the length of the `longest`
+    document (found by a host synchronisation where the caller does not give it), and float32 to
     scaled_dot_product_attention, a document at a time.
 
     Under autocast, q, k and v are cast as for a matrix product. Raises ValueError for shapes or
