@@ -9,6 +9,8 @@ namespace dftfast {
 
 struct Heads {  // query head h attends to key head h / (query / key)
   int64_t query, key, dim;
+
+  bool fill_tiles() const { return dim % 32 == 0; }  // those of AMX
 };
 
 // q [U, H, D], k and v [U, Hk, D]; document i is tokens offsets[i] .. offsets[i + 1], in row

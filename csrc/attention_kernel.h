@@ -24,7 +24,7 @@ const AttentionKernels attention_kernels = {
       with_element_type(p.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
         if constexpr (kOnTiles<T>)
-          if (p.heads.dim % 32 == 0)  // whole tiles
+          if (p.heads.fill_tiles())
             return tile_forward(p, As<T>{q}, As<T>{k}, As<T>{v}, As<T>{out}, lse);
         forward<T>(p, As<T>{q}, As<T>{k}, As<T>{v}, As<T>{out}, lse);
       });
@@ -34,7 +34,7 @@ const AttentionKernels attention_kernels = {
       with_element_type(p.dtype, [&](auto* t) {
         using T = std::remove_pointer_t<decltype(t)>;
         if constexpr (kOnTiles<T>)
-          if (p.heads.dim % 32 == 0)  // whole tiles
+          if (p.heads.fill_tiles())
             return tile_backward(p, As<T>{dout}, As<T>{q}, As<T>{k}, As<T>{v}, As<T>{out}, lse,
                                  {As<T>{dq}, As<T>{dk}, As<T>{dv}});
         backward<T>(p, As<T>{dout}, As<T>{q}, As<T>{k}, As<T>{v}, As<T>{out}, lse, As<T>{dq},

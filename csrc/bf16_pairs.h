@@ -10,6 +10,8 @@
 namespace dftfast {
 namespace DFTFAST_SIMD {
 
+// Not beside tiles: Intel's processors, which have these, are faster with widened weights
+// (cpu.cpp).
 #if defined(__AVX512BF16__) && !defined(DFTFAST_TILES)
 
 using Input = bfloat16;

@@ -58,7 +58,10 @@ void each_row(int64_t rows, int threads, F&& body) {
 #if defined(DFTFAST_TILES)
 template <class Out>
 constexpr Product<Out>* matrix_product = tile_product<Out>;
-inline int64_t most_queries(int64_t head_dim) { return head_dim % 32 ? kRows : kTileQueries; }
+inline bool attends_on_tiles(int64_t head_dim) { return head_dim % 32 == 0; }
+inline int64_t most_queries(int64_t head_dim) {
+  return attends_on_tiles(head_dim) ? kTileQueries : kRows;
+}
 #else
 template <class Out>
 constexpr Product<Out>* matrix_product = product<Out>;
@@ -96,7 +99,7 @@ class Attention {
       : cache_(cache), scores_(scores), weights_(weights) {}
   void operator()(int64_t kv_head, const Queries& queries, int64_t rows, const int32_t* blocks) {
 #if defined(DFTFAST_TILES)
-    if (cache_.head_dim % 32 == 0) {
+    if (attends_on_tiles(cache_.head_dim)) {
       if (rows != shaped_for_) shape_for_queries(static_cast<int>(rows));
       shaped_for_ = rows;
       return tile_attend(cache_, kv_head, queries, rows, blocks, scores_,
