@@ -73,14 +73,15 @@ def frechet_null(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Fréchet distance between the rows marked 1 in `first` [rounds, n] and the others.
 
     The nuclear norm is the sum of the square roots of the eigenvalues of Σx Σy, taken from a
-    symmetric matrix of the smaller of dimensions and texts.
+    symmetric matrix of the smaller of dimensions and texts. Embeddings may span fewer dimensions
+    than they have, so no covariance is taken to have an inverse.
     """
     out = np.empty(len(first))
     for k, marked in enumerate(first):
         (mx, cx), (my, cy) = (_centred(rows[marked == side]) for side in (1, 0))
         if min(len(cx), len(cy)) > rows.shape[1]:
-            root = torch.linalg.cholesky_ex(cx.T @ cx)[0]
-            product = (cy @ root).T @ (cy @ root)
+            half = cy @ _root(cx.T @ cx)
+            product = half.T @ half
         else:
             product = cx @ cy.T
             product = product @ product.T if len(cx) <= len(cy) else product.T @ product

@@ -74,8 +74,8 @@ def test_the_classifier_is_the_discriminant_of_scikit_learn():
 
 def test_the_null_of_the_frechet_distance_is_the_distance_of_the_exchanged_sets():
     rng = np.random.default_rng(9)
-    for n, d in ((40, 6), (8, 12)):
-        rows = rng.normal(size=(2 * n, d))
+    for n, d, rank in ((40, 6, 6), (8, 12, 12), (40, 6, 4)):  # MiniLM's span 381 dimensions of 384
+        rows = rng.normal(size=(2 * n, rank)) @ rng.normal(size=(rank, d))
         first = quadratic.random_subsets(rng, 3, 2 * n, n)
         expected = [embedding.frechet(rows[k == 1], rows[k == 0]) for k in first]
         assert embedding.frechet_null(rows, first) == pytest.approx(expected, rel=1e-5)
