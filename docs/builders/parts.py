@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from builders.error_messages import messages_page
+from builders.first_run import first_run
 from builders.plans import plan_block
 from builders.run_cards import run_cards, runs_page
 from builders.speed import speed_chart, speed_table
@@ -17,6 +18,7 @@ def built(root: Path) -> dict[Path, str]:
     docs, results = root / "docs", root / "benchmarks" / "results"
     cards = run_cards(results)
     parts = {
+        root / "README.md": first_run(cards),
         docs / "troubleshooting.md": messages_page(root / "dftfast"),
         docs / "check.md": rules_block(),
         docs / "results.md": runs_page(cards),

@@ -65,12 +65,16 @@ class RunCard:
 
     Attributes:
         facts: what the card says in lines such as "- minutes: 25".
+        about: what the results say of the whole: prompts, draws.
+        verdicts: of each seed by metric.
     """
 
     name: str
     title: str
     facts: dict[str, str]
     rows: list[Row]
+    about: Mapping[str, object]
+    verdicts: list[dict[str, str]]
 
     def left(self) -> float:
         """Mean share of the distances that is left."""
@@ -107,7 +111,9 @@ def _card(folder: Path) -> RunCard:
         if OURS in run
     ]
     rows = [row for metric in SHOWN if (row := _row(metric, seeds))]
-    return RunCard(folder.name, title, facts, rows)
+    verdicts = [{metric: each["verdict"] for metric, each in s.verdicts.items()} for s in seeds]
+    about = records[0]["about"] if records else {}
+    return RunCard(folder.name, title, facts, rows, about, verdicts)
 
 
 def _row(metric: str, seeds: list[Seed]) -> Row | None:

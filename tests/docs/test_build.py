@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from builders.error_messages import messages, messages_page
+from builders.first_run import first_run
 from builders.parts import stale, with_part
 from builders.run_cards import run_cards, runs_page
 from builders.svg_charts import Dumbbell, bars, dumbbells
 from markdown_pages import ROOT
+
+from dftfast.evaluation.report.page import L2, MAIN
 
 
 def test_pages_are_up_to_date():
@@ -57,13 +61,13 @@ def estimate(value: float) -> dict:
 def results(ours: float, verdict: str) -> dict:
     return {
         "format": 1,
-        "about": {},
+        "about": {"prompts": 9, "draws": 2},
         "systems": {
             "sft a": {"mmd2": estimate(0.009)},
             "sft b": {"mmd2": estimate(0.005)},
             "dft": {"mmd2": estimate(ours)},
         },
-        "verdicts": {"mmd2": {"verdict": verdict}},
+        "verdicts": {"mmd2": {"verdict": verdict}, "mmd": {"verdict": verdict}},
     }
 
 
@@ -95,6 +99,25 @@ def test_a_run_with_a_card_has_a_table_and_a_figure(cards):
     assert "MMD²" in "".join(tree.itertext())
 
 
+def test_the_readme_has_the_figures_of_its_run_and_counts_the_main_ones(cards):
+    block = first_run(cards, "letters")
+    assert "Two seeds of everything, 9 held-out prompts, 2 answers to each" in block
+    row = "| MMD², embedder that training follows | 0.00500 | 0.00300 | 0.00100 | 50% | 1 / 1 / 0 |"
+    assert row in block
+    # MMD² is not among the main figures, MMD is
+    assert "Of the 1 [main figures]" in block
+    assert "better on 1 and 0, level on 0 and 1 and worse on 0 and 0." in block
+
+
+def test_the_main_figures_are_those_that_the_page_lists():
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    listed = page[page.index("- **Main figures**") : page.index("- **Better, worse, level**")]
+    three = "the three `token_l2`"
+    assert three in listed
+    names = [*re.findall(r"`(\w+)`", listed.replace(three, "")), *L2]
+    assert sorted(names) == sorted(MAIN)
+
+
 def test_no_run_is_said_in_words():
     assert runs_page([]).startswith("No run")
 
@@ -114,6 +137,7 @@ def test_charts_place_what_they_show():
 def test_a_copy_that_is_not_built_is_noticed(tmp_path):
     for name in ("docs", "dftfast", "benchmarks/results"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so"))
+    shutil.copy(ROOT / "README.md", tmp_path)
     assert not stale(tmp_path)
     page = tmp_path / "docs" / "troubleshooting.md"
     page.write_text(page.read_text(encoding="utf-8").replace("`--config: …", "`--konfig: …"))
