@@ -31,7 +31,7 @@ FIGURES = {
     "paragraph_length": "{v} words in a paragraph, human texts {h}",
     "length_mean": "{v} words in a text, human texts {h}",
     "length_sd": "lengths vary by {v} words, those of human texts by {h}",
-    "self_bleu": "its texts resemble one another: self-BLEU {v}, human texts {h}",
+    "self_bleu": "likeness of its texts to one another: self-BLEU {v}, human texts {h}",
     "near_duplicates": "{v} of its texts are nearly the same as another, {h} of human texts",
     "repeated_words": "{v} of the word triples in a text are there twice, in human texts {h}",
     "longest_copy": "runs of {v} words from the training texts, human texts {h}",
