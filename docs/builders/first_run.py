@@ -43,10 +43,9 @@ def first_run(cards: list[RunCard], name: str = "docstrings") -> str:
 def _line(row: Row, title: str) -> str:
     m = METRICS[row.metric]
     mean = fmean(row.seeds)
-    left = f"{100 * row.left(mean):.0f}%" if m.better == "lower" else "–"
     counts = " / ".join(str(row.verdicts.count(word)) for word in ("better", "level", "worse"))
     values = (m.format(row.best), m.format(mean), m.format(row.human))
-    return "| " + " | ".join((title, *values, left, counts)) + " |"
+    return "| " + " | ".join((title, *values, row.left_text(), counts)) + " |"
 
 
 def _verdicts(card: RunCard) -> str:

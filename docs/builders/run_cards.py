@@ -52,6 +52,11 @@ class Row:
         away = self.best - self.human
         return (value - self.human) / away if away else 0.0
 
+    def left_text(self) -> str:
+        """What the mean of the seeds leaves, of a distance; other figures have none to close."""
+        distance = METRICS[self.metric].better == "lower"
+        return f"{100 * self.left(fmean(self.seeds)):.0f}%" if distance else "–"
+
     def z(self) -> float | None:
         """How many standard deviations of human texts ours is from them."""
         if self.interval is None or self.interval[1] <= self.interval[0]:
@@ -179,9 +184,8 @@ def _line(row: Row) -> str:
     m, mean = METRICS[row.metric], fmean(row.seeds)
     spread = f" ({m.format(min(row.seeds))} to {m.format(max(row.seeds))})"
     spread = spread if len(row.seeds) > 1 else ""
-    left = f"{100 * abs(row.left(mean)):.0f}%" if row.best != row.human else "–"
     words = [f"{word} {row.verdicts.count(word)}" for word in ("better", "level", "worse")]
     said = ", ".join(word for word in words if not word.endswith(" 0"))
     said = row.verdicts[0] if len(row.verdicts) == 1 else said
-    cells = (m.title, m.format(row.best), m.format(mean) + spread, m.format(row.human), left, said)
-    return "| " + " | ".join(cells) + " |"
+    values = (m.format(row.best), m.format(mean) + spread, m.format(row.human))
+    return "| " + " | ".join((m.title, *values, row.left_text(), said)) + " |"
