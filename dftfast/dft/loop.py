@@ -34,11 +34,10 @@ Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; r
 def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the one to keep.
 
-    `method` trains one adapter, left live on the policy, and returns a report. A score is the mean
-    change of the discrepancies since the start, each in units of its start, or of its standard
-    deviation were the answers human where the start is within that. A phase brings more than one
-    can see on some hundred prompts, so the last one is kept whose score is within `NOISE` of the
-    least.
+    `method` trains one adapter, left live on the policy, and returns a report. A score is the
+    change of the discrepancies since the start, added in standard deviations from human text, as a
+    share of the start's. A phase brings more than one can see on some hundred prompts, so the last
+    one is kept whose score is within `NOISE` of the least.
 
     Stops early when validation sees no distance from human text after a phase, when `PATIENCE`
     phases in succession fail to improve on the best so far, or one is given up because it diverged

@@ -6,6 +6,8 @@ in others that it never sees, each beside its standard deviation were the answer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dftfast.dft.collapse import broken_guards, copied, runs
 from dftfast.dft.context import PhaseContext, Rollouts
 from dftfast.dft.paired_views import GroupViews, PairedViews
@@ -56,15 +58,11 @@ class ValidationScorer:
             found = on_rank0(lambda: self.views.distances(*answered))
             groups = on_rank0(lambda: self.groups.figures(*answered))
         values = {name: distance.value for name, distance in found.items()}
-        first = self.records[0]["validation"] if self.records else values
-        changes = [
-            (distance.value - first[name]) / max(abs(first[name]), distance.deviation, 1e-30)
-            for name, distance in found.items()
-        ]
+        z = {name: distance.z for name, distance in found.items()}
         record = {
-            "score": sum(changes) / len(changes),
+            "score": score(z, self.records[0]["z"] if self.records else z),
             "validation": values,
-            "z": {name: distance.z for name, distance in found.items()},
+            "z": z,
             "left_out": rollouts.left_out,
             "collapse": {
                 **rollouts.collapse,
@@ -108,6 +106,19 @@ class ValidationScorer:
         length = float(self.context.validation_human.lengths.float().mean())
         broken = broken_guards(collapse, self.records[0]["collapse"], length)
         return {"dropped": broken} if broken else {}
+
+
+def score(z: Mapping[str, float], start: Mapping[str, float]) -> float:
+    """The change of all distances together, as a share of the start's.
+
+    They are added in standard deviations from human text: a view that the start is close to
+    human text in, by chance or in truth, so counts no more than another.
+
+    Args:
+        z: of each view, the distance in standard deviations were the answers human.
+        start: the same of the start.
+    """
+    return (sum(z.values()) - sum(start.values())) / max(sum(start.values()), len(start))
 
 
 def like_human(record: dict) -> bool:
