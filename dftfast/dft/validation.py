@@ -116,9 +116,11 @@ def score(z: Mapping[str, float], start: Mapping[str, float]) -> float:
 
     Args:
         z: of each view, the distance in standard deviations were the answers human.
-        start: the same of the start.
+        start: the same of the start; where it is like human text, one standard deviation a view
+            is what changes are a share of.
     """
-    return (sum(z.values()) - sum(start.values())) / max(sum(start.values()), len(start))
+    before = sum(start.values())
+    return (sum(z.values()) - before) / max(before, len(start))
 
 
 def like_human(record: dict) -> bool:

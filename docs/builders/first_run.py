@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
 from builders.run_cards import Row, RunCard
 
 from dftfast.evaluation.metrics import METRICS
@@ -42,9 +40,8 @@ def first_run(cards: list[RunCard], name: str = "docstrings") -> str:
 
 def _line(row: Row, title: str) -> str:
     m = METRICS[row.metric]
-    mean = fmean(row.seeds)
     counts = " / ".join(str(row.verdicts.count(word)) for word in ("better", "level", "worse"))
-    values = (m.format(row.best), m.format(mean), m.format(row.human))
+    values = (m.format(row.best), m.format(row.mean), m.format(row.human))
     return "| " + " | ".join((title, *values, row.left_text(), counts)) + " |"
 
 

@@ -37,8 +37,8 @@ class Row:
     """One metric: the best baseline in the mean, ours by seed, human texts, and the verdicts.
 
     Attributes:
-        left: share of the best baseline's distance from the human figure that ours leaves: of the
-            mean, the least and the largest seed, and of the human interval.
+        seeds: our value of each.
+        interval: ends of the human level.
     """
 
     metric: str
@@ -48,20 +48,30 @@ class Row:
     verdicts: list[str]
     interval: tuple[float, float] | None
 
+    @property
+    def is_distance(self) -> bool:
+        """Whether there is a way to human text to close."""
+        return METRICS[self.metric].better == "lower"
+
+    @property
+    def mean(self) -> float:
+        """Ours, over the seeds."""
+        return fmean(self.seeds)
+
     def left(self, value: float) -> float:
+        """The share of the best baseline's distance to human text that a value leaves."""
         away = self.best - self.human
         return (value - self.human) / away if away else 0.0
 
     def left_text(self) -> str:
         """What the mean of the seeds leaves, of a distance; other figures have none to close."""
-        distance = METRICS[self.metric].better == "lower"
-        return f"{100 * self.left(fmean(self.seeds)):.0f}%" if distance else "–"
+        return f"{100 * self.left(self.mean):.0f}%" if self.is_distance else "–"
 
     def z(self) -> float | None:
         """How many standard deviations of human texts ours is from them."""
         if self.interval is None or self.interval[1] <= self.interval[0]:
             return None
-        return (fmean(self.seeds) - self.human) / ((self.interval[1] - self.interval[0]) / 3.92)
+        return (self.mean - self.human) / ((self.interval[1] - self.interval[0]) / 3.92)
 
 
 @dataclass(frozen=True)
@@ -83,10 +93,10 @@ class RunCard:
 
     def left(self) -> float:
         """Mean share of the distances that is left."""
-        return fmean(row.left(fmean(row.seeds)) for row in self.distances())
+        return fmean(row.left(row.mean) for row in self.distances())
 
     def distances(self) -> list[Row]:
-        return [row for row in self.rows if METRICS[row.metric].better == "lower"]
+        return [row for row in self.rows if row.is_distance]
 
     def chart(self) -> str:
         seeds = len(self.rows[0].seeds) if self.rows else 0
@@ -181,11 +191,11 @@ def _section(card: RunCard) -> str:
 
 
 def _line(row: Row) -> str:
-    m, mean = METRICS[row.metric], fmean(row.seeds)
+    m = METRICS[row.metric]
     spread = f" ({m.format(min(row.seeds))} to {m.format(max(row.seeds))})"
     spread = spread if len(row.seeds) > 1 else ""
     words = [f"{word} {row.verdicts.count(word)}" for word in ("better", "level", "worse")]
     said = ", ".join(word for word in words if not word.endswith(" 0"))
     said = row.verdicts[0] if len(row.verdicts) == 1 else said
-    values = (m.format(row.best), m.format(mean) + spread, m.format(row.human))
+    values = (m.format(row.best), m.format(row.mean) + spread, m.format(row.human))
     return "| " + " | ".join((m.title, *values, row.left_text(), said)) + " |"
