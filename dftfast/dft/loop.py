@@ -26,7 +26,7 @@ from dftfast.runtime.files import write_json
 log = logging.getLogger(__name__)
 
 PATIENCE = 2  # phases without improvement that end a run: one may be the validation prompts' noise
-NOISE = 0.1  # of a score: two standard deviations of the difference of two, on some 400 prompts
+NOISE = 0.1  # of a score: one standard deviation of the difference of two, on some 400 prompts
 
 Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; returns a report
 
