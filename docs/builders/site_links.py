@@ -1,4 +1,4 @@
-"""For mkdocs: pages beside docs/ join the site; links to code become the paths that they name."""
+"""For mkdocs: the project's README is the start; links to code become the paths that they name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
-# Pages of the project's root -> what they are called in the site.
+# Pages that are elsewhere or called otherwise in the project -> what they are called in the site.
 JOINED = {
-    "README.md": "overview.md",
+    "README.md": "index.md",
+    "docs/README.md": "pages.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
@@ -31,8 +32,7 @@ def on_files(files, config):
 def on_page_markdown(markdown: str, page, config, files) -> str:
     source = page.file.src_uri
     origin = next((name for name, joined in JOINED.items() if joined == source), f"docs/{source}")
-    # a page of the root is one folder deep in the site
-    return LINK.sub(lambda link: _inside(link, origin), DRAWN.sub(r"\1../", markdown))
+    return LINK.sub(lambda link: _inside(link, origin), DRAWN.sub(r"\1", markdown))
 
 
 def _inside(link: re.Match, origin: str) -> str:
@@ -42,9 +42,9 @@ def _inside(link: re.Match, origin: str) -> str:
     if not path or re.match(r"[a-z]+:", target):
         return link[0]
     place = posixpath.normpath(posixpath.join(posixpath.dirname(origin), path))
-    if not place.startswith("docs/"):
-        if place not in JOINED:
-            return text if f"`{place}`" in text or place in text else f"{text} (`{place}`)"
+    if place in JOINED:
         place = f"docs/{JOINED[place]}"
+    if not place.startswith("docs/"):
+        return text if f"`{place}`" in text or place in text else f"{text} (`{place}`)"
     here = posixpath.dirname(f"docs/{JOINED.get(origin, origin.removeprefix('docs/'))}")
     return f"{image}[{text}]({posixpath.relpath(place, here)}{hash_}{anchor})"
