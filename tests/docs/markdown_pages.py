@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +17,10 @@ ITEM = re.compile(r"^\s*(?:[-*+]|\d+\.|>)\s+")
 # A full stop that ends no sentence.
 SHORT = re.compile(r"\b(?:e\.g|i\.e|et al|vs|cf|approx)\.$")
 END = re.compile(r"(?<=[.!?])[)*”\"]*\s+(?=[\"“(*`]*[A-Z0-9])|(?<=[.!?]\))\s+|(?<=[.!?]\*\*)\s+")
+
+NO_PROSE = re.compile(r"[|#<>]|---")
+STARTS = re.compile(rf"{NO_PROSE.pattern}|{ITEM.pattern}")
+ENDED = re.compile(r"[.!?:][)*”\"`]*$")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,17 @@ def sentences(text: str) -> list[str]:
         else:
             pieces[-1] += " " + line.strip()
     return [found for piece in pieces for found in _split(_plain(piece)) if num_words(found)]
+
+
+def broken_lines(text: str) -> list[str]:
+    """Lines of prose that end inside a sentence, which goes on in the next line."""
+    lines = [line.strip() for line in FENCE.sub("\n", text).splitlines()]
+    found = []
+    for line, following in pairwise(lines):
+        goes_on = following and not STARTS.match(following)
+        if goes_on and line and not NO_PROSE.match(line) and not ENDED.search(line):
+            found.append(line)
+    return found
 
 
 def num_words(sentence: str) -> int:
