@@ -9,6 +9,7 @@ from html import escape
 WIDTH, LEFT, RIGHT, ROW, TOP = 560, 220, 40, 44, 20
 STYLE = """<style>
 rect { stroke: none !important; }
+.paper { fill: #fff; }
 text { font: 22px system-ui, sans-serif; fill: #1a1a1a; }
 .small { font-size: 18px; fill: #555; }
 .line { stroke: #999; stroke-width: 2; }
@@ -16,7 +17,7 @@ text { font: 22px system-ui, sans-serif; fill: #1a1a1a; }
 .ours { fill: #1f6fd6; stroke: #1f6fd6; stroke-width: 5; }
 .base { fill: #c4552d; stroke: none; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #eee; } .small { fill: #aaa; } .line { stroke: #777; }
+  .paper { fill: #16181d; } text { fill: #eee; } .small { fill: #aaa; } .line { stroke: #777; }
   .ours { fill: #6aa9ff; stroke: #6aa9ff; } .base { fill: #ff9168; } .band { opacity: .4; }
 }
 </style>"""
@@ -99,4 +100,6 @@ def _svg(height: float, title: str, parts: Sequence[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escape(title)}">'
     )
-    return "\n".join([head, f"<title>{escape(title)}</title>", STYLE, *parts, "</svg>", ""])
+    # a page may be dark where the system is light, and letters must not depend on it
+    paper = '<rect class="paper" width="100%" height="100%" rx="10"/>'
+    return "\n".join([head, f"<title>{escape(title)}</title>", STYLE, paper, *parts, "</svg>", ""])
