@@ -8,7 +8,8 @@ from typing import Any
 
 MISSING = (
     "dftfast's compiled CPU kernels are missing ({error}): install a wheel, or build from "
-    "source (pip install .) with a C++17 compiler and OpenMP"
+    "source (pip install .) with a C++17 compiler and OpenMP; a checkout that Python runs in "
+    "hides an installed dftfast, so there it is pip install -e ."
 )
 
 

@@ -94,7 +94,8 @@ def _machine(run: Run) -> str:
     if run.device.type == "cuda":
         return torch.cuda.get_device_name(run.device) + several
     name = processor() or platform.machine()
-    return f"{name} ({torch.get_num_threads()} threads){several}"
+    threads = torch.get_num_threads()
+    return f"{name} ({threads} thread{'s' * (threads != 1)}){several}"
 
 
 def _fitted(line: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
+
+MARKS = re.compile(r"\((?:R|TM)\)| CPU\b| Processor\b")
 
 
 def environment() -> dict:
@@ -39,11 +42,11 @@ def _version(package: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it; empty where it gives none."""
+    """The processor's name without marks and "Processor"; empty where the system gives none."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+                return MARKS.sub("", line.split(":", 1)[1]).strip()
     except OSError:
         pass
     return platform.processor()

@@ -53,6 +53,7 @@ except ImportError as error:
     assert "dftfast's compiled CPU kernels are missing" in result.stdout
     assert "install a wheel, or build from source" in result.stdout
     assert "pip install ." in result.stdout
+    assert "there it is pip install -e ." in result.stdout
 
 
 def test_whether_the_cpu_multiplies_bfloat16_tells_so_too():
