@@ -10,17 +10,23 @@ from dftfast.writing.passage import Passage
 from dftfast.writing.rule import Example, Finding, Human, Rule, upper_limit
 
 _BRIEF = Document(id="", text="", prompt="", outline=("moved to Hamburg in spring", "the old boat"))
+_ERRORS = Document(id="", text="", prompt="", outline=("raises ValueError",))
 
 
 class OutlinePoints(Rule):
     name = "outline-points"
     about = (
         "Leaves a point of the outline out: fewer than the share `least` of the point's words "
-        "(of four letters or more, by their first five letters) are in the text."
+        "(of four letters or more, by their first five letters, or three fifths of long ones) are "
+        "in the text."
     )
-    found = (Example("She moved to Hamburg in the spring of that year.", _BRIEF),)
+    found = (
+        Example("She moved to Hamburg in the spring of that year.", _BRIEF),
+        Example("Its values are added up.", _ERRORS),
+    )
     passed = (
         Example("Moving to Hamburg in spring, she sold the boat.", _BRIEF),
+        Example("A ValueError is raised.", _ERRORS),
         Example("No brief."),
     )
     least: float = 0.5
@@ -52,8 +58,12 @@ def covered_points(passage: Passage, brief: Document | None) -> Iterator[tuple[s
 
 
 def _stems(text: str) -> set[str]:
-    """First five letters of the words of four or more: inflections mostly come later.
+    """First letters of the words of four or more: inflections mostly come later.
 
     Numbers are left to the rule about facts.
     """
-    return {word.lower()[:5] for word in words(text) if len(word) > 3 and word.isalpha()}
+    return {
+        word.lower()[: max(5, 3 * len(word) // 5)]
+        for word in words(text)
+        if len(word) > 3 and word.isalpha()
+    }
