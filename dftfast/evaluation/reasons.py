@@ -34,7 +34,7 @@ FIGURES = {
     "self_bleu": "likeness of its texts to one another: self-BLEU {v}, human texts {h}",
     "near_duplicates": "{v} of its texts are nearly the same as another, {h} of human texts",
     "repeated_words": "{v} of the word triples in a text are there twice, in human texts {h}",
-    "longest_copy": "runs of {v} words from the training texts, human texts {h}",
+    "longest_copy": "longest run of words from a training text: {v} words, human texts {h}",
     "copied": "{v} of its words are in long runs from the training texts, of human texts {h}",
     "called_human": "detectors call {v} of its texts human, {h} of human texts",
 }
@@ -66,6 +66,8 @@ SAME = {
     "repeated trigrams": "repeated_words",
     "not ASCII": "typography",
 }
+# Figures of one thing: the one that differs most speaks for the other.
+TWINS = {"longest_copy": "copied", "type_token_ratio": "mtld"}
 CHARACTERS = ("capitals", "digits", "not ASCII")  # shares of characters, not of words
 PLAIN = ("log words", "word length", "sentence length", "spread of sentence length")
 PLAIN += ("log paragraphs", "type-token ratio", "repeated trigrams", "same start")
@@ -97,7 +99,15 @@ def reasons(estimates: Mapping[str, Estimate], slop: Slop, answer: Told) -> list
         text = f"{METRICS['cut_by_length'].format(cut)} of its texts end at the token limit"
         named.append(Reason(text, "cut_by_length", 100 * cut))
     named.sort(key=lambda reason: -reason.strength)
-    return [*named, *_distances(estimates, answer)][:MOST]
+    return [*_one_of_twins(named), *_distances(estimates, answer)][:MOST]
+
+
+def _one_of_twins(ordered: Sequence[Reason]) -> list[Reason]:
+    kept: dict[str, Reason] = {}
+    for place, reason in enumerate(ordered):
+        about = TWINS.get(reason.metric, reason.metric) or str(place)
+        kept.setdefault(about, reason)
+    return list(kept.values())
 
 
 def _figures(estimates: Mapping[str, Estimate], answer: Told) -> list[Reason]:

@@ -43,6 +43,14 @@ def test_the_first_reason_is_what_was_done(case, sets):
     assert all(finding.told.differs(r.metric) for r in finding.reasons if r.metric)
 
 
+def test_figures_of_one_thing_are_one_reason(sets):
+    _, findings = found(sets, lambda i, t: " ".join(t.split()[:6] * 5))
+    finding = findings["model"]
+    twins = {"mtld", "type_token_ratio"}
+    assert all(finding.told.differs(metric) for metric in twins)
+    assert len(twins.intersection(reason.metric for reason in finding.reasons)) == 1
+
+
 def test_human_texts_have_no_reason_and_are_alike(sets):
     _, findings = found(sets, lambda i, t: t)
     finding = findings["model"]
