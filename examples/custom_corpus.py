@@ -38,4 +38,6 @@ def main(out: str, *more: tuple[str, str]) -> Path:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     print(main(sys.argv[1]))

@@ -51,4 +51,6 @@ def main(model_name: str, texts: str, out: str, **arguments) -> Trainer:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

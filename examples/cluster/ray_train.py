@@ -39,4 +39,6 @@ def main(workers: int, arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     main(int(sys.argv[1]), sys.argv[2:])
