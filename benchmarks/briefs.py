@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("valid_file", type=Path)
     for name, default in (("train", 2000), ("valid", 400), ("answers", 200), ("max-words", 220)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--rate", type=float, default=2e-4)
+    parser.add_argument("--rate", type=float, default=3e-3)
     options = parser.parse_args()
     torch.manual_seed(0)
     run = Run(Config())
