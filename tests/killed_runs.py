@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 import dftfast.dft.loop
-import dftfast.dft.regression
+import dftfast.dft.natural
 import dftfast.model.policy
 import dftfast.optimise.checkpoint
 import dftfast.optimise.fit

@@ -101,8 +101,6 @@ def options(model, corpus, out) -> list[str]:
         "dft.phases": 1,
         "dft.prompts": 120,
         "dft.candidates": 6,
-        "dft.learning_rate": 0.01,
-        "dft.batch_tokens": 1024,
         "dft.validation_prompts": 40,
         "dft.rank": 8,
         "dft.bake_temperature": 1.0,
@@ -124,9 +122,7 @@ SHORT = {
     "run.tracker": "none",
     "data.limit": 250,
     "run.checkpoint_steps": 1,
-    "dft.batch_tokens": 256,
     "sft.batch_tokens": 512,
-    "dft.learning_rate": 0.002,
 }
 
 

@@ -21,7 +21,7 @@ from scipy import stats
 
 from dftfast.config import load_config
 from dftfast.dft.loop import run_phases
-from dftfast.dft.regression import regression_phase
+from dftfast.dft.natural import natural_phase
 from dftfast.pipeline import Run
 from dftfast.pipeline.stage_dft import phase_context
 
@@ -58,7 +58,7 @@ def record_of(run: Path, recipe: Path, seed: int) -> list[dict]:
     keys = [("run.folder", str(run)), ("dft.seed", str(seed))]
     config = load_config(files=[run / "config.yaml", recipe], overrides=keys)
     if not phases.exists() or len(json.loads(phases.read_text())) <= config.dft.phases:
-        run_phases(phase_context(Run(config), folder), regression_phase)
+        run_phases(phase_context(Run(config), folder), natural_phase)
     return json.loads(phases.read_text())
 
 

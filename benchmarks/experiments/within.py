@@ -27,8 +27,8 @@ from dftfast.config import Config, load_config
 from dftfast.data.generations import read_draws
 from dftfast.data.split import hash_share
 from dftfast.dft.loop import run_phases
+from dftfast.dft.natural import natural_phase
 from dftfast.dft.paired_views import GroupViews, PairedViews
-from dftfast.dft.regression import regression_phase
 from dftfast.pipeline import Run
 from dftfast.pipeline.match_groups import groups_of
 from dftfast.pipeline.stage_dft import dft_sampler, phase_context, unseen_views
@@ -102,7 +102,7 @@ def figures(config: Config, arm: str) -> Figures:
         if run.missing_draws(run.held_out, answers):
             context = phase_context(run, folder)
             if arm != "start":
-                run_phases(context, regression_phase)
+                run_phases(context, natural_phase)
             run.answer(context.engine, run.held_out, answers, f"arms/{name}/answers")
         draws = read_draws(folder / "answers.jsonl")
         write_json(measured, measure(run, [[row["text"] for row in rows] for rows in draws]))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dftfast.baselines.own_human import own_human
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.dft.regression import regression_phase
+from dftfast.dft.natural import natural_phase
 
 
 class FeatureMatching:
@@ -50,4 +50,4 @@ def ebft(context: PhaseContext, phase: int) -> dict:
     """One phase of feature matching."""
     human = own_human(context, context.phase_prompts(phase)).embeddings
     critic = lambda context, prompts, rollouts, phase: FeatureMatching(human, rollouts)
-    return regression_phase(context, phase, critic)
+    return natural_phase(context, phase, critic)

@@ -13,7 +13,7 @@ import torch
 
 from dftfast.baselines.own_human import own_human
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.dft.regression import regression_phase
+from dftfast.dft.natural import natural_phase
 from dftfast.distribution.samples import Samples
 
 RIDGE = 0.1  # penalty a pair
@@ -57,7 +57,7 @@ def gad(context: PhaseContext, phase: int) -> dict:
     """One phase towards what the discriminator scores high."""
     human, seed = own_human(context, context.phase_prompts(phase)), context.seed + phase
     critic = lambda context, prompts, rollouts, phase: BradleyTerry(human, rollouts, seed)
-    return regression_phase(context, phase, critic)
+    return natural_phase(context, phase, critic)
 
 
 def _features(samples: Samples) -> np.ndarray:

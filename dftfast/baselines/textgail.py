@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.dft.regression import regression_phase
+from dftfast.dft.natural import natural_phase
 from dftfast.distribution.density_ratio import DensityRatio
 from dftfast.distribution.samples import Samples
 
@@ -37,4 +37,4 @@ def textgail(context: PhaseContext, phase: int) -> dict:
     critic = lambda context, prompts, rollouts, phase: Discriminator(
         context.human_texts, rollouts, context.seed + phase
     )
-    return regression_phase(context, phase, critic)
+    return natural_phase(context, phase, critic)

@@ -48,12 +48,6 @@ class DFT(Section):
         "phases as by the result",
     )
     rank: Count = Field(default=32, description="rank of a phase's adapter")
-    learning_rate: Positive = Field(
-        default=1e-3,
-        description="peak learning rate of a phase. The default suits a model of 135M; larger ones "
-        "want less",
-    )
-    batch_tokens: Count = Field(default=4096, description="tokens an update, prompts included")
     micro_tokens: Count = Field(
         default=4096, description="tokens a forward pass; lower it to save memory"
     )
@@ -87,5 +81,8 @@ class Baselines(Section):
         "reward",
     )
     learning_rate: Positive = Field(
-        default=1e-3, description="peak learning rate of those that learn human texts"
+        default=1e-3, description="peak learning rate of those that train on texts"
+    )
+    batch_tokens: Count = Field(
+        default=4096, description="tokens of their updates, prompts included"
     )

@@ -32,8 +32,6 @@ class PhaseSettings(Protocol):
     candidates: int
     min_p: float
     rank: int
-    learning_rate: float
-    batch_tokens: int
     micro_tokens: int
 
 
@@ -79,7 +77,8 @@ class PhaseContext:
         unseen: what embeds texts with each embedder that no phase follows, by name.
         max_tokens: length limit of a rollout.
         settings: the `dft` section of the configuration.
-        human_learning_rate: of the baselines that learn human texts.
+        learning_rate: of the baselines that train on texts.
+        batch_tokens: of an update of theirs.
         seed: of everything random.
         folder: where phases are kept.
         log: where the run's figures go.
@@ -99,7 +98,8 @@ class PhaseContext:
     unseen: Mapping[str, Callable[[Samples], Samples]]
     max_tokens: int
     settings: PhaseSettings
-    human_learning_rate: float
+    learning_rate: float
+    batch_tokens: int
     seed: int
     folder: Path
     log: RunLog

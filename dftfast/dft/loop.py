@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 PATIENCE = 2  # phases without improvement that end a run: one may be the validation prompts' noise
 NOISE = 0.1  # of a score: one standard deviation of the difference of two, on some 400 prompts
 
-Method = Callable[[PhaseContext, int], dict]  # trains the adapter of a phase; returns a report
+Method = Callable[[PhaseContext, int], dict]  # leaves a phase's adapter; returns a report
 
 
 def run_phases(context: PhaseContext, method: Method) -> list[dict]:
     """Train the phases that are not on disk yet and leave the policy at the one to keep.
 
-    `method` trains one adapter, left live on the policy, and returns a report. A score is the
+    `method` leaves one more adapter on the policy and returns a report. A score is the
     change of the discrepancies since the start, added in standard deviations from human text, as a
     share of the start's. A phase brings more than one can see on some hundred prompts, so the last
     one is kept whose score is within `NOISE` of the least.
@@ -113,7 +113,7 @@ def _phase(context: PhaseContext, method: Method, scorer: ValidationScorer, phas
         if phase:
             scorer.remember(phase - 1)
             report = method(context, phase)
-            adapter = context.policy.end_phase()
+            adapter = context.policy.adapters[-1]
             on_rank0(lambda: adapter.save(context.folder / f"phase-{phase}", context.policy.folder))
         return scorer.measure(phase) | report
     except Diverged as wrong:

@@ -79,9 +79,13 @@ class Policy:
         rank = module.adapter()[1].shape[1]
         adapter = Adapter(adapter_tensors(self.decoder), rank, module.scale)
         remove_adapter(self.decoder)
+        self.add(adapter)
+        return adapter
+
+    def add(self, adapter: Adapter) -> None:
+        """Append a finished adapter to the list and recompute the weights."""
         self.adapters.append(adapter)
         self.merge_weights()
-        return adapter
 
     @torch.no_grad()
     def merge_weights(self) -> None:

@@ -60,7 +60,7 @@ def stage_work(run: Run) -> dict[str, Work]:
     phase = min(c.dft.prompts, len(split.train))
     candidates = c.dft.phases * phase * c.dft.candidates
     dft = Work(
-        trained=candidates,
+        scored=candidates,
         sampled=candidates
         + (c.dft.phases + 1) * len(run.validation)
         + len(run.held_out) * c.evaluation.draws,
@@ -70,7 +70,7 @@ def stage_work(run: Run) -> dict[str, Work]:
         "sft": Work(trained=texts * texts_trained(run)),
         "sweep": Work(sampled=answers_needed(run, prompts)),
         "dft": dft,
-        "baselines": Work(methods * dft.trained, methods * dft.sampled),
+        "baselines": Work(methods * candidates, methods * dft.sampled),
     }
 
 

@@ -69,18 +69,17 @@ class Choice:
         return cls(texts, held_out, c.validation_prompts, c.phases, c.prompts, c.candidates)
 
     def work(self, supply: Supply) -> Work:
-        """Texts that the run trains on and samples in all."""
+        """Texts that the run trains on, samples and scores in all."""
         learnt = self.phases * self.prompts * self.candidates
         compared = self.held_out * supply.draws * (supply.samplers + 1)
         validated = (self.phases + 1) * self.validation
         fitted = self.texts * supply.variants
-        return Work(fitted + learnt, compared + learnt + validated)
+        return Work(fitted, compared + learnt + validated, learnt)
 
     def seconds(self, supply: Supply) -> float:
         work, sets = self.work(supply), supply.draws * (supply.samplers + 1)
         report = report_seconds(self.held_out, sets, supply.rounds)
-        work_seconds = work.trained * supply.trained + work.sampled * supply.sampled
-        return supply.fixed + work_seconds + report
+        return supply.fixed + work.seconds(supply.trained, supply.sampled) + report
 
     def into(self, config: Config) -> Config:
         """The configuration with these numbers."""
@@ -123,7 +122,7 @@ def choose(minutes: float, supply: Supply) -> Choice:
     spent = texts * supply.variants * supply.trained + supply.compared(held_out)
     left = time - spent
     validation = _within(0.1 * left / (3 * supply.sampled), supply.validation)
-    one = supply.trained + supply.sampled  # a candidate, sampled and learnt
+    one = Work(sampled=1, scored=1).seconds(supply.trained, supply.sampled)  # a candidate
     candidates = 6
     phases = max(1, min(PHASES, int(left / (A_PHASE * candidates * one))))
     room = lambda: left - (phases + 1) * validation * supply.sampled

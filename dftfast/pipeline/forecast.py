@@ -33,9 +33,9 @@ class Lengths:
     text: float
 
     def seconds(self, work: Work, speed: Speed) -> float:
-        """For texts that are trained on, and texts that are sampled and embedded."""
-        trained = work.trained * (self.prompt + self.text) / speed.trained
-        return trained + work.sampled * (self.text / speed.sampled + 1 / speed.embedded)
+        """For texts that are trained on or scored, and texts that are sampled and embedded."""
+        trained = (self.prompt + self.text) / speed.trained
+        return work.seconds(trained, self.text / speed.sampled + 1 / speed.embedded)
 
 
 def lengths_of(run: Run) -> Lengths:

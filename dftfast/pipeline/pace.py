@@ -9,12 +9,19 @@ from typing import NamedTuple
 
 from dftfast.runtime.files import write_json
 
+A_SCORE = 0.4  # of the time to train on a text: what its score and its witnesses take
+
 
 class Work(NamedTuple):
-    """Texts that a stage trains on and texts that it samples, each repetition counted."""
+    """Texts that a stage trains on, samples and scores, each repetition counted."""
 
     trained: float = 0
     sampled: float = 0
+    scored: float = 0
+
+    def seconds(self, trained: float, sampled: float) -> float:
+        """For these seconds of a trained and of a sampled text."""
+        return (self.trained + A_SCORE * self.scored) * trained + self.sampled * sampled
 
 
 class Pace:
@@ -42,8 +49,7 @@ class Pace:
             return None
         trained = self.seconds["sft"] / max(work["sft"].trained, 1)
         sampled = self.seconds["sweep"] / max(work["sweep"].sampled, 1)
-        parts = (work.get(stage, Work()) for stage in stages)
-        return sum(part.trained * trained + part.sampled * sampled for part in parts)
+        return sum(work.get(stage, Work()).seconds(trained, sampled) for stage in stages)
 
 
 def minutes_text(seconds: float) -> str:

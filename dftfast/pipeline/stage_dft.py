@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dftfast.dft.context import PhaseContext
 from dftfast.dft.loop import run_phases
-from dftfast.dft.regression import regression_phase
+from dftfast.dft.natural import natural_phase
 from dftfast.distribution.samples import Samples
 from dftfast.model.embedder import Embedder
 from dftfast.model.fixed_embedders import CHARACTER_NGRAMS
@@ -26,7 +26,7 @@ from dftfast.runtime.files import write_json
 
 def dft(run: Run) -> None:
     context = phase_context(run, run.path / "dft")
-    run_phases(context, regression_phase)
+    run_phases(context, natural_phase)
     save_result(run, context.policy)
     # named by the weights, so that another number of phases answers anew
     policy = on_rank0(context.policy.fingerprint)
@@ -90,7 +90,8 @@ def phase_context(run: Run, folder: Path) -> PhaseContext:
         unseen=unseen_views(run),
         max_tokens=run.max_tokens,
         settings=c,
-        human_learning_rate=run.config.baselines.learning_rate,
+        learning_rate=run.config.baselines.learning_rate,
+        batch_tokens=run.config.baselines.batch_tokens,
         seed=run.config.run.seed if c.seed is None else c.seed,
         folder=folder,
         log=run.log,

@@ -126,13 +126,11 @@ class RunPlan:
 
     @cached_property
     def phase(self) -> StagePlan:
-        """Candidates, the update from them, and the answers to the validation prompts."""
+        """Candidates, their scores, and the answers to the validation prompts."""
         c = self.config.dft
         validation = self.sample(self.corpus.first(c.validation_prompts), 1)
         prompts = self.train.first(min(c.prompts, len(self.train)))
-        how = Training(c.rank, c.batch_tokens, c.micro_tokens, 1)
         work = self.sample(prompts, c.candidates)
-        work += self.learn(prompts, how, answers=c.candidates)
         work += self.score(prompts, c.candidates)
         return replace(work + validation, stage="phase")
 

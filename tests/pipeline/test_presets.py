@@ -75,7 +75,7 @@ SMALLER = {  # what a run of seconds needs; every other key is the preset's own
     **{"sft.max_texts": 60, "sft.epochs": 3, "sft.batch_tokens": 512, "sft.fractions": "1.0"},
     **{"sft.learning_rates": 0.01, "sft.method": "full", "sweep.temperatures": "1.0"},
     **{"sweep.top_p": "1.0", "sweep.top_k": "0", "sweep.prompts": 20, "dft.phases": 1},
-    **{"dft.prompts": 24, "dft.candidates": 2, "dft.batch_tokens": 512},
+    **{"dft.prompts": 24, "dft.candidates": 2},
     **{"dft.validation_prompts": 12, "evaluation.prompts": 20, "evaluation.rounds": 20},
     **{"evaluation.draws": 1, "evaluation.embedder": "character-ngrams"},
     **{"run.tracker": "none", "model.device": "cpu", "model.dtype": "float32"},

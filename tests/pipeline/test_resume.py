@@ -41,13 +41,13 @@ def test_killed_runs_end_in_the_same_weights(model, corpus, tmp_path):
 
 def test_more_phases_go_on_from_those_that_are_there(model, corpus, tmp_path, monkeypatch):
     """A run of one phase becomes that of two, and of one again; no phase is trained twice."""
-    trained, original = [], stage_dft.regression_phase
+    trained, original = [], stage_dft.natural_phase
 
     def counted(context, phase):
         trained.append(phase)
         return original(context, phase)
 
-    monkeypatch.setattr(stage_dft, "regression_phase", counted)
+    monkeypatch.setattr(stage_dft, "natural_phase", counted)
     out = tmp_path / "run"
     arguments = [*short_options(model, corpus), f"--run.folder={out}"]
     results = ("generations/dft.jsonl", "merged/model.safetensors")

@@ -13,7 +13,7 @@ from tiny_run import short_options
 from dftfast import check, target
 from dftfast.config import parse_command_line
 from dftfast.data import load_corpus
-from dftfast.dft.regression import witnesses
+from dftfast.dft.natural import witnesses
 from dftfast.distribution.samples import Samples
 from dftfast.distribution.targets import Target
 from dftfast.pipeline import Run

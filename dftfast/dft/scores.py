@@ -1,0 +1,210 @@
+"""Scores of texts, and what they foresee of a credit.
+
+The score of a text is the gradient of its log-probability with respect to one matrix of the policy:
+the last layer's down projection. After it come the final norm and the head alone, so a token's part
+is an outer product of two vectors: the gradient at the layer's output, and the projection's input.
+All of it costs a forward pass and the backward pass of the head.
+
+Texts that are likelier by a small change of the matrix are those whose scores lie along it. So the
+change that makes texts likelier in proportion to their credits is a regression of the credits on
+the scores (natural gradient: Kakade 2001; from whole episodes: Peters and Schaal 2008). No text's
+own luck is in what its score foresees of it, for that is fitted to texts of *other* prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dftfast.kernels import linear_logprob, rms_norm
+from dftfast.model.adapter import Adapter
+from dftfast.model.attention import packed_causal
+from dftfast.model.decoder import Decoder
+from dftfast.model.lora import lora_layers
+from dftfast.optimise import distributed
+from dftfast.optimise.packing import Example, PackedBatch, by_budget, pack
+from dftfast.optimise.sharded_join import sharded_join
+from dftfast.runtime.profile import stage
+
+FOLDS = 5
+PENALTY = 0.1  # of the ridge regression, in units of a score's mean square; 0.03 to 0.3 do as well
+SCORE_BYTES = 4 << 30  # of all scores, beyond which they are of random projections
+
+
+class Sides(NamedTuple):
+    """Orthonormal columns that the two vectors of a token are projected on.
+
+    Attributes:
+        out: fp32 [hidden, at most hidden], of the gradient at the layer's output.
+        inside: fp32 [intermediate, at most intermediate], of the projection's input.
+    """
+
+    out: Tensor
+    inside: Tensor
+
+
+def sides(decoder: Decoder, texts: int) -> Sides:
+    """Those with which the scores of so many texts take `SCORE_BYTES` at most."""
+    out, inside = decoder.config.hidden_size, decoder.layers[-1].down.in_features
+    room = max(SCORE_BYTES // (decoder.embed.dtype.itemsize * texts), 64 * 64)
+    narrow = min(out, math.isqrt(room))
+    return Sides(_basis(out, narrow), _basis(inside, min(inside, room // narrow)))
+
+
+def token_scores(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int, sides: Sides
+) -> list[tuple[Tensor, Tensor]]:
+    """The two vectors of every completion token; processes share the work.
+
+    Returns:
+        Of each example, on the CPU in the policy's dtype: [tokens, `sides.out`], the gradients of
+        the tokens' log-probabilities at the last layer's output, and [tokens, `sides.inside`], the
+        inputs of its down projection.
+    """
+    own = partial(_own_scores, decoder, micro_tokens=micro_tokens, sides=sides)
+    return distributed.map_over_ranks(own, examples, list(map(len, examples)))
+
+
+def _own_scores(
+    decoder: Decoder, examples: Sequence[Example], micro_tokens: int, sides: Sides
+) -> list[tuple[Tensor, Tensor]]:
+    # neighbours share more of their beginning
+    order = sorted(range(len(examples)), key=lambda i: examples[i].prompt)
+    places, found = iter(order), {}
+    with sharded_join(decoder):
+        for group in by_budget([examples[i] for i in order], micro_tokens):
+            with stage("forward"):
+                batch = pack(group).to(decoder.embed.device)
+                pair = _of_batch(decoder, batch)
+            sizes = [len(example.completion) for example in group]
+            projected = [
+                (part.float() @ side.to(part.device)).to(part.dtype).cpu().split(sizes)
+                for part, side in zip(pair, sides)
+            ]
+            for of_text in zip(*projected):
+                found[next(places)] = of_text
+    return [found[i] for i in range(len(examples))]
+
+
+def _of_batch(decoder: Decoder, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Gradients at the last layer's output and inputs of its down projection, a row a target."""
+    layer, kept = decoder.layers[-1], {}
+    hooks = (
+        layer.down.register_forward_hook(lambda _, x, y: kept.update(inside=x[0])),
+        layer.register_forward_hook(lambda _, x, y: kept.update(out=y)),
+    )
+    rows, attend = batch.distinct, packed_causal(batch.offsets, batch.distinct, batch.place)
+    try:
+        with torch.no_grad():
+            decoder(batch.tokens[rows], batch.positions[rows], attend)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # texts of a prompt share rows of the forward pass, but no gradients
+    places = batch.place[batch.rows]
+    out = kept["out"][places].requires_grad_()
+    states = rms_norm(out, decoder.norm, decoder.config.rms_norm_eps)
+    logprob, _ = linear_logprob(states, decoder.head_weight, batch.targets)
+    (gradient,) = torch.autograd.grad(logprob.sum(), out)
+    return gradient, kept["inside"][places]
+
+
+def _basis(size: int, width: int) -> Tensor:
+    """fp32 [size, width], columns orthonormal; all of the space where the width is its size."""
+    if size == width:
+        return torch.eye(size)
+    noise = torch.randn(size, width, generator=torch.Generator().manual_seed(0))
+    return torch.linalg.qr(noise).Q
+
+
+class Scores:
+    """Scores of texts, centred within prompts, and the regression of credits on them.
+
+    Args:
+        tokens: of each text, as `token_scores` has them.
+        prompt: int [n], of each text.
+        seed: of the folds, which hold whole prompts.
+        device: where the scores are kept and multiplied.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[tuple[Tensor, Tensor]],
+        prompt: np.ndarray,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ):
+        self.prompt = prompt
+        self.shape = (tokens[0][0].shape[1], tokens[0][1].shape[1])
+        size = self.shape[0] * self.shape[1]
+        self.rows = torch.empty(len(tokens), size, dtype=tokens[0][0].dtype, device=device)
+        for row, (out, inside) in zip(self.rows, tokens):
+            row.copy_((out.to(device).T @ inside.to(device)).flatten())
+        for each in np.unique(prompt):
+            texts = torch.from_numpy(np.flatnonzero(prompt == each)).to(device)
+            self.rows[texts] -= self.rows[texts].float().mean(0).to(self.rows.dtype)
+        order = np.random.default_rng(seed).permutation(prompt.max() + 1)
+        self.fold = (order % FOLDS)[prompt]
+        self.gram = self._gram()
+        self.penalty = PENALTY * self.gram.diagonal().mean().clamp_min(1e-30)
+        self.whole = self._factor(np.ones(len(prompt), dtype=bool))
+        self.rests = [self._factor(self.fold != k) for k in range(FOLDS)]
+
+    def foreseen(self, credits: np.ndarray) -> np.ndarray:
+        """float64 [n, v]: what each text's score foresees of credits [n, v], by other prompts."""
+        found, wanted = np.zeros_like(credits), torch.from_numpy(credits)
+        for k, factor in enumerate(self.rests):
+            mine = torch.from_numpy(self.fold == k)
+            if mine.any():
+                fitted = torch.cholesky_solve(wanted[~mine], factor)
+                found[mine.numpy()] = (self.gram[mine][:, ~mine] @ fitted).numpy()
+        return found
+
+    def coefficients(self, credits: np.ndarray) -> np.ndarray:
+        """float64 [n, v]: of the texts' scores in the direction that foresees credits [n, v]."""
+        return torch.cholesky_solve(torch.from_numpy(credits), self.whole).numpy()
+
+    def direction(self, coefficients: np.ndarray) -> Tensor:
+        """fp32, of `shape`: the sum of the scores with coefficients [n]."""
+        of_texts = torch.from_numpy(coefficients).float().to(self.rows.device)
+        parts = [of_texts @ block.float() for block in self.rows.split(1 << 16, dim=1)]
+        return torch.cat(parts).view(self.shape).cpu()
+
+    def _gram(self) -> Tensor:
+        gram = torch.zeros(len(self.rows), len(self.rows), dtype=torch.float64)
+        for block in self.rows.split(1 << 16, dim=1):
+            gram += (block @ block.T).cpu().double()
+        return gram
+
+    def _factor(self, texts: np.ndarray) -> Tensor:
+        """Of the regression on some texts, its Cholesky factor."""
+        part = self.gram[texts][:, texts]
+        return torch.linalg.cholesky(part + self.penalty * torch.eye(len(part)).double())
+
+
+def adapter_of(decoder: Decoder, change: Tensor, sides: Sides, rank: int) -> tuple[Adapter, float]:
+    """The change of the last layer's down projection as an adapter of this rank.
+
+    Args:
+        change: fp32, between the coordinates of the sides.
+
+    Returns:
+        The adapter, and the share of the change's squares that its rank holds.
+    """
+    left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+    rank = min(rank, len(sizes))
+    root = sizes[:rank].sqrt()
+    down = decoder.layers[-1].down
+    key = next(key for key, layer in lora_layers(decoder).items() if layer is down)
+    tensors = {
+        f"base_model.model.{key}.lora_A.weight": (sides.inside @ (right[:rank].T * root)).T,
+        f"base_model.model.{key}.lora_B.weight": sides.out @ (left[:, :rank] * root),
+    }
+    held = float(sizes[:rank].square().sum() / sizes.square().sum().clamp_min(1e-30))
+    return Adapter({name: t.contiguous() for name, t in tensors.items()}, rank, 1.0), held
