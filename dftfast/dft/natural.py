@@ -4,7 +4,7 @@ The phase samples K candidates for each prompt and credits every one by its witn
 of its kind the policy should write, as seen from human text, less the mean of its prompt. The best
 small step down the discrepancy multiplies the probability of a text by exp(β credit) (mirror
 descent). A policy cannot do that to every text by itself. What it can do to first order, by one
-matrix, is what the texts' scores foresee of the credit (`Scores`), and that is a natural gradient.
+matrix, is what the texts' gradients foresee of the credit (`TextGradients`): a natural gradient.
 
 A witness holds for a short way only, so the way is gone in steps of `STEP`, on paper: the
 candidates are weighed by how likely the steps so far make them, and the witnesses are taken anew at
@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from dftfast.dft.context import PhaseContext, Rollouts
-from dftfast.dft.scores import Scores, adapter_of, sides, token_scores
+from dftfast.dft.gradients import TextGradients, adapter_of, sides, token_gradients
 from dftfast.distribution.grouped import GroupedWitnesses
 from dftfast.distribution.weighted import Witnesses, centred
 from dftfast.model.adapter import Adapter
@@ -98,16 +98,16 @@ def natural_phase(context: PhaseContext, phase: int, critic: MakeCritic = witnes
     ]
     policy, settings = context.policy, context.settings
     projected = sides(policy.decoder, len(texts))
-    read = token_scores(policy.decoder, texts, settings.micro_tokens, projected)
+    read = token_gradients(policy.decoder, texts, settings.micro_tokens, projected)
     prompt, seed = np.asarray(rollouts.prompt), context.seed + phase
 
     def follow() -> tuple[Plan, Adapter, float]:
         judge = critic(context, prompts, rollouts, phase)
         check_reliability(getattr(judge, "reliability", {}))
-        with stage("scores"):
-            scores = Scores(read, prompt, seed, policy.decoder.embed.device)
-            plan = planned(judge, scores)
-            change = scores.direction(plan.coefficients)
+        with stage("regression"):
+            gradients = TextGradients(read, prompt, seed, policy.decoder.embed.device)
+            plan = planned(judge, gradients)
+            change = gradients.direction(plan.coefficients)
             return plan, *adapter_of(policy.decoder, change, projected, settings.rank)
 
     plan, adapter, held = on_rank0(follow)
@@ -135,7 +135,7 @@ class Plan:
     """Steps on paper.
 
     Attributes:
-        coefficients: float64 [n], of the candidates' scores in the sum of all steps.
+        coefficients: float64 [n], of the candidates' gradients in the sum of all steps.
         reliability: of the views, as the critic has it.
         steps: one record each and one at the end: the share of the candidates that count (effective
             sample size), the standard deviation of the texts' log-ratios, and what the critic makes
@@ -149,27 +149,27 @@ class Plan:
     matched: Sequence[Mapping]
 
 
-def planned(critic: Critic, scores: Scores) -> Plan:
+def planned(critic: Critic, gradients: TextGradients) -> Plan:
     """Steps on paper, down the discrepancy of the weighted candidates.
 
     What is foreseen of each part of the credit counts alike, in the proportions of the credits
     themselves: at the first step a part is enlarged by how little of it is foreseen.
     """
-    prompt, ratios = scores.prompt, np.zeros(len(scores.prompt))
+    prompt, ratios = gradients.prompt, np.zeros(len(gradients.prompt))
     weights, gain, coefficients = np.ones(len(prompt)), None, np.zeros(len(prompt))
     steps = [_record(critic, ratios, weights, prompt)]
     for _ in range(STEPS):
         credits = np.stack(
             [centred(part, prompt, weights) for part in critic.credits(weights).values()], axis=1
         )
-        foreseen = scores.foreseen(credits)
+        foreseen = gradients.foreseen(credits)
         if gain is None:
             share = foreseen.std(0) / np.maximum(credits.std(0), 1e-30)
             gain = 1 / np.maximum(share, LEAST_FORESEEN)
         change = foreseen @ gain
         length = STEP / max(float(change.std()), 1e-30)
         ratios += length * change
-        coefficients += length * (scores.coefficients(credits) @ gain)
+        coefficients += length * (gradients.coefficients(credits) @ gain)
         weights = importance_weights(ratios, prompt)
         steps.append(_record(critic, ratios, weights, prompt))
     log.info("%s", _plan_text(steps[0], steps[-1]))

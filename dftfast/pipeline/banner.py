@@ -60,7 +60,7 @@ def stage_work(run: Run) -> dict[str, Work]:
     phase = min(c.dft.prompts, len(split.train))
     candidates = c.dft.phases * phase * c.dft.candidates
     dft = Work(
-        scored=candidates,
+        credited=candidates,
         sampled=candidates
         + (c.dft.phases + 1) * len(run.validation)
         + len(run.held_out) * c.evaluation.draws,

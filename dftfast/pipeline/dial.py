@@ -69,7 +69,7 @@ class Choice:
         return cls(texts, held_out, c.validation_prompts, c.phases, c.prompts, c.candidates)
 
     def work(self, supply: Supply) -> Work:
-        """Texts that the run trains on, samples and scores in all."""
+        """Texts that the run trains on, samples and credits in all."""
         learnt = self.phases * self.prompts * self.candidates
         compared = self.held_out * supply.draws * (supply.samplers + 1)
         validated = (self.phases + 1) * self.validation
@@ -122,7 +122,7 @@ def choose(minutes: float, supply: Supply) -> Choice:
     spent = texts * supply.variants * supply.trained + supply.compared(held_out)
     left = time - spent
     validation = _within(0.1 * left / (3 * supply.sampled), supply.validation)
-    one = Work(sampled=1, scored=1).seconds(supply.trained, supply.sampled)  # a candidate
+    one = Work(sampled=1, credited=1).seconds(supply.trained, supply.sampled)  # a candidate
     candidates = 6
     phases = max(1, min(PHASES, int(left / (A_PHASE * candidates * one))))
     room = lambda: left - (phases + 1) * validation * supply.sampled

@@ -33,7 +33,7 @@ class Lengths:
     text: float
 
     def seconds(self, work: Work, speed: Speed) -> float:
-        """For texts that are trained on or scored, and texts that are sampled and embedded."""
+        """For texts that are trained on or credited, and texts that are sampled and embedded."""
         trained = (self.prompt + self.text) / speed.trained
         return work.seconds(trained, self.text / speed.sampled + 1 / speed.embedded)
 

@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from dftfast.runtime.files import write_json
 
-A_SCORE = 0.4  # of the time to train on a text: what its score and its witnesses take
+A_CREDIT = 0.4  # of the time to train on a text: what its gradient and witnesses take
 
 
 class Work(NamedTuple):
-    """Texts that a stage trains on, samples and scores, each repetition counted."""
+    """Texts that a stage trains on, samples and credits, each repetition counted."""
 
     trained: float = 0
     sampled: float = 0
-    scored: float = 0
+    credited: float = 0
 
     def seconds(self, trained: float, sampled: float) -> float:
         """For these seconds of a trained and of a sampled text."""
-        return (self.trained + A_SCORE * self.scored) * trained + self.sampled * sampled
+        return (self.trained + A_CREDIT * self.credited) * trained + self.sampled * sampled
 
 
 class Pace:

@@ -58,10 +58,10 @@ def test_a_phase_moves_its_texts_as_planned(small, monkeypatch):
     report = natural_phase(small, 1)
     after = token_logprobs(small.policy.decoder, texts)
     moved = np.array([sum(a) - sum(b) for a, b in zip(after, before)])
-    plan, scores = made[0]
-    wanted = scores.gram.numpy() @ plan.coefficients
+    plan, gradients = made[0]
+    wanted = gradients.gram.numpy() @ plan.coefficients
     one = np.ones(len(moved))
-    moved, wanted = (natural.centred(each, scores.prompt, one) for each in (moved, wanted))
+    moved, wanted = (natural.centred(each, gradients.prompt, one) for each in (moved, wanted))
     assert np.corrcoef(moved, wanted)[0, 1] > 0.8
     assert 0 < report["held_by_rank"] <= 1 and report["candidates"] == len(texts)
 

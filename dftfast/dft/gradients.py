@@ -1,14 +1,14 @@
-"""Scores of texts, and what they foresee of a credit.
+"""Gradients of texts, and what they foresee of a credit.
 
-The score of a text is the gradient of its log-probability with respect to one matrix of the policy:
-the last layer's down projection. After it come the final norm and the head alone, so a token's part
-is an outer product of two vectors: the gradient at the layer's output, and the projection's input.
-All of it costs a forward pass and the backward pass of the head.
+The gradient of a text is that of its log-probability in one matrix of the policy: the last layer's
+down projection. After it come the final norm and the head alone, so a token's part is an outer
+product of two vectors: the gradient at the layer's output, and the projection's input. All of it
+costs a forward pass and the backward pass of the head.
 
-Texts that are likelier by a small change of the matrix are those whose scores lie along it. So the
-change that makes texts likelier in proportion to their credits is a regression of the credits on
-the scores (natural gradient: Kakade 2001; from whole episodes: Peters and Schaal 2008). No text's
-own luck is in what its score foresees of it, for that is fitted to texts of *other* prompts.
+A small change of the matrix makes those texts likelier whose gradients lie along it. So the change
+that makes texts likelier in proportion to their credits is a regression of the credits on the
+gradients (natural gradient: Kakade 2001; from whole episodes: Peters and Schaal 2008). No text's
+own luck is in what its gradient foresees, for that is fitted to texts of *other* prompts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from dftfast.optimise.sharded_join import sharded_join
 from dftfast.runtime.profile import stage
 
 FOLDS = 5
-PENALTY = 0.1  # of the ridge regression, in units of a score's mean square; 0.03 to 0.3 do as well
-SCORE_BYTES = 4 << 30  # of all scores, beyond which they are of random projections
+PENALTY = (
+    0.1  # of the ridge regression, in units of a gradient's mean square; 0.03 to 0.3 do as well
+)
+GRADIENT_BYTES = 4 << 30  # of all gradients, beyond which they are of random projections
 
 
 class Sides(NamedTuple):
@@ -50,14 +52,14 @@ class Sides(NamedTuple):
 
 
 def sides(decoder: Decoder, texts: int) -> Sides:
-    """Those with which the scores of so many texts take `SCORE_BYTES` at most."""
+    """Those with which the gradients of so many texts take `GRADIENT_BYTES` at most."""
     out, inside = decoder.config.hidden_size, decoder.layers[-1].down.in_features
-    room = max(SCORE_BYTES // (decoder.embed.dtype.itemsize * texts), 64 * 64)
+    room = max(GRADIENT_BYTES // (decoder.embed.dtype.itemsize * texts), 64 * 64)
     narrow = min(out, math.isqrt(room))
     return Sides(_basis(out, narrow), _basis(inside, min(inside, room // narrow)))
 
 
-def token_scores(
+def token_gradients(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int, sides: Sides
 ) -> list[tuple[Tensor, Tensor]]:
     """The two vectors of every completion token; processes share the work.
@@ -67,11 +69,11 @@ def token_scores(
         the tokens' log-probabilities at the last layer's output, and [tokens, `sides.inside`], the
         inputs of its down projection.
     """
-    own = partial(_own_scores, decoder, micro_tokens=micro_tokens, sides=sides)
+    own = partial(_own_gradients, decoder, micro_tokens=micro_tokens, sides=sides)
     return distributed.map_over_ranks(own, examples, list(map(len, examples)))
 
 
-def _own_scores(
+def _own_gradients(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int, sides: Sides
 ) -> list[tuple[Tensor, Tensor]]:
     # neighbours share more of their beginning
@@ -123,14 +125,14 @@ def _basis(size: int, width: int) -> Tensor:
     return torch.linalg.qr(noise).Q
 
 
-class Scores:
-    """Scores of texts, centred within prompts, and the regression of credits on them.
+class TextGradients:
+    """TextGradients of texts, centred within prompts, and the regression of credits on them.
 
     Args:
-        tokens: of each text, as `token_scores` has them.
+        tokens: of each text, as `token_gradients` has them.
         prompt: int [n], of each text.
         seed: of the folds, which hold whole prompts.
-        device: where the scores are kept and multiplied.
+        device: where the gradients are kept and multiplied.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class Scores:
         self.rests = [self._factor(self.fold != k) for k in range(FOLDS)]
 
     def foreseen(self, credits: np.ndarray) -> np.ndarray:
-        """float64 [n, v]: what each text's score foresees of credits [n, v], by other prompts."""
+        """float64 [n, v]: what the gradients foresee of credits [n, v], by other prompts."""
         found, wanted = np.zeros_like(credits), torch.from_numpy(credits)
         for k, factor in enumerate(self.rests):
             mine = torch.from_numpy(self.fold == k)
@@ -167,11 +169,11 @@ class Scores:
         return found
 
     def coefficients(self, credits: np.ndarray) -> np.ndarray:
-        """float64 [n, v]: of the texts' scores in the direction that foresees credits [n, v]."""
+        """float64 [n, v]: of the texts' gradients in the direction that foresees credits [n, v]."""
         return torch.cholesky_solve(torch.from_numpy(credits), self.whole).numpy()
 
     def direction(self, coefficients: np.ndarray) -> Tensor:
-        """fp32, of `shape`: the sum of the scores with coefficients [n]."""
+        """fp32, of `shape`: the sum of the gradients with coefficients [n]."""
         of_texts = torch.from_numpy(coefficients).float().to(self.rows.device)
         parts = [of_texts @ block.float() for block in self.rows.split(1 << 16, dim=1)]
         return torch.cat(parts).view(self.shape).cpu()
