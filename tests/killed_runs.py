@@ -44,6 +44,7 @@ POINTS = {
     "checkpoint checksum": (dftfast.optimise.checkpoint, "sha256"),
     "merge": (dftfast.model.policy, "product"),
     "update": (dftfast.optimise.fit, "backward"),
+    "gradients": (dftfast.dft.natural, "token_gradients"),
 }
 
 

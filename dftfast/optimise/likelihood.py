@@ -47,49 +47,15 @@ def own_token_logprobs(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int = 4096
 ) -> list[list[float]]:
     """`token_logprobs` of this process's own examples."""
-    found = {i: logprobs.tolist() for i, _, logprobs in _read(decoder, examples, micro_tokens)}
+    found = dict(_read(decoder, examples, micro_tokens))
     return [found[i] for i in range(len(examples))]
-
-
-def logprobs_and_states(
-    decoder: Decoder, examples: Sequence[Example], micro_tokens: int, width: int
-) -> list[tuple[list[float], Tensor]]:
-    """Of every completion what `token_logprobs` has, and what the decoder saw before each token.
-
-    Processes share the work.
-
-    Args:
-        width: coordinates of a state at most; of a larger one as many random projections.
-
-    Returns:
-        The log-probabilities, in nats, and fp16 [tokens, width or less] on the CPU, one row the
-        final hidden state that predicts the token.
-    """
-    basis = _basis(decoder.embed.shape[1], width)
-
-    def own(part: Sequence[Example]) -> list[tuple[list[float], Tensor]]:
-        found = {
-            i: (logprobs.tolist(), (states.cpu().float() @ basis).half())
-            for i, states, logprobs in _read(decoder, part, micro_tokens)
-        }
-        return [found[i] for i in range(len(part))]
-
-    return distributed.map_over_ranks(own, examples, list(map(len, examples)))
-
-
-def _basis(size: int, width: int) -> Tensor:
-    """fp32 [size, at most width], columns orthonormal; all of the space where it is small."""
-    if size <= width:
-        return torch.eye(size)
-    noise = torch.randn(size, width, generator=torch.Generator().manual_seed(0))
-    return torch.linalg.qr(noise).Q
 
 
 @torch.no_grad()
 def _read(
     decoder: Decoder, examples: Sequence[Example], micro_tokens: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Each example's index, and of its completion the final states [n, d] and log-probabilities."""
+) -> Iterator[tuple[int, list[float]]]:
+    """Each example's index, and the log-probabilities of its completion."""
     # neighbours share more of their beginning
     order = sorted(range(len(examples)), key=lambda i: examples[i].prompt)
     places = iter(order)
@@ -99,10 +65,9 @@ def _read(
                 batch = pack(group).to(decoder.embed.device)
                 states = completion_states(decoder, batch)
                 logprobs, _ = linear_logprob(states, decoder.head_weight, batch.targets)
-                sizes = [len(example.completion) for example in group]
-                parts = list(zip(states.split(sizes), logprobs.cpu().split(sizes)))
-            for of_states, of_logprobs in parts:
-                yield next(places), of_states, of_logprobs
+                parts = logprobs.cpu().split([len(example.completion) for example in group])
+            for of_text in parts:
+                yield next(places), of_text.tolist()
 
 
 def nats_per_token(

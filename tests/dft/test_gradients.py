@@ -1,4 +1,4 @@
-"""Gradients of texts are those of autograd, no text sees itself, and an adapter moves as planned."""
+"""Gradients of texts are those of autograd, no text sees itself, an adapter moves as planned."""
 
 from __future__ import annotations
 
