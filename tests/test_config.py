@@ -33,7 +33,7 @@ def test_later_layers_win(write):
     )
     assert (config.sft.max_texts, config.sft.rank, config.sft.epochs) == (160, 64, [5])
     assert (config.dft.prompts, config.dft.rank) == (9, 4)
-    assert config.dft.candidates == Config().dft.candidates
+    assert config.dft.min_p == Config().dft.min_p
     assert parse_command_line([]) == Config() == load_config("default")
 
 

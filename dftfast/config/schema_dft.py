@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dftfast.config.section import Count, Positive, Section, Share
+
+MOST_CANDIDATES = 16_384  # of a phase: their regression holds a matrix with a row for each
 
 
 class DFT(Section):
     """distribution fine-tuning of the best fine-tuned model"""
 
     phases: Count = Field(
-        default=3,
-        description="times to sample, measure and train; each leaves one adapter, and a run with "
+        default=5,
+        description="times to sample, credit and follow; each leaves one adapter, and a run with "
         "more of them goes on from those that its folder has",
     )
     prompts: Count = Field(default=160, description="training prompts a phase")
@@ -56,6 +58,15 @@ class DFT(Section):
         description="seed of the phases; none is run.seed. "
         "The answers that are reported stay with run.seed",
     )
+
+    @model_validator(mode="after")
+    def _fits(self) -> DFT:
+        if self.prompts * self.candidates > MOST_CANDIDATES:
+            raise ValueError(
+                f"dft.prompts: {self.prompts:,} prompts x {self.candidates} candidates are more "
+                f"than the {MOST_CANDIDATES:,} texts of a phase; take fewer, and more phases"
+            )
+        return self
 
 
 class Baselines(Section):

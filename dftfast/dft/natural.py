@@ -34,7 +34,7 @@ from dftfast.runtime.profile import stage
 log = logging.getLogger(__name__)
 
 STEP = 0.1  # nats: standard deviation of the log-ratios of texts, within prompts, that it adds
-STEPS = 8  # after which about 0.65 of six candidates a prompt count (effective sample size)
+STEPS = 4  # after which about 0.88 of six candidates a prompt count (effective sample size)
 LEAST_FORESEEN = 0.2  # of a credit's spread: what is foreseen less is not enlarged further
 LEAST_RELIABILITY = 0.1  # of the best view, below which a run ends
 LARGEST_WEIGHT = 5.0  # of a candidate, in units of the mean of its prompt

@@ -11,12 +11,14 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from dftfast.config import Config
+from dftfast.config.schema_dft import MOST_CANDIDATES
 from dftfast.pipeline.pace import Work
 from dftfast.pipeline.report_cost import report_seconds
 from dftfast.runtime.errors import UserError
 
 SHARE = 0.2  # of the time, for fine-tuning; and again for the compared answers and the report
 PHASES, CANDIDATES = 8, 12  # at most
+MOST_PHASES = 100  # where one can hold no more; a run ends by itself when they bring nothing
 FEWEST_PROMPTS = 24  # of a phase, of validation and of the report: fewer say nothing
 A_PHASE = 160  # prompts: another phase is worth more than more prompts in one
 
@@ -127,13 +129,15 @@ def choose(minutes: float, supply: Supply) -> Choice:
     phases = max(1, min(PHASES, int(left / (A_PHASE * candidates * one))))
     room = lambda: left - (phases + 1) * validation * supply.sampled
     fits = lambda: int(room() / (phases * candidates * one))
-    while fits() > supply.train and phases < PHASES:
+    most = min(supply.train, MOST_CANDIDATES // candidates)
+    while fits() > most and phases < MOST_PHASES:
         phases += 1
     if fits() > supply.train:
         candidates = min(CANDIDATES, int(room() / (phases * supply.train * one)))
     while fits() < FEWEST_PROMPTS and candidates > 2:
         candidates -= 1
-    prompts = max(min(fits(), supply.train), min(FEWEST_PROMPTS, supply.train))
+    most = min(supply.train, MOST_CANDIDATES // candidates)
+    prompts = max(min(fits(), most), min(FEWEST_PROMPTS, supply.train))
     return Choice(texts, held_out, validation, phases, prompts, candidates)
 
 

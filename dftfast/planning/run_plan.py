@@ -134,21 +134,21 @@ class RunPlan:
         work += self.score(prompts, c.candidates)
         return replace(work + validation, stage="phase")
 
-    def learn(self, texts: TextLengths, how: Training, answers: int = 1) -> StagePlan:
-        """Updates on texts, or on several answers to each prompt that share its computation."""
+    def learn(self, texts: TextLengths, how: Training) -> StagePlan:
+        """Updates on texts."""
         memory = self._memory
         lengths = texts.prompts + texts.texts
         epochs, cards = how.epochs, self.cards
-        computed = epochs * float((texts.prompts + answers * texts.texts).sum())
+        computed = epochs * float(lengths.sum())
         steps = epochs * math.ceil(float(lengths.sum()) / how.batch_tokens)
         micro = memory.pass_tokens(how.rank, how.micro_tokens, self.longest) or self.longest
-        passes = steps * max(1, math.ceil(answers * how.batch_tokens / cards / micro))
+        passes = steps * max(1, math.ceil(how.batch_tokens / cards / micro))
         work = training_pass(
             self.model,
             how.rank,
             computed / cards,
-            epochs * answers * causal_pairs(lengths) / cards,
-            epochs * answers * float(texts.texts.sum()) / cards,
+            epochs * causal_pairs(lengths) / cards,
+            epochs * float(texts.texts.sum()) / cards,
             memory.again,
         )
         work = replace(work, layer_passes=work.layer_passes * passes)
@@ -161,7 +161,7 @@ class RunPlan:
         return StagePlan("", seconds(work, self.chip) + self._sending(sent), peak.peak, sent)
 
     def score(self, texts: TextLengths, answers: int) -> StagePlan:
-        """Log-probabilities of answers, without gradients."""
+        """A forward pass over answers, and the gradients at the last layer."""
         lengths = texts.prompts + texts.texts
         work = forward(
             self.model,

@@ -23,6 +23,7 @@ def damaged(strength):
         generator = torch.Generator().manual_seed(phase)
         for module in lora_layers(context.policy.decoder).values():
             module.b.data.normal_(generator=generator).mul_(strength)
+        context.policy.end_phase()
         return {"made": strength}
 
     return method
