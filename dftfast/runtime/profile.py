@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-STAGES = ("rollout", "embed", "discrepancy", "values", "forward", "backward", "optimiser")
+STAGES = ("rollout", "embed", "discrepancy", "regression", "forward", "backward", "optimiser")
 _current: Profile | None = None
 
 

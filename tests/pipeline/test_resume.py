@@ -68,7 +68,7 @@ def test_more_phases_go_on_from_those_that_are_there(model, corpus, tmp_path, mo
     assert (two != one) == (min(more, key=lambda record: record.get("score", 0.0))["phase"] == 2)
     main([*arguments, "--dft.phases=1"])
     assert trained == [1, 2] and outcome() == one and recorded() == records
-    main([*arguments, "--dft.phases=1", "--dft.learning_rate=0.001"])
+    main([*arguments, "--dft.phases=1", "--dft.rank=3"])
     assert trained == [1, 2, 1]
 
 

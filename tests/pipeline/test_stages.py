@@ -45,7 +45,7 @@ def test_every_stage_leaves_its_output(finished):
     assert (finished / "dft" / "phase-1" / "adapter_model.safetensors").exists()
     assert "<html" in (finished / "report.html").read_text() and (finished / "config.yaml").exists()
     stages = {json.loads(line)["stage"] for line in open(finished / "log.jsonl")}
-    assert {"sft full lr=0.01 data=1 epochs=6", "dft 1", "dft"} <= stages
+    assert {"sft full lr=0.01 data=1 epochs=6", "dft"} <= stages
 
 
 def test_finished_stages_are_skipped_and_changed_ones_repeated(finished, model, corpus):
@@ -108,7 +108,7 @@ def test_baselines(finished, model, corpus, tmp_path):
     baselines = {f"baseline {name}" for name in names}
     assert baselines <= set(record["systems"])
     assert not baselines & {best["system"] for best in record["super_baseline"].values()}
-    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["steps"]) == 9
+    assert len(json.loads((out / "dft" / "phases.json").read_text())[1]["steps"]) == 5
     for name in names:
         phases = out / "baselines" / name / "phases.json"
         assert phases.exists() == (name != "select")
@@ -118,11 +118,12 @@ def test_profile_names_every_stage_and_changes_no_result(finished, model, corpus
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     with caplog.at_level("INFO", "dftfast"):
-        more = ["--dft.rank=4", "--run.activation_checkpointing=0.5", "--profile"]
+        more = ["--baselines.methods=sft_more", "--run.activation_checkpointing=0.5", "--profile"]
+        more.append("--dft.rank=4")
         main([*options(model, corpus, out), *more])
     table = (out / "profile" / "stages.txt").read_text()
     rows = dict(line.split()[:2] for line in table.splitlines())
-    stages = ("rollout", "embed", "discrepancy", "values", "forward", "backward", "optimiser")
+    stages = ("rollout", "embed", "discrepancy", "regression", "forward", "backward", "optimiser")
     assert all(float(rows[stage]) > 0 for stage in stages) and "rollout" in caplog.text
     assert (out / "profile" / "update.json.gz").stat().st_size > 1000
     before, after = ((folder / "generations" / "sft").stat() for folder in (finished, out))
