@@ -33,9 +33,7 @@ from dftfast.optimise.sharded_join import sharded_join
 from dftfast.runtime.profile import stage
 
 FOLDS = 5
-PENALTY = (
-    0.1  # of the ridge regression, in units of a gradient's mean square; 0.03 to 0.3 do as well
-)
+PENALTY = 0.1  # of the ridge, in units of a gradient's mean square; 0.03 to 0.3 do as well
 GRADIENT_BYTES = 4 << 30  # of all gradients, beyond which they are of random projections
 
 
@@ -126,7 +124,7 @@ def _basis(size: int, width: int) -> Tensor:
 
 
 class TextGradients:
-    """TextGradients of texts, centred within prompts, and the regression of credits on them.
+    """Gradients of texts, centred within prompts, and the regression of credits on them.
 
     Args:
         tokens: of each text, as `token_gradients` has them.

@@ -1,6 +1,6 @@
 """Distribution fine-tuning: phases that move the policy's output distribution to human text.
 
-A phase samples from the policy, trains an adapter that follows the first variation of the
+A phase samples from the policy, makes an adapter that follows the first variation of the
 discrepancies, and leaves it on the policy. The policy is then measured on validation prompts at the
 final sampler. The result is the last phase, unless one before it is better beyond chance.
 """
