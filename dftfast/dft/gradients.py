@@ -1,9 +1,9 @@
 """Gradients of texts, and what they foresee of a credit.
 
-The gradient of a text is that of its log-probability in one matrix of the policy: the last layer's
-down projection. After it come the final norm and the head alone, so a token's part is an outer
-product of two vectors: the gradient at the layer's output, and the projection's input. All of it
-costs a forward pass and the backward pass of the head.
+The gradient of a text is that of its log-probability in one matrix of the policy: the output
+projection of the last layer's attention. Behind it no token attends to another, so a token's part
+is an outer product of two vectors: the gradient at the projection's output, and its input. All of
+it costs a forward pass and the backward pass of one MLP and the head.
 
 A small change of the matrix makes those texts likelier whose gradients lie along it. So the change
 that makes texts likelier in proportion to their credits is a regression of the credits on the
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dftfast.kernels import linear_logprob, rms_norm
+from dftfast.kernels import add_rms_norm, linear_logprob, rms_norm, swiglu
 from dftfast.model.adapter import Adapter
 from dftfast.model.attention import packed_causal
 from dftfast.model.decoder import Decoder
@@ -41,8 +41,8 @@ class Sides(NamedTuple):
     """Orthonormal columns that the two vectors of a token are projected on.
 
     Attributes:
-        out: fp32 [hidden, at most hidden], of the gradient at the layer's output.
-        inside: fp32 [intermediate, at most intermediate], of the projection's input.
+        out: fp32 [hidden, at most hidden], of the gradient at the projection's output.
+        inside: fp32 [heads * head size, at most as many], of its input.
     """
 
     out: Tensor
@@ -51,7 +51,7 @@ class Sides(NamedTuple):
 
 def sides(decoder: Decoder, texts: int) -> Sides:
     """Those with which the gradients of so many texts take `GRADIENT_BYTES` at most."""
-    out, inside = decoder.config.hidden_size, decoder.layers[-1].down.in_features
+    out, inside = decoder.config.hidden_size, decoder.layers[-1].o.in_features
     room = max(GRADIENT_BYTES // (decoder.embed.dtype.itemsize * texts), 64 * 64)
     narrow = min(out, math.isqrt(room))
     return Sides(_basis(out, narrow), _basis(inside, min(inside, room // narrow)))
@@ -64,8 +64,8 @@ def token_gradients(
 
     Returns:
         Of each example, on the CPU in the policy's dtype: [tokens, `sides.out`], the gradients of
-        the tokens' log-probabilities at the last layer's output, and [tokens, `sides.inside`], the
-        inputs of its down projection.
+        the tokens' log-probabilities at the projection's output, and [tokens, `sides.inside`], its
+        inputs.
     """
     own = partial(_own_gradients, decoder, micro_tokens=micro_tokens, sides=sides)
     return distributed.map_over_ranks(own, examples, list(map(len, examples)))
@@ -93,11 +93,25 @@ def _own_gradients(
 
 
 def _of_batch(decoder: Decoder, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-    """Gradients at the last layer's output and inputs of its down projection, a row a target."""
+    """Gradients at the projection's output and its inputs, a row a target."""
     layer, kept = decoder.layers[-1], {}
+    # texts of a prompt share rows of the forward pass, but no gradients
+    places = batch.place[batch.rows]
+
+    def read(_, inputs: tuple[Tensor], output: Tensor) -> None:
+        """What follows attention once more, here, where a sharded layer is whole."""
+        with torch.enable_grad():
+            attended = output[places].requires_grad_()
+            x, h = add_rms_norm(attended, kept["before"][places], layer.post_norm, layer.eps)
+            h = h + layer.down(swiglu(layer.gate_up(x)))
+            states = rms_norm(h, decoder.norm, decoder.config.rms_norm_eps)
+            logprob, _ = linear_logprob(states, decoder.head_weight, batch.targets)
+            (kept["out"],) = torch.autograd.grad(logprob.sum(), attended)
+        kept["inside"] = inputs[0][places]
+
     hooks = (
-        layer.down.register_forward_hook(lambda _, x, y: kept.update(inside=x[0])),
-        layer.register_forward_hook(lambda _, x, y: kept.update(out=y)),
+        layer.register_forward_pre_hook(lambda _, inputs: kept.update(before=inputs[1])),
+        layer.o.register_forward_hook(read),
     )
     rows, attend = batch.distinct, packed_causal(batch.offsets, batch.distinct, batch.place)
     try:
@@ -106,13 +120,7 @@ def _of_batch(decoder: Decoder, batch: PackedBatch) -> tuple[Tensor, Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    # texts of a prompt share rows of the forward pass, but no gradients
-    places = batch.place[batch.rows]
-    out = kept["out"][places].requires_grad_()
-    states = rms_norm(out, decoder.norm, decoder.config.rms_norm_eps)
-    logprob, _ = linear_logprob(states, decoder.head_weight, batch.targets)
-    (gradient,) = torch.autograd.grad(logprob.sum(), out)
-    return gradient, kept["inside"][places]
+    return kept["out"], kept["inside"]
 
 
 def _basis(size: int, width: int) -> Tensor:
@@ -189,7 +197,7 @@ class TextGradients:
 
 
 def adapter_of(decoder: Decoder, change: Tensor, sides: Sides, rank: int) -> tuple[Adapter, float]:
-    """The change of the last layer's down projection as an adapter of this rank.
+    """The change of the projection as an adapter of this rank.
 
     Args:
         change: fp32, between the coordinates of the sides.
@@ -200,8 +208,8 @@ def adapter_of(decoder: Decoder, change: Tensor, sides: Sides, rank: int) -> tup
     left, sizes, right = torch.linalg.svd(change, full_matrices=False)
     rank = min(rank, len(sizes))
     root = sizes[:rank].sqrt()
-    down = decoder.layers[-1].down
-    key = next(key for key, layer in lora_layers(decoder).items() if layer is down)
+    projection = decoder.layers[-1].o
+    key = next(key for key, layer in lora_layers(decoder).items() if layer is projection)
     tensors = {
         f"base_model.model.{key}.lora_A.weight": (sides.inside @ (right[:rank].T * root)).T,
         f"base_model.model.{key}.lora_B.weight": sides.out @ (left[:, :rank] * root),

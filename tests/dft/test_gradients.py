@@ -39,7 +39,7 @@ def gradients(context, texts, whole) -> TextGradients:
 def test_a_gradient_is_that_of_a_texts_log_probability(context, texts, whole):
     decoder = context.policy.decoder
     found = token_gradients(decoder, texts[0][:4], 2048, whole)
-    weight = decoder.layers[-1].down.weight
+    weight = decoder.layers[-1].o.weight
     for example, (out, inside) in zip(texts[0], found):
         assert len(out) == len(inside) == len(example.completion)
         weight.requires_grad_()
